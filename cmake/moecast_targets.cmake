@@ -1,0 +1,62 @@
+# moecast_library(NAME SOURCES a.cc HEADERS a.h DEPS other PRIVATE_DEPS lib)
+#   One target per layer. HEADERS are compiled alone by the target `all_verify_interface_header_sets`.
+function(moecast_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${ARG_HEADERS})
+  target_link_libraries(${name} PUBLIC moecast_options ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+endfunction()
+
+# moecast_test(NAME SOURCES a_test.cc DEPS lib [LABELS fast])
+#   One GoogleTest binary; each TEST becomes one ctest entry.
+function(moecast_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT MOECAST_TESTS)
+    return()
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} moecast_test_support GTest::gtest GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS "${ARG_LABELS}" SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+endfunction()
+
+# moecast_fuzz(NAME SOURCE target.cc CORPUS dir DEPS lib)
+#   With MOECAST_FUZZ (clang) a libFuzzer binary; always a ctest entry that replays the stored corpus.
+function(moecast_fuzz name)
+  cmake_parse_arguments(ARG "" "SOURCE;CORPUS" "DEPS" ${ARGN})
+  if(NOT MOECAST_TESTS)
+    return()
+  endif()
+  if(MOECAST_FUZZ)
+    add_executable(${name} ${ARG_SOURCE})
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+    add_test(NAME fuzz.${name} COMMAND ${name} -max_total_time=60 -print_final_stats=1 ${ARG_CORPUS}
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  else()
+    add_executable(${name} ${ARG_SOURCE} ${PROJECT_SOURCE_DIR}/tests/support/corpus_main.cc)
+    target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+    add_test(NAME corpus.${name} COMMAND ${name} ${ARG_CORPUS} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  endif()
+endfunction()
+
+# moecast_bench(NAME SOURCES a_bench.cc DEPS lib): a Google Benchmark binary, built with MOECAST_BENCH.
+function(moecast_bench name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  if(NOT MOECAST_BENCH)
+    return()
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} benchmark::benchmark benchmark::benchmark_main)
+endfunction()
+
+# moecast_proto(NAME file.proto): a static library of generated code, compiled without our warnings.
+function(moecast_proto name proto)
+  protobuf_generate_cpp(srcs hdrs ${proto})
+  add_library(${name} STATIC ${srcs} ${hdrs})
+  target_include_directories(${name} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_link_libraries(${name} PUBLIC protobuf::libprotobuf)
+endfunction()

@@ -1,0 +1,14 @@
+# Warnings are errors in every target of ours; third-party headers are SYSTEM.
+add_library(moecast_options INTERFACE)
+target_compile_features(moecast_options INTERFACE cxx_std_20)
+target_include_directories(moecast_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(
+  moecast_options
+  INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall
+            -Wextra
+            -Wpedantic
+            -Wconversion
+            -Wshadow
+            -Werror
+            # One rounding per operation, so results do not depend on the machine's FMA units.
+            -ffp-contract=off>)

@@ -1,0 +1,69 @@
+// Scenario: everything a run depends on, validated, in strong units. Nothing after it can fail on
+// user input, except files it names that change under the run.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sim/base/rng.h"
+#include "sim/cost/efficiency.h"
+#include "sim/engine/engine_config.h"
+#include "sim/metrics/summary.h"
+#include "sim/model/hardware.h"
+#include "sim/model/memory.h"
+#include "sim/model/model_spec.h"
+#include "sim/model/parallelism.h"
+#include "sim/policy/expert_selection.h"
+#include "sim/policy/router.h"
+#include "traces/routing_source_spec.h"
+#include "traces/workload.h"
+
+namespace moecast {
+
+struct Scenario {
+  std::string name;
+  uint64_t seed = 0;
+  int64_t replications = 1;
+  ModelSpec model;
+  DeviceSpec device;
+  FabricSpec fabric;
+  Parallelism parallelism;
+  int64_t replicas = 1;
+  Router router;
+  TensorFormat kv_format;
+  MemoryLimits memory;
+  Efficiencies efficiencies;
+  EngineConfig engine;
+  WorkloadSpec workload;
+  StopRule stop;
+  uint64_t warmup_requests = 0;
+  RoutingSpec routing;
+  ExpertSelection experts;
+  Slo slo;
+};
+
+/// A file the scenario depends on, for provenance.
+struct InputFile {
+  std::filesystem::path path;
+  std::string sha256;
+};
+
+/// One cell of a study: a variant at a load.
+struct StudyCase {
+  std::string variant;   // "base" when the scenario lists none
+  std::string load;      // empty when the scenario lists none
+  Scenario scenario;
+};
+
+/// A scenario file with its variants and loads expanded: cases are load-major, the first variant of
+/// each load is the one ratios refer to.
+struct Study {
+  std::string name;
+  std::vector<StudyCase> cases;
+  std::string resolved_yaml;        // every field, defaults and catalog entries included
+  std::vector<InputFile> inputs;
+};
+
+}  // namespace moecast

@@ -1,0 +1,10 @@
+#include "sim/app/commands.h"
+
+namespace moecast {
+
+void AddExplainCommand(CLI::App& app, int& exit_code) {
+  static_cast<void>(app);
+  static_cast<void>(exit_code);
+}
+
+}  // namespace moecast

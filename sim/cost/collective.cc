@@ -1,0 +1,1 @@
+#include "sim/cost/collective.h"

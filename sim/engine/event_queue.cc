@@ -1,0 +1,1 @@
+#include "sim/engine/event_queue.h"

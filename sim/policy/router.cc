@@ -1,0 +1,1 @@
+#include "sim/policy/router.h"

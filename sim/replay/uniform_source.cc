@@ -1,0 +1,1 @@
+#include "sim/replay/routing_source.h"

@@ -1,0 +1,1 @@
+#include "sim/run/run_study.h"

@@ -1,0 +1,43 @@
+// RunStudy: every (variant, load, replication) of a study on common random numbers, in threads.
+// Results do not depend on the number of threads (INV-2).
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scenarios/scenario.h"
+#include "sim/base/result.h"
+#include "sim/engine/run_result.h"
+#include "sim/model/memory.h"
+#include "sim/replay/replay_table.h"
+
+namespace moecast {
+
+/// One cell of the study with all its replications.
+struct CaseResult {
+  std::string variant;
+  std::string load;
+  MemoryPlan memory;
+  SelectionNotes selection;
+  std::vector<RunResult> replications;
+};
+
+struct StudyResult {
+  std::vector<CaseResult> cases;  // in the order of Study::cases
+  double wall_seconds = 0;        // provenance, not a result
+};
+
+struct RunOptions {
+  int threads = 1;
+  /// Folder for requests.csv of every case; absent: request rows are not written.
+  std::optional<std::filesystem::path> request_rows;
+  /// Called from worker threads after each run with (done, all).
+  std::function<void(int done, int all)> progress;
+};
+
+Result<StudyResult> RunStudy(const Study& study, const RunOptions& options);
+
+}  // namespace moecast

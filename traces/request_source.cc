@@ -1,0 +1,1 @@
+#include "traces/request_source.h"

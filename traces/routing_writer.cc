@@ -1,0 +1,1 @@
+#include "traces/routing_writer.h"
