@@ -14,9 +14,10 @@ namespace moecast {
 double SampleExponential(RngStream& rng, double mean);
 /// Standard normal (inverse CDF, one uniform).
 double SampleNormal(RngStream& rng);
-/// Gamma with the given shape (> 0) and scale (> 0). [MarsagliaTsang00]
+/// Gamma with the given shape (> 0) and scale (> 0); its mean is shape * scale. [MarsagliaTsang00]
 double SampleGamma(RngStream& rng, double shape, double scale);
-/// Lognormal given by the mean and the coefficient of variation of the variable itself.
+/// Lognormal given by the mean (> 0) and the coefficient of variation (>= 0) of the variable
+/// itself.
 double SampleLognormal(RngStream& rng, double mean, double cv);
 /// Uniform integer in [low, high]. REQUIRES: low <= high.
 int64_t SampleUniformInt(RngStream& rng, int64_t low, int64_t high);
@@ -24,13 +25,14 @@ int64_t SampleUniformInt(RngStream& rng, int64_t low, int64_t high);
 /// Draws an index with probability proportional to its weight in O(1). [Vose91]
 class AliasTable {
  public:
-  /// REQUIRES: weights not empty, each >= 0 and finite, sum > 0.
+  /// REQUIRES: 1 to 2^32 - 1 weights, each >= 0 and finite, sum > 0 and finite.
   explicit AliasTable(std::span<const double> weights);
+  /// An index of positive weight.
   [[nodiscard]] uint32_t Sample(RngStream& rng) const;
 
  private:
-  std::vector<double> threshold_;
-  std::vector<uint32_t> alias_;
+  std::vector<double> threshold_;  // [index]: chance of keeping a uniformly drawn index
+  std::vector<uint32_t> alias_;    // [index]: what replaces it otherwise
 };
 
 /// Weights of a Zipf law: weight of rank i (from 0) is 1 / (i+1)^exponent.

@@ -27,17 +27,29 @@ std::string ToString(const Errors& errors);
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}       // NOLINT(google-explicit-constructor): return x;
+  Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): return x;
   Result(Error error) : value_(Errors{std::move(error)}) {}  // NOLINT(google-explicit-constructor)
-  Result(Errors errors) : value_(std::move(errors)) {  // NOLINT(google-explicit-constructor)
+  Result(Errors errors) : value_(std::move(errors)) {        // NOLINT(google-explicit-constructor)
     SIM_CHECK(!std::get<Errors>(value_).empty());
   }
 
   [[nodiscard]] bool ok() const { return std::holds_alternative<T>(value_); }
-  [[nodiscard]] const T& value() const& { SIM_CHECK(ok()); return std::get<T>(value_); }
-  [[nodiscard]] T& value() & { SIM_CHECK(ok()); return std::get<T>(value_); }
-  [[nodiscard]] T&& value() && { SIM_CHECK(ok()); return std::get<T>(std::move(value_)); }
-  [[nodiscard]] const Errors& errors() const { SIM_CHECK(!ok()); return std::get<Errors>(value_); }
+  [[nodiscard]] const T& value() const& {
+    SIM_CHECK(ok());
+    return std::get<T>(value_);
+  }
+  [[nodiscard]] T& value() & {
+    SIM_CHECK(ok());
+    return std::get<T>(value_);
+  }
+  [[nodiscard]] T&& value() && {
+    SIM_CHECK(ok());
+    return std::get<T>(std::move(value_));
+  }
+  [[nodiscard]] const Errors& errors() const {
+    SIM_CHECK(!ok());
+    return std::get<Errors>(value_);
+  }
 
   const T& operator*() const { return value(); }
   T& operator*() { return value(); }
@@ -60,10 +72,10 @@ inline Status Ok() { return Unit{}; }
 // NOLINTBEGIN(cppcoreguidelines-macro-usage): a macro is the only way to return from the caller.
 #define SIM_TRY_NAME2(line) sim_try_##line
 #define SIM_TRY_NAME(line) SIM_TRY_NAME2(line)
-#define SIM_TRY(declaration, expression)                                       \
-  auto SIM_TRY_NAME(__LINE__) = (expression);                                  \
-  if (!SIM_TRY_NAME(__LINE__).ok()) return SIM_TRY_NAME(__LINE__).errors();    \
+#define SIM_TRY(declaration, expression)                                    \
+  auto SIM_TRY_NAME(__LINE__) = (expression);                               \
+  if (!SIM_TRY_NAME(__LINE__).ok()) return SIM_TRY_NAME(__LINE__).errors(); \
   declaration = std::move(SIM_TRY_NAME(__LINE__)).value()
-#define SIM_RETURN_IF_ERROR(expression)                                        \
+#define SIM_RETURN_IF_ERROR(expression) \
   if (auto sim_status = (expression); !sim_status.ok()) return sim_status.errors()
 // NOLINTEND(cppcoreguidelines-macro-usage)

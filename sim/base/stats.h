@@ -24,25 +24,31 @@ struct Interval {
 };
 Interval ConfidenceInterval(std::span<const double> samples, double confidence);
 
-/// Collects weighted non-negative samples. Exact while at most `exact_limit` distinct entries are held;
-/// then it becomes a log-linear histogram whose quantiles err by at most 2^-11 relative, and exact()
-/// turns false. Memory is bounded either way. The mean, sum, min and max stay exact.
+/// Collects weighted non-negative samples in bounded memory. Exact until more than `exact_limit`
+/// distinct values are held (noticed at the latest by the time exact_limit / 4 more have come);
+/// then it becomes a log-linear histogram whose quantiles err by at most 2^-11 relative, and
+/// exact() turns false. Count, mean, minimum and maximum are those of the samples either way.
 class SampleSet {
  public:
-  explicit SampleSet(size_t exact_limit = 1u << 20);
+  /// REQUIRES: exact_limit > 0.
+  explicit SampleSet(size_t exact_limit = size_t{1} << 20);
 
   /// Adds `weight` copies of `value`. REQUIRES: value finite and >= 0.
   void Add(double value, uint64_t weight = 1);
-  /// Adds all of `other`'s samples.
+  /// Adds all of `other`'s samples. REQUIRES: other is not this set.
   void Merge(const SampleSet& other);
 
   [[nodiscard]] bool exact() const { return exact_; }
   [[nodiscard]] uint64_t count() const { return count_; }
+  /// REQUIRES: count() > 0.
   [[nodiscard]] double mean() const;
+  /// Unbiased, over all copies; 0 for fewer than two. Streaming moments. [Chan83]
   [[nodiscard]] double standard_deviation() const;
+  /// 0 when empty, as is max().
   [[nodiscard]] double min() const { return min_; }
   [[nodiscard]] double max() const { return max_; }
-  /// The p-quantile over all copies. REQUIRES: count() > 0. COST: sorts once after new samples.
+  /// The p-quantile over all copies, interpolated as in Quantile above. REQUIRES: count() > 0.
+  /// COST: sorts once after new samples, then linear in the distinct values held.
   [[nodiscard]] double Quantile(double p) const;
 
  private:
@@ -50,17 +56,23 @@ class SampleSet {
     double value;
     uint64_t weight;
   };
+  void AddMoments(uint64_t count, double sum, double mean, double squared_deviations);
+  void SortAndCombine() const;
   void BecomeHistogram();
   void AddToHistogram(double value, uint64_t weight);
+  [[nodiscard]] double OrderStatistic(uint64_t rank) const;
 
   size_t exact_limit_;
   bool exact_ = true;
   mutable bool sorted_ = true;
   mutable std::vector<Entry> entries_;  // exact mode
-  std::vector<uint64_t> histogram_;     // histogram mode
+  uint64_t zeros_ = 0;                  // histogram mode: samples equal to 0
+  uint64_t first_bucket_ = 0;           // histogram mode: bucket number of histogram_[0]
+  std::vector<uint64_t> histogram_;     // histogram mode: weight per bucket
   uint64_t count_ = 0;
   double sum_ = 0;
-  double sum_of_squares_ = 0;
+  double running_mean_ = 0;
+  double squared_deviations_ = 0;  // sum over copies of (value - mean)^2
   double min_ = 0;
   double max_ = 0;
 };

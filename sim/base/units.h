@@ -30,9 +30,15 @@ class Quantity {
   [[nodiscard]] constexpr Rep count() const { return count_; }
 
   friend constexpr auto operator<=>(Quantity, Quantity) = default;
-  friend constexpr Quantity operator+(Quantity a, Quantity b) { return Quantity(a.count_ + b.count_); }
-  friend constexpr Quantity operator-(Quantity a, Quantity b) { return Quantity(a.count_ - b.count_); }
-  friend constexpr Quantity operator*(Quantity a, Rep factor) { return Quantity(a.count_ * factor); }
+  friend constexpr Quantity operator+(Quantity a, Quantity b) {
+    return Quantity(a.count_ + b.count_);
+  }
+  friend constexpr Quantity operator-(Quantity a, Quantity b) {
+    return Quantity(a.count_ - b.count_);
+  }
+  friend constexpr Quantity operator*(Quantity a, Rep factor) {
+    return Quantity(a.count_ * factor);
+  }
   friend constexpr Quantity operator*(Rep factor, Quantity a) { return a * factor; }
   constexpr Quantity& operator+=(Quantity b) { return *this = *this + b; }
   constexpr Quantity& operator-=(Quantity b) { return *this = *this - b; }
@@ -52,9 +58,15 @@ using Seconds = Quantity<struct SecondsTag, double>;
 using BytesPerSecond = Quantity<struct BytesPerSecondTag, double>;
 using FlopsPerSecond = Quantity<struct FlopsPerSecondTag, double>;
 
-constexpr Seconds operator/(Bytes b, BytesPerSecond rate) { return Seconds(b.count() / rate.count()); }
-constexpr Seconds operator/(Flops f, FlopsPerSecond rate) { return Seconds(f.count() / rate.count()); }
-constexpr Bytes operator*(BytesPerSecond rate, Seconds t) { return Bytes(rate.count() * t.count()); }
+constexpr Seconds operator/(Bytes b, BytesPerSecond rate) {
+  return Seconds(b.count() / rate.count());
+}
+constexpr Seconds operator/(Flops f, FlopsPerSecond rate) {
+  return Seconds(f.count() / rate.count());
+}
+constexpr Bytes operator*(BytesPerSecond rate, Seconds t) {
+  return Bytes(rate.count() * t.count());
+}
 
 inline constexpr double kNsPerSecond = 1e9;
 
