@@ -1,4 +1,5 @@
-// Routers between replicas: asked with read-only views, answer with a replica. (Not expert routing.)
+// Routers between replicas: asked with read-only views, answer with a replica. (Not expert
+// routing.)
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,7 @@ struct LeastRequests {
   ReplicaId Pick(const RequestView& request, std::span<const ReplicaView> replicas);
 };
 /// Smallest share of KV in use, then fewest requests; ties go to the lowest id.
+/// REQUIRES: kv_tokens_total > 0.
 struct LeastKv {
   ReplicaId Pick(const RequestView& request, std::span<const ReplicaView> replicas);
 };
@@ -40,6 +42,7 @@ struct LeastKv {
 using Router = std::variant<RoundRobin, LeastRequests, LeastKv>;
 
 /// REQUIRES: replicas not empty, ordered by id.
-ReplicaId PickReplica(Router& router, const RequestView& request, std::span<const ReplicaView> replicas);
+ReplicaId PickReplica(Router& router, const RequestView& request,
+                      std::span<const ReplicaView> replicas);
 
 }  // namespace moecast
