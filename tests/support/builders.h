@@ -7,7 +7,7 @@
 #include "sim/model/hardware.h"
 #include "sim/model/model_spec.h"
 
-namespace moecast::testing {
+namespace moecast::test {
 
 inline TensorFormat Bf16() {
   return {.name = "bf16", .stored_bits = 16, .compute = ComputeClass::kBf16};
@@ -62,4 +62,4 @@ inline FabricSpec TinyFabric() {
   return {.name = "tiny-link", .bandwidth = BytesPerSecond(1e8), .latency = Seconds(1e-6)};
 }
 
-}  // namespace moecast::testing
+}  // namespace moecast::test

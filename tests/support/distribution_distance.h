@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-namespace moecast::testing {
+namespace moecast::test {
 
 /// Kolmogorov-Smirnov statistic: the largest gap between the samples' empirical distribution and
 /// `cdf`. Takes a copy because it sorts.
@@ -28,4 +28,4 @@ inline double KolmogorovLimit(size_t count) {
   return std::sqrt(std::log(2 / 1e-6) / (2 * static_cast<double>(count)));
 }
 
-}  // namespace moecast::testing
+}  // namespace moecast::test

@@ -6,7 +6,7 @@
 
 #include "sim/base/files.h"
 
-namespace moecast::testing {
+namespace moecast::test {
 namespace {
 
 std::string_view LineAt(std::string_view text, size_t offset) {
@@ -46,4 +46,4 @@ std::string_view LineAt(std::string_view text, size_t offset) {
                        actual);
 }
 
-}  // namespace moecast::testing
+}  // namespace moecast::test

@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <string_view>
 
-namespace moecast::testing {
+namespace moecast::test {
 
 /// Compares `actual` with tests/golden/`name`; the failure shows the first line that differs.
 ///   EXPECT_TRUE(MatchesGolden("01_first_forecast/report.txt", text));
@@ -26,4 +26,4 @@ struct GoldenFolders {
                                          const std::filesystem::path& name,
                                          std::string_view actual);
 
-}  // namespace moecast::testing
+}  // namespace moecast::test

@@ -8,7 +8,7 @@
 #include "sim/base/files.h"
 #include "tests/support/temporary_folder.h"
 
-namespace moecast::testing {
+namespace moecast::test {
 namespace {
 
 class Golden : public ::testing::Test {
@@ -55,4 +55,4 @@ TEST_F(Golden, AgreementRemovesAnEarlierFinding) {
 }
 
 }  // namespace
-}  // namespace moecast::testing
+}  // namespace moecast::test

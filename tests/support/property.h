@@ -11,7 +11,7 @@
 
 #include "sim/base/rng.h"
 
-namespace moecast::testing {
+namespace moecast::test {
 
 struct PropertyRun {
   uint64_t cases = 100;
@@ -32,4 +32,4 @@ void ForAll(std::string_view name, const PropertyRun& run, Check check) {
   }
 }
 
-}  // namespace moecast::testing
+}  // namespace moecast::test

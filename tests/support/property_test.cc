@@ -7,7 +7,7 @@
 #include <set>
 #include <vector>
 
-namespace moecast::testing {
+namespace moecast::test {
 namespace {
 
 std::vector<uint64_t> FirstDraws(const PropertyRun& run) {
@@ -32,4 +32,4 @@ TEST(Property, FailureNamesSeedAndCase) {
 }
 
 }  // namespace
-}  // namespace moecast::testing
+}  // namespace moecast::test

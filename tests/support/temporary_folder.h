@@ -8,7 +8,7 @@
 #include <string>
 #include <system_error>
 
-namespace moecast::testing {
+namespace moecast::test {
 
 class TemporaryFolder {
  public:
@@ -34,4 +34,4 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace moecast::testing
+}  // namespace moecast::test
