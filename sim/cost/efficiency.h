@@ -2,33 +2,34 @@
 // scenarios/catalog/efficiencies/*.yaml with their sources; a calibrated profile replaces them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "sim/base/units.h"
 
 namespace moecast {
 
-/// Fractions of datasheet peak that a class of kernels reaches when the bound is saturated, and the
-/// fixed time of one launch of it inside a graph.
+/// Fractions of datasheet peak that a class of kernels reaches when the bound is saturated, each in
+/// (0, 1], and the fixed time of one launch of it inside a graph.
 struct ClassEfficiency {
-  double memory = 1;    // of HBM bandwidth (links: of fabric bandwidth)
-  double compute = 1;   // of the dense peak
-  Seconds fixed;        // per op: launch gap, ramp and tail
+  double memory = 1;   // of HBM bandwidth (collectives: of fabric bandwidth)
+  double compute = 1;  // of the dense peak
+  Seconds fixed{};     // per op: launch gap, ramp and tail
 };
 
 struct Efficiencies {
-  std::string name;
-  ClassEfficiency gemm;
-  ClassEfficiency experts;
-  ClassEfficiency route;
-  ClassEfficiency decode_attention;
-  ClassEfficiency prefill_attention;
-  ClassEfficiency elementwise;
-  ClassEfficiency collective;     // fixed: per collective, on top of the fabric's latency
-  int64_t expert_tile_rows = 0;   // rows an expert's tile is padded to in the grouped GEMM
-  Seconds host_per_step;          // scheduler, input preparation, sampling hand-off
-  Seconds host_per_sequence;
-  Seconds eager_launch;           // extra per op when the step is not a replayed graph
+  std::string name{};
+  ClassEfficiency gemm{};
+  ClassEfficiency experts{};  // fixed: of the whole pipeline of one MoE layer, alignment to combine
+  ClassEfficiency route{};
+  ClassEfficiency decode_attention{};  // also linear-attention state
+  ClassEfficiency prefill_attention{};
+  ClassEfficiency elementwise{};
+  ClassEfficiency collective{};  // fixed: per collective, on top of the fabric's latency
+  int64_t expert_tile_rows = 0;  // rows an expert's tile is padded to in the grouped GEMM
+  Seconds host_per_step{};       // scheduler, input preparation, sampling hand-off
+  Seconds host_per_sequence{};
+  Seconds eager_launch{};  // host time to launch one op when the step is not a replayed graph
 };
 
 }  // namespace moecast

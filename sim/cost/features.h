@@ -1,4 +1,5 @@
 // Features: bytes and FLOPs of an Op. The only copy; the simulator and calibration both use it.
+// docs/model/features.md has one equation per function.
 #pragma once
 
 #include "sim/base/units.h"
@@ -6,16 +7,34 @@
 
 namespace moecast {
 
-/// Device-memory traffic and arithmetic of one execution on the busiest rank.
+/// Device-memory traffic and arithmetic of one execution on one GPU.
 struct OpFeatures {
-  Bytes bytes;
-  Flops flops;
+  Bytes bytes{};
+  Flops flops{};
   ComputeClass compute = ComputeClass::kBf16;
 };
 
-/// For ExpertGemm, of one rank's load; see ExpertFeatures for a given rank. docs/model.md, "Features".
-OpFeatures Features(const Op& op);
-/// Traffic and arithmetic of `load` on one rank of `op`.
-OpFeatures ExpertFeatures(const ExpertGemm& op, const ExpertLoad& load);
+OpFeatures Features(const Gemm& op);
+OpFeatures Features(const RouteTokens& op);
+OpFeatures Features(const DecodeAttention& op);
+OpFeatures Features(const PrefillAttention& op);
+OpFeatures Features(const LinearAttentionScan& op);
+OpFeatures Features(const KvAppend& op);
+OpFeatures Features(const Elementwise& op);
+
+/// What one distinct expert, one assignment and one padded row add to a rank's work in one MoE
+/// layer; the features of a rank are linear in its load.
+struct ExpertUnits {
+  double bytes_per_expert = 0;
+  double bytes_per_assignment = 0;
+  double flops_per_padded_row = 0;
+};
+ExpertUnits UnitsOf(const ExpertGemm& op);
+/// Traffic and arithmetic of `load` on its rank in one MoE layer.
+OpFeatures Features(const ExpertGemm& op, const ExpertLoad& load);
+
+/// Rows that the fullest rank of a MoE layer receives in dispatch (and returns in combine), the
+/// mean over MoE layers.
+double MeanFullestRows(const ExpertExchange& op);
 
 }  // namespace moecast

@@ -1,1 +1,61 @@
+// Roofline: a kernel is bound by memory or by arithmetic, whichever takes longer, plus a fixed
+// time. docs/model/roofline.md; [Williams09].
 #pragma once
+
+#include <algorithm>
+#include <array>
+
+#include "sim/base/units.h"
+#include "sim/cost/efficiency.h"
+#include "sim/cost/features.h"
+#include "sim/model/hardware.h"
+
+namespace moecast {
+
+/// Kernels that share one ClassEfficiency.
+enum class OpClass { kGemm, kExperts, kRoute, kDecodeAttention, kPrefillAttention, kElementwise };
+inline constexpr int kOpClassCount = 6;
+
+/// The two bounds of one execution, efficiencies applied.
+struct Bounds {
+  Seconds memory{};
+  Seconds compute{};
+  [[nodiscard]] Seconds larger() const { return std::max(memory, compute); }
+};
+
+/// Rates of one device under stated efficiencies; reciprocals are taken once.
+class Roofline {
+ public:
+  /// REQUIRES: device bandwidth and bf16 peak > 0; every efficiency in (0, 1].
+  Roofline(const DeviceSpec& device, const Efficiencies& efficiencies);
+
+  [[nodiscard]] Bounds BoundsOf(OpClass op_class, const OpFeatures& f) const {
+    const Rates& rates = rates_[static_cast<size_t>(op_class)];
+    return {.memory = Seconds(f.bytes.count() * rates.seconds_per_byte),
+            .compute =
+                Seconds(f.flops.count() * rates.seconds_per_flop[static_cast<size_t>(f.compute)])};
+  }
+  /// RETURNS: fixed + max(memory, compute), at least the roofline bound (INV-6).
+  [[nodiscard]] Seconds Time(OpClass op_class, const OpFeatures& f) const {
+    return fixed(op_class) + BoundsOf(op_class, f).larger();
+  }
+  [[nodiscard]] Seconds fixed(OpClass op_class) const {
+    return rates_[static_cast<size_t>(op_class)].fixed;
+  }
+  /// Whether the device multiplies this class itself; if not, weights are dequantised to bf16: they
+  /// are read in their stored size and multiplied at the bf16 rate.
+  [[nodiscard]] bool native(ComputeClass compute) const {
+    return native_[static_cast<size_t>(compute)];
+  }
+
+ private:
+  struct Rates {
+    double seconds_per_byte = 0;
+    std::array<double, kComputeClassCount> seconds_per_flop{};
+    Seconds fixed;
+  };
+  std::array<Rates, kOpClassCount> rates_;
+  std::array<bool, kComputeClassCount> native_{};
+};
+
+}  // namespace moecast

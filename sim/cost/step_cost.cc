@@ -1,1 +1,157 @@
 #include "sim/cost/step_cost.h"
+
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "sim/cost/op_class.h"
+
+namespace moecast {
+namespace {
+
+int64_t LaunchCount(const std::vector<CountedOp>& ops) {
+  int64_t launches = 0;
+  for (const CountedOp& counted : ops) launches += counted.count;
+  return launches;
+}
+
+}  // namespace
+
+std::string_view LabelName(Label label) {
+  switch (label) {
+    case Label::kMeasured:
+      return "measured";
+    case Label::kInterpolated:
+      return "interpolated";
+    case Label::kExtrapolated:
+      return "extrapolated";
+    case Label::kAnalytic:
+      return "analytic";
+  }
+  SIM_CHECK(false);
+}
+
+std::string_view StepPartName(StepPart part) {
+  switch (part) {
+    case StepPart::kAttention:
+      return "attention";
+    case StepPart::kExperts:
+      return "experts";
+    case StepPart::kDense:
+      return "dense";
+    case StepPart::kCollectives:
+      return "collectives";
+    case StepPart::kHost:
+      return "host";
+  }
+  SIM_CHECK(false);
+}
+
+StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv,
+                   const DeviceSpec& device, const FabricSpec& fabric,
+                   const Efficiencies& efficiencies)
+    : parallelism_(parallelism),
+      lowering_(model, parallelism, kv),
+      roofline_(device, efficiencies),
+      collective_(fabric, efficiencies.collective),
+      host_per_step_(efficiencies.host_per_step),
+      host_per_sequence_(efficiencies.host_per_sequence),
+      eager_launch_(efficiencies.eager_launch) {
+  SIM_CHECK(parallelism.gpus() == 1 || fabric.bandwidth.count() > 0);
+}
+
+void StepCost::LowerSlowest(const StepShape& step) {
+  SIM_CHECK(static_cast<int64_t>(step.attention.size()) == parallelism_.data);
+  const AttentionLoad* slowest = &step.attention.front();
+  if (step.attention.size() > 1) {
+    Seconds worst(-1);
+    for (const AttentionLoad& load : step.attention) {
+      group_.clear();
+      lowering_.LowerCache(step, load, group_);
+      Seconds time;
+      for (const CountedOp& counted : group_) time += TimeOf(counted);
+      if (time > worst) {
+        worst = time;
+        slowest = &load;
+      }
+    }
+  }
+  lowering_.Lower(step, *slowest, ops_);
+}
+
+Seconds StepCost::TimeOf(const CountedOp& counted) const {
+  const double count = static_cast<double>(counted.count);
+  return std::visit(
+      Overloaded{[&](const ExpertGemm& op) { return ExpertTime(op); },
+                 [&](const ExpertExchange& op) {
+                   return collective_.TimeOf(CollectiveCost::WorkOf(op)) * count;
+                 },
+                 [&](const Collective& op) { return collective_.Time(op) * count; },
+                 [&](const auto& op) { return roofline_.Time(ClassOf(op), Features(op)) * count; }},
+      counted.op);
+}
+
+Seconds StepCost::ExpertTime(const ExpertGemm& op) const {
+  // Bounds are linear in a rank's load, so their slopes are taken out of the loop.
+  const ExpertUnits units = UnitsOf(op);
+  const auto bounds = [&](double bytes, double flops) {
+    return roofline_.BoundsOf(
+        OpClass::kExperts,
+        {.bytes = Bytes(bytes), .flops = Flops(flops), .compute = op.format->compute});
+  };
+  const double per_expert = bounds(units.bytes_per_expert, 0).memory.count();
+  const double per_assignment = bounds(units.bytes_per_assignment, 0).memory.count();
+  const double per_row = bounds(0, units.flops_per_padded_row).compute.count();
+  const auto ranks = static_cast<size_t>(op.ranks);
+  const size_t layers = op.loads.size() / ranks;
+  double sum = 0;
+  for (size_t layer = 0; layer < layers; ++layer) {
+    const ExpertLoad* load = op.loads.data() + layer * ranks;
+    double slowest = 0;
+    for (size_t rank = 0; rank < ranks; ++rank) {
+      const double memory =
+          load[rank].distinct * per_expert + load[rank].assignments * per_assignment;
+      const double compute = load[rank].padded_rows * per_row;
+      const double larger = memory > compute ? memory : compute;
+      slowest = larger > slowest ? larger : slowest;
+    }
+    sum += slowest;
+  }
+  return Seconds(sum) + roofline_.fixed(OpClass::kExperts) * static_cast<double>(layers);
+}
+
+std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& step,
+                                                              Seconds gpu) const {
+  int64_t sequences = 0;  // every group has its own host process; the fullest is waited for
+  for (const AttentionLoad& load : step.attention) {
+    sequences = std::max(sequences, load.decode_sequences + load.prefill_chunks);
+  }
+  // Eager launches run ahead of the GPU: only what exceeds its time is waited for.
+  Seconds exposed;
+  if (!step.graph) {
+    const Seconds launches = eager_launch_ * static_cast<double>(LaunchCount(ops_));
+    exposed = std::max(launches - gpu, Seconds(0));
+  }
+  return {host_per_step_, host_per_sequence_ * static_cast<double>(sequences), exposed};
+}
+
+StepTime StepCost::Predict(const StepShape& step) {
+  LowerSlowest(step);
+  std::array<Seconds, kStepPartCount> parts{};
+  for (const CountedOp& counted : ops_) {
+    parts[static_cast<size_t>(PartOf(counted.op))] += TimeOf(counted);
+  }
+  const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
+  Seconds& host = parts[static_cast<size_t>(StepPart::kHost)];
+  for (const Seconds item : HostTimes(step, gpu)) host += item;
+  const Seconds sum = gpu + host;
+  StepTime time{.total = RoundUpToNs(sum),
+                .attention = parts[static_cast<size_t>(StepPart::kAttention)],
+                .experts = parts[static_cast<size_t>(StepPart::kExperts)],
+                .dense = parts[static_cast<size_t>(StepPart::kDense)],
+                .collectives = parts[static_cast<size_t>(StepPart::kCollectives)],
+                .host = host};
+  time.by_label[static_cast<size_t>(Label::kAnalytic)] = sum;
+  return time;
+}
+
+}  // namespace moecast

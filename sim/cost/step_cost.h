@@ -1,15 +1,19 @@
 // StepCost: how long one step of one replica takes, and how much of that was measured.
 // This is the analytic model: roofline with stated efficiencies, launch overhead, alpha-beta
 // collectives, host overhead. Everything it predicts is labelled analytic.
+// docs/model/roofline.md, docs/model/collectives.md.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/base/units.h"
+#include "sim/cost/collective.h"
 #include "sim/cost/efficiency.h"
+#include "sim/cost/roofline.h"
 #include "sim/model/hardware.h"
 #include "sim/model/lower.h"
 
@@ -20,50 +24,90 @@ enum class Label { kMeasured, kInterpolated, kExtrapolated, kAnalytic };
 inline constexpr int kLabelCount = 4;
 std::string_view LabelName(Label label);
 
-/// A step's time and its parts. Parts add up to `total` before rounding.
+/// What a step's time is spent on.
+enum class StepPart {
+  kAttention,    // attention over the cache, linear-attention state, cache append
+  kExperts,      // router, top-k, routed experts
+  kDense,        // every other GEMM and elementwise op
+  kCollectives,  // traffic between GPUs
+  kHost,         // scheduling, and launches not hidden behind the GPU
+};
+inline constexpr int kStepPartCount = 5;
+std::string_view StepPartName(StepPart part);
+
+/// A step's time and its parts. `total` is the sum of the parts in the order written here, rounded
+/// up to 1 ns.
 struct StepTime {
   Duration total{1};
-  Seconds attention;
-  Seconds experts;      // routing and routed experts
-  Seconds dense;        // every other GEMM and elementwise op
-  Seconds collectives;
-  Seconds host;         // scheduling and launch not hidden behind the GPU
+  Seconds attention{};
+  Seconds experts{};
+  Seconds dense{};
+  Seconds collectives{};
+  Seconds host{};
   std::array<Seconds, kLabelCount> by_label{};
 };
 
-/// One line of `moecast explain`: an op, its arithmetic and its time.
+/// One line of `moecast explain`: an op, its arithmetic and its time. Expert lines give the mean
+/// over MoE layers of each layer's slowest rank.
 struct OpLine {
-  std::string name;
-  std::string shape;      // human-readable dimensions
-  int64_t count = 1;      // times per step
-  Bytes bytes;            // per execution
-  Flops flops;            // per execution
-  Seconds memory_bound;   // bytes / (peak bandwidth * efficiency)
-  Seconds compute_bound;  // flops / (peak rate * efficiency)
-  Seconds each;           // predicted, per execution
-  Seconds all;            // predicted, count executions
-  std::string_view bound; // "memory", "compute", "latency"
+  std::string name{};
+  std::string shape{};  // human-readable dimensions
+  StepPart part = StepPart::kDense;
+  int64_t count = 1;        // times per step
+  Bytes bytes{};            // per execution: device memory, or sent by one GPU for a collective
+  Flops flops{};            // per execution
+  Seconds memory_bound{};   // bytes / (peak bandwidth * efficiency); of the fabric for a collective
+  Seconds compute_bound{};  // flops / (peak rate * efficiency)
+  Seconds each{};           // predicted, per execution
+  Seconds all{};            // predicted, count executions
+  std::string_view bound{};  // "memory", "compute", "link", "latency" (the fixed time) or "host"
+  std::string note{};        // what the reader must know, e.g. dequantisation; often empty
   Label label = Label::kAnalytic;
 };
 
-/// Pure: no clock, no randomness, no allocation after the first calls. One per simulator.
+/// Prices steps of one replica: no clock, no randomness, no allocation once its scratch has grown.
+/// Not thread safe; one per simulator.
 class StepCost {
  public:
-  /// REQUIRES: `model` outlives this object.
+  /// REQUIRES: CheckParallelism(model, parallelism) passed; `model` outlives this object; a fabric
+  /// bandwidth > 0 unless the replica is one GPU.
   StepCost(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv,
            const DeviceSpec& device, const FabricSpec& fabric, const Efficiencies& efficiencies);
 
-  /// RETURNS: at least 1 ns and at least the roofline bound (INV-6). COST: O(ops + MoE layers * ranks).
+  /// REQUIRES: step.attention has one entry per attention group, step.experts one per MoE layer and
+  /// expert rank.
+  /// RETURNS: at least 1 ns and at least the roofline bound; not less when work is added (INV-6).
+  /// COST: O(op classes + MoE layers * expert ranks).
   StepTime Predict(const StepShape& step);
-  /// The same arithmetic, op by op; MoE layers are merged into one line per op.
+  /// The same arithmetic line by line, in execution order, host last; MoE layers are merged into
+  /// one line per op. The lines of a part add up, in order, to Predict's part exactly.
   std::vector<OpLine> Explain(const StepShape& step);
 
  private:
+  static constexpr size_t kHostItems = 3;
+
+  /// Fills ops_ with the step as seen by the slowest attention group.
+  void LowerSlowest(const StepShape& step);
+  [[nodiscard]] Seconds TimeOf(const CountedOp& counted) const;
+  [[nodiscard]] Seconds ExpertTime(const ExpertGemm& op) const;
+  /// Time per step, time of all sequences, launches the GPU waits for.
+  [[nodiscard]] std::array<Seconds, kHostItems> HostTimes(const StepShape& step, Seconds gpu) const;
+
+  [[nodiscard]] OpLine LineOf(const CountedOp& counted) const;
+  void ExplainBounds(const ExpertGemm& op, OpLine& line) const;
+  void ExplainWork(const CollectiveWork& work, OpLine& line) const;
+  template <class Body>
+  void ExplainBounds(const Body& op, OpLine& line) const;
+
+  Parallelism parallelism_;
   Lowering lowering_;
-  DeviceSpec device_;
-  FabricSpec fabric_;
-  Efficiencies efficiencies_;
-  std::vector<CountedOp> ops_;  // reused from call to call
+  Roofline roofline_;
+  CollectiveCost collective_;
+  Seconds host_per_step_;
+  Seconds host_per_sequence_;
+  Seconds eager_launch_;
+  std::vector<CountedOp> ops_;    // reused from call to call
+  std::vector<CountedOp> group_;  // reused from call to call
 };
 
 }  // namespace moecast

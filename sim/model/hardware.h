@@ -12,23 +12,25 @@
 namespace moecast {
 
 struct DeviceSpec {
-  std::string name;
-  Bytes hbm_capacity;
-  BytesPerSecond hbm_bandwidth;  // datasheet
-  Bytes l2_capacity;
+  std::string name{};
+  Bytes hbm_capacity{};
+  BytesPerSecond hbm_bandwidth{};  // datasheet
+  Bytes l2_capacity{};
   int64_t multiprocessors = 0;
   /// Dense peak per ComputeClass; 0: the device cannot run the class natively, and a GEMM of that
   /// class is priced as dequantisation to bf16.
   std::array<FlopsPerSecond, kComputeClassCount> peak{};
 
-  [[nodiscard]] FlopsPerSecond peak_of(ComputeClass c) const { return peak[static_cast<size_t>(c)]; }
+  [[nodiscard]] FlopsPerSecond peak_of(ComputeClass c) const {
+    return peak[static_cast<size_t>(c)];
+  }
 };
 
 /// A symmetric fabric inside one replica: every GPU reaches every other at the same cost.
 struct FabricSpec {
-  std::string name;
-  BytesPerSecond bandwidth;  // per GPU and direction, datasheet
-  Seconds latency;           // one message, hardware
+  std::string name{};
+  BytesPerSecond bandwidth{};  // per GPU and direction, datasheet
+  Seconds latency{};           // one message, hardware
 };
 
 }  // namespace moecast

@@ -1,6 +1,6 @@
-// Lowering: a StepShape on a model and a parallelism becomes the ops of one rank, in execution order.
-// Equal layers are lowered once and carry a count; MoE expert work is one op per MoE layer, because
-// every layer has its own histogram.
+// Lowering: a StepShape on a model and a parallelism becomes the ops of one GPU, in execution
+// order. Equal layers are lowered once and carry a count; the expert work of all MoE layers is one
+// op that sees every layer's own histogram. docs/model/shapes.md has the shapes and their sources.
 #pragma once
 
 #include <cstdint>
@@ -22,26 +22,47 @@ struct CountedOp {
 /// Lowers steps of one replica. Holds what does not change from step to step.
 class Lowering {
  public:
-  /// REQUIRES: CheckParallelism(model, parallelism) passed; `model` and `kv` outlive this object.
+  /// `kv` is the storage format of cached keys and values.
+  /// REQUIRES: CheckParallelism(model, parallelism) passed; `model` outlives this object.
   Lowering(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv);
 
-  /// Replaces `ops` with the ops of `step`. Spans in ExpertGemm point into step.experts.
-  /// COST: no allocation once `ops` has grown; O(op classes + MoE layers).
-  void Lower(const StepShape& step, std::vector<CountedOp>& ops) const;
+  /// Replaces `ops` with the ops of `step` on a GPU whose attention group carries `load`, one of
+  /// step.attention. Ops with no work are left out. Spans point into step.experts.
+  /// REQUIRES: step.experts holds moe_layers * expert entries.
+  /// COST: no allocation once `ops` has grown; O(op classes), independent of layers and experts.
+  void Lower(const StepShape& step, const AttentionLoad& load, std::vector<CountedOp>& ops) const;
+  /// Appends only the ops whose work differs between attention groups of one step: attention over
+  /// the cache, its latent projections and the cache append.
+  void LowerCache(const StepShape& step, const AttentionLoad& load,
+                  std::vector<CountedOp>& ops) const;
 
  private:
-  void LowerAttention(const StepShape& step, std::vector<CountedOp>& ops) const;
-  void LowerFeedForward(const StepShape& step, std::vector<CountedOp>& ops) const;
+  void LowerGqaCache(const AttentionLoad& load, const GqaAttention& a,
+                     std::vector<CountedOp>& ops) const;
+  void LowerMlaCache(const StepShape& step, const AttentionLoad& load, const MlaAttention& a,
+                     std::vector<CountedOp>& ops) const;
+  void LowerProjections(int64_t rows, std::vector<CountedOp>& ops) const;
+  void LowerGqaProjections(int64_t rows, const GqaAttention& a, std::vector<CountedOp>& ops) const;
+  void LowerMlaProjections(int64_t rows, const MlaAttention& a, std::vector<CountedOp>& ops) const;
+  void LowerLinearAttention(const StepShape& step, const AttentionLoad& load,
+                            std::vector<CountedOp>& ops) const;
+  void LowerDenseFeedForward(int64_t rows, std::vector<CountedOp>& ops) const;
+  void LowerMoe(const StepShape& step, std::vector<CountedOp>& ops) const;
+  void LowerMoeCollectives(const StepShape& step, std::vector<CountedOp>& ops) const;
   void LowerHead(const StepShape& step, std::vector<CountedOp>& ops) const;
+
+  /// Bytes of `rows` rows of `width` activations.
+  [[nodiscard]] double ActivationBytes(int64_t rows, int64_t width) const;
 
   const ModelSpec* model_;
   Parallelism parallelism_;
   TensorFormat kv_;
-  int64_t full_layers_ = 0;
-  int64_t window_layers_ = 0;
-  int64_t linear_layers_ = 0;
-  int64_t dense_layers_ = 0;
-  int64_t moe_layers_ = 0;
+  double activation_bytes_;  // per element
+  int64_t full_layers_;
+  int64_t window_layers_;
+  int64_t linear_layers_;
+  int64_t moe_layers_;
+  int64_t dense_layers_;
 };
 
 }  // namespace moecast

@@ -23,7 +23,7 @@ struct GqaAttention {
 /// Multi-head latent attention: one latent vector per token is cached. [DeepSeekV2]
 struct MlaAttention {
   int64_t heads = 0;
-  std::optional<int64_t> q_lora_rank;  // absent: queries projected directly
+  std::optional<int64_t> q_lora_rank{};  // absent: queries projected directly
   int64_t kv_lora_rank = 0;
   int64_t qk_nope_head_dim = 0;
   int64_t qk_rope_head_dim = 0;
@@ -32,7 +32,8 @@ struct MlaAttention {
 
 using Attention = std::variant<GqaAttention, MlaAttention>;
 
-/// Linear attention with a constant-size state instead of a KV cache (Qwen3-Next's gated delta net).
+/// Linear attention with a constant-size state instead of a KV cache (Qwen3-Next's gated delta
+/// net).
 struct LinearAttention {
   int64_t key_heads = 0;
   int64_t value_heads = 0;
@@ -52,52 +53,61 @@ struct LayerSpec {
 };
 
 /// How gate scores become expert choices.
-enum class GateScoring { kSoftmax, kSoftmaxAfterTopK, kSigmoid, kSigmoidBias, kSparsemixer, kGroupSoftmax };
+enum class GateScoring {
+  kSoftmax,
+  kSoftmaxAfterTopK,
+  kSigmoid,
+  kSigmoidBias,
+  kSparsemixer,
+  kGroupSoftmax
+};
 
 /// The MoE block shared by all MoE layers.
 struct MoeSpec {
-  int64_t experts = 0;               // routed experts E per layer
-  int64_t top_k = 0;                 // native experts per token
-  int64_t expert_intermediate = 0;   // I of one routed expert
+  int64_t experts = 0;              // routed experts E per layer
+  int64_t top_k = 0;                // native experts per token
+  int64_t expert_intermediate = 0;  // I of one routed expert
   int64_t shared_experts = 0;
-  int64_t shared_intermediate = 0;   // total I over the shared experts
+  int64_t shared_intermediate = 0;  // total I over the shared experts
   GateScoring scoring = GateScoring::kSoftmax;
-  bool renormalise = false;          // kept gate weights sum to one
+  bool renormalise = false;  // kept gate weights sum to one
   double routed_scale = 1.0;
-  int64_t groups = 1;                // expert groups for group-limited routing; 1: off
+  int64_t groups = 1;  // expert groups for group-limited routing; 1: off
   int64_t top_groups = 1;
 };
 
 /// Storage of each tensor class.
 struct WeightFormats {
-  TensorFormat attention;
-  TensorFormat dense_ffn;   // dense layers and shared experts
-  TensorFormat experts;
-  TensorFormat embeddings;  // token embedding and LM head
-  TensorFormat activations; // between ops
+  TensorFormat attention{};
+  TensorFormat dense_ffn{};  // dense layers and shared experts
+  TensorFormat experts{};
+  TensorFormat embeddings{};   // token embedding and LM head
+  TensorFormat activations{};  // between ops
 };
 
 /// A model's shape. Immutable after its codec validated it.
 struct ModelSpec {
-  std::string name;
+  std::string name{};
   int64_t hidden = 0;
   int64_t vocabulary = 0;
   int64_t max_positions = 0;
   bool tied_embeddings = false;
-  Attention attention;
-  std::optional<LinearAttention> linear_attention;  // present iff a layer is kLinear
-  int64_t sliding_window = 0;                       // tokens; 0 iff no layer is kSlidingWindow
-  bool attention_output_gate = false;               // queries carry a gate of the same width
-  int64_t dense_intermediate = 0;                   // 0 iff no layer is dense
-  std::optional<MoeSpec> moe;                       // present iff a layer is kMoe
-  std::vector<LayerSpec> layers;
-  WeightFormats formats;
+  Attention attention{};
+  std::optional<LinearAttention> linear_attention{};  // present iff a layer is kLinear
+  int64_t sliding_window = 0;                         // tokens; 0 iff no layer is kSlidingWindow
+  bool attention_output_gate = false;  // GQA only: one gate per attention output element
+  int64_t dense_intermediate = 0;      // 0 iff no layer is dense
+  std::optional<MoeSpec> moe{};        // present iff a layer is kMoe
+  std::vector<LayerSpec> layers{};
+  WeightFormats formats{};
 
   [[nodiscard]] int64_t layer_count() const { return static_cast<int64_t>(layers.size()); }
   [[nodiscard]] int64_t moe_layer_count() const;
+  [[nodiscard]] int64_t attention_layer_count(AttentionKind kind) const;
 };
 
-/// Parameters of the whole model; `active` counts top-k routed experts and both embedding matrices.
+/// Weights of the matrices (no norms, biases or attention sinks, which are below 0.1 %); `active`
+/// counts top-k routed experts and both embedding matrices. docs/model/shapes.md, "Parameters".
 struct ParameterCount {
   double total = 0;
   double active = 0;

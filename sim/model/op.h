@@ -1,4 +1,5 @@
 // Op: the shape of one GPU operation on one rank; enough to compute bytes and FLOPs, nothing else.
+// Spans and format pointers refer to the caller's step and model; an Op lives as long as one step.
 #pragma once
 
 #include <cstdint>
@@ -11,61 +12,102 @@
 
 namespace moecast {
 
-/// Which weights or state a dense GEMM multiplies; for printing and for choosing an efficiency.
-enum class GemmRole { kQkv, kAttentionOut, kMlaAbsorb, kDenseGateUp, kDenseDown, kSharedGateUp, kSharedDown, kRouter, kLmHead, kLinearAttention };
+/// Which weights a dense GEMM multiplies.
+enum class GemmRole {
+  kQkv,
+  kAttentionOut,
+  kMlaDown,         // hidden -> latents of queries and keys/values
+  kMlaQueryUp,      // query latent (or hidden) -> query heads
+  kMlaKeyValueUp,   // cached latent -> keys and values, prefill only
+  kMlaAbsorbQuery,  // query heads -> latent space, decode only
+  kMlaAbsorbValue,  // latent space -> value heads, decode only
+  kLinearAttentionIn,
+  kLinearAttentionOut,
+  kDenseGateUp,
+  kDenseDown,
+  kSharedGateUp,
+  kSharedDown,
+  kRouter,
+  kLmHead,
+};
 
-/// [rows, k] x [k, n] with weights stored in *format.
+/// `batch` independent products [rows, k] x [k, n] with weights stored in *format.
 struct Gemm {
   GemmRole role;
   int64_t rows = 0;
   int64_t n = 0;
   int64_t k = 0;
-  int64_t batch = 1;  // independent products of this shape (MLA absorb: heads)
+  int64_t batch = 1;
   const TensorFormat* format = nullptr;
+  double activation_bytes = 0;  // per element of inputs and outputs
 };
 
-/// Routed experts of one MoE layer over all expert-parallel ranks: gate-up, SwiGLU, down, combine.
-/// The layer waits for the slowest rank.
+/// Routed experts of every MoE layer over all expert-parallel ranks: gather, gate-up, SwiGLU, down,
+/// weighted combine. A layer waits for its slowest rank.
 struct ExpertGemm {
-  std::span<const ExpertLoad> ranks;  // [expert_rank]
+  std::span<const ExpertLoad> loads{};  // [moe_layer][rank]
+  int64_t ranks = 1;
   int64_t hidden = 0;
-  int64_t intermediate = 0;           // of one expert on one rank (I / expert_tensor)
+  int64_t intermediate = 0;  // of one expert on one GPU (I / expert_tensor)
   const TensorFormat* format = nullptr;
+  double activation_bytes = 0;
 };
 
-/// Gate scores, top-k, skip rule and alignment for `rows` tokens over `experts` experts.
+/// All-to-all of every MoE layer: tokens travel to their experts' GPUs and back. The fullest rank
+/// receives min(assignments, row_cap) rows: a token visits a rank once, however many of its experts
+/// live there.
+struct ExpertExchange {
+  std::span<const ExpertLoad> loads{};  // [moe_layer][rank]
+  int64_t ranks = 1;                    // expert-parallel ranks
+  int64_t gpus = 1;                     // GPUs that exchange
+  double row_cap = 0;                   // tokens of the step over all groups
+  double bytes_per_row = 0;
+};
+
+/// Gate scores, top-k, skip rule and alignment of `rows` tokens over `experts` experts.
 struct RouteTokens {
   int64_t rows = 0;
   int64_t experts = 0;
-  double top_k = 0;
+  int64_t top_k = 0;
 };
 
 /// Decode attention over paged KV: one query per sequence, `context` cached tokens in total.
 struct DecodeAttention {
   int64_t sequences = 0;
   int64_t context = 0;
-  int64_t heads = 0;                // query heads on this rank
-  double kv_bytes_per_token = 0;    // read per cached token on this rank and layer
+  int64_t heads = 0;                   // query heads on this rank
+  double kv_bytes_per_token = 0;       // read per cached token on this rank and layer
+  double query_bytes_per_token = 0;    // query in and output out
   double flops_per_context_token = 0;  // QK^T and PV for all heads of this rank
 };
 
 /// Prefill attention, causal over past and chunk.
 struct PrefillAttention {
-  int64_t tokens = 0;
-  double pairs = 0;                 // (query, key) pairs
-  int64_t context = 0;              // cached tokens read
+  int64_t tokens = 0;   // query tokens
+  double pairs = 0;     // (query, key) pairs
+  int64_t context = 0;  // cached tokens read
   int64_t heads = 0;
   double kv_bytes_per_token = 0;
+  double query_bytes_per_token = 0;
   double flops_per_pair = 0;
+};
+
+/// Recurrent state of linear attention: read and written once per sequence, updated by every token.
+struct LinearAttentionScan {
+  int64_t sequences = 0;
+  int64_t tokens = 0;
+  double state_bytes_per_sequence = 0;
+  double bytes_per_token = 0;
+  double flops_per_token = 0;
 };
 
 /// Writes new keys and values of `tokens` tokens into the cache.
 struct KvAppend {
   int64_t tokens = 0;
-  double bytes_per_token = 0;
+  double bytes_per_token = 0;  // read in activation format and written in cache format
 };
 
-enum class ElementwiseRole { kNorm, kRope, kActivation, kEmbedding, kSampling, kLinearAttentionState };
+enum class ElementwiseRole { kNorm, kRope, kActivation, kEmbedding, kSampling };
 /// Memory-bound op: reads and writes `bytes_per_row` in total per row.
 struct Elementwise {
   ElementwiseRole role;
@@ -74,14 +116,17 @@ struct Elementwise {
 };
 
 enum class CollectiveKind { kAllReduce, kAllGather, kReduceScatter, kAllToAll };
-/// A collective over `ranks` GPUs; `bytes` is what one GPU contributes (the fullest one's for all-to-all).
+/// A collective over `ranks` GPUs. `bytes` is what one GPU contributes: its whole vector for
+/// all-reduce and reduce-scatter, its shard for all-gather, everything it sends (or, if more,
+/// receives), its own share included, for all-to-all.
 struct Collective {
   CollectiveKind kind;
   int64_t ranks = 1;
   double bytes = 0;
 };
 
-using Op = std::variant<Gemm, ExpertGemm, RouteTokens, DecodeAttention, PrefillAttention, KvAppend, Elementwise, Collective>;
+using Op = std::variant<Gemm, ExpertGemm, ExpertExchange, RouteTokens, DecodeAttention,
+                        PrefillAttention, LinearAttentionScan, KvAppend, Elementwise, Collective>;
 
 /// "gemm.qkv", "experts", "attention.decode", "collective.all_reduce", ...
 std::string_view OpName(const Op& op);

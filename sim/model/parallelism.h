@@ -8,9 +8,11 @@
 
 namespace moecast {
 
-/// `tensor * data` GPUs hold one replica. Attention runs `data` independent groups of `tensor` GPUs (DP attention).
-/// Expert layers use the same GPUs: `expert` groups of experts (EP), each expert split over the
-/// remaining tensor*data/expert GPUs (expert TP).
+/// `tensor * data` GPUs hold one replica. Attention runs `data` independent groups of `tensor` GPUs
+/// (DP attention); dense feed-forward blocks, shared experts and the LM head are split over the
+/// `tensor` GPUs of a group and repeated in every group. Expert layers use the same GPUs: `expert`
+/// groups of experts (EP), each expert split over the remaining tensor*data/expert GPUs (expert
+/// TP).
 struct Parallelism {
   int64_t tensor = 1;
   int64_t data = 1;
@@ -21,8 +23,9 @@ struct Parallelism {
   friend bool operator==(const Parallelism&, const Parallelism&) = default;
 };
 
-/// Every reason why `p` cannot hold `model` (heads not divisible, expert groups not dividing the
-/// GPUs or the experts, ...), each naming the field, the value and what is allowed.
+/// Whether `p` can hold `model`.
+/// ERRORS: every reason why not (heads not divisible, expert groups not dividing the GPUs or the
+/// experts, ...), each naming the field in `where`, the value and what is allowed.
 Status CheckParallelism(const ModelSpec& model, const Parallelism& p);
 
 }  // namespace moecast

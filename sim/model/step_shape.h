@@ -10,24 +10,24 @@ namespace moecast {
 /// histogram n_e, e over the rank's experts. Doubles, because the closed-form uniform source gives
 /// expectations; replayed routing gives exact integers.
 struct ExpertLoad {
-  double assignments = 0;   // A = sum_e n_e
-  double distinct = 0;      // D = #{e : n_e > 0}
-  double padded_rows = 0;   // P = sum_e ceil(n_e / tile) * tile
-  double max_expert = 0;    // m = max_e n_e
+  double assignments = 0;  // A = sum_e n_e
+  double distinct = 0;     // D = #{e : n_e > 0}
+  double padded_rows = 0;  // P = sum_e ceil(n_e / tile) * tile
+  double max_expert = 0;   // m = max_e n_e
   friend bool operator==(const ExpertLoad&, const ExpertLoad&) = default;
 };
 
 /// Attention work of one attention-data-parallel group in one step. Sums over its sequences.
 struct AttentionLoad {
-  int64_t prefill_tokens = 0;       // query tokens of prefill chunks
+  int64_t prefill_tokens = 0;  // query tokens of prefill chunks
   int64_t prefill_chunks = 0;
-  double prefill_pairs = 0;         // sum over chunk tokens of the positions each attends to (causal)
-  double prefill_pairs_window = 0;  // same, with each token's span cut to the sliding window
-  int64_t prefill_context = 0;        // sum over chunks of cached tokens read (past + chunk)
-  int64_t prefill_context_window = 0; // same, at most window + chunk each
-  int64_t decode_sequences = 0;     // one query token each
-  int64_t decode_context = 0;         // sum of cached tokens read, the new token included
-  int64_t decode_context_window = 0;  // same, at most `window` each
+  double prefill_pairs = 0;  // sum over chunk tokens of the positions each attends to (causal)
+  double prefill_pairs_window = 0;     // same, with each token's span cut to the sliding window
+  int64_t prefill_context = 0;         // sum over chunks of cached tokens read (past + chunk)
+  int64_t prefill_context_window = 0;  // same, at most window + chunk each
+  int64_t decode_sequences = 0;        // one query token each
+  int64_t decode_context = 0;          // sum of cached tokens read, the new token included
+  int64_t decode_context_window = 0;   // same, at most `window` each
 
   [[nodiscard]] int64_t tokens() const { return prefill_tokens + decode_sequences; }
   friend bool operator==(const AttentionLoad&, const AttentionLoad&) = default;
@@ -36,7 +36,7 @@ struct AttentionLoad {
 /// One step of one replica. Spans point into the caller's buffers.
 struct StepShape {
   /// One per attention-data-parallel group, size Parallelism::data.
-  std::span<const AttentionLoad> attention;
+  std::span<const AttentionLoad> attention{};
   /// Rows each group's GEMMs run, padding included: max over groups of the padded token count.
   int64_t rows_per_group = 0;
   /// Sequences per group that need logits (decodes and last prefill chunks), padding included.
@@ -46,7 +46,7 @@ struct StepShape {
   /// True when the step replays a captured CUDA graph, false when it is launched op by op.
   bool graph = false;
   /// [moe_layer][expert_rank]: moe_layer-major, size moe_layers * Parallelism::expert.
-  std::span<const ExpertLoad> experts;
+  std::span<const ExpertLoad> experts{};
 };
 
 }  // namespace moecast

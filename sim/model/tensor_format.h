@@ -1,4 +1,5 @@
-// How a class of tensors is stored and computed with. Facts come from scenarios/catalog/formats.yaml.
+// How a class of tensors is stored and computed with. Facts come from
+// scenarios/catalog/formats.yaml.
 #pragma once
 
 #include <string>
@@ -11,8 +12,8 @@ inline constexpr int kComputeClassCount = 4;
 
 /// A named storage format: `stored_bits` per element including scales and zero points.
 struct TensorFormat {
-  std::string name;         // "bf16", "fp8", "mxfp4", ...
-  double stored_bits = 0;   // bits per element in memory, metadata included
+  std::string name{};                          // "bf16", "fp8", "mxfp4", ...
+  double stored_bits = 0;                      // bits per element in memory, metadata included
   ComputeClass compute = ComputeClass::kBf16;  // unit that multiplies it after any dequantisation
 
   [[nodiscard]] double bytes_per_element() const { return stored_bits / 8.0; }

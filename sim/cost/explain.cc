@@ -1,0 +1,181 @@
+// StepCost::Explain: the arithmetic of one step, line by line.
+#include <algorithm>
+#include <string>
+
+#include "sim/base/check.h"
+#include "sim/base/text.h"
+#include "sim/cost/op_class.h"
+#include "sim/cost/step_cost.h"
+
+namespace moecast {
+namespace {
+
+std::string Text(int64_t n) { return std::to_string(n); }
+std::string Text(double x) { return Fixed(x, 1); }
+
+std::string ShapeOf(const Gemm& op) {
+  const std::string product = "[" + Text(op.rows) + ", " + Text(op.k) + "] x [" + Text(op.k) +
+                              ", " + Text(op.n) + "] " + op.format->name;
+  return op.batch == 1 ? product : Text(op.batch) + " * " + product;
+}
+
+/// Mean of a field over the layers' fullest ranks.
+double MeanOfFullest(std::span<const ExpertLoad> loads, int64_t ranks, double ExpertLoad::*field) {
+  if (loads.empty()) return 0;
+  double sum = 0;
+  for (size_t first = 0; first < loads.size(); first += static_cast<size_t>(ranks)) {
+    double fullest = 0;
+    for (const ExpertLoad& load : loads.subspan(first, static_cast<size_t>(ranks))) {
+      fullest = std::max(fullest, load.*field);
+    }
+    sum += fullest;
+  }
+  return sum / (static_cast<double>(loads.size()) / static_cast<double>(ranks));
+}
+
+std::string ShapeOf(const ExpertGemm& op) {
+  return "mean over layers of the fullest rank: assignments " +
+         Text(MeanOfFullest(op.loads, op.ranks, &ExpertLoad::assignments)) + ", distinct " +
+         Text(MeanOfFullest(op.loads, op.ranks, &ExpertLoad::distinct)) + ", padded rows " +
+         Text(MeanOfFullest(op.loads, op.ranks, &ExpertLoad::padded_rows)) + "; expert 3 x [" +
+         Text(op.hidden) + ", " + Text(op.intermediate) + "] " + op.format->name;
+}
+
+std::string ShapeOf(const ExpertExchange& op) {
+  return Text(op.gpus) + " GPUs, fullest receives " + Text(MeanFullestRows(op)) + " rows of " +
+         Text(op.bytes_per_row) + " B";
+}
+
+std::string ShapeOf(const RouteTokens& op) {
+  return Text(op.rows) + " rows, top " + Text(op.top_k) + " of " + Text(op.experts);
+}
+
+std::string ShapeOf(const DecodeAttention& op) {
+  return Text(op.sequences) + " sequences, " + Text(op.context) + " cached tokens of " +
+         Text(op.kv_bytes_per_token) + " B, " + Text(op.heads) + " heads";
+}
+
+std::string ShapeOf(const PrefillAttention& op) {
+  return Text(op.tokens) + " tokens, " + Fixed(op.pairs, 0) + " pairs, " + Text(op.context) +
+         " cached tokens of " + Text(op.kv_bytes_per_token) + " B, " + Text(op.heads) + " heads";
+}
+
+std::string ShapeOf(const LinearAttentionScan& op) {
+  return Text(op.tokens) + " tokens of " + Text(op.sequences) + " sequences, " +
+         HumanBytes(op.state_bytes_per_sequence) + " of state traffic each";
+}
+
+std::string ShapeOf(const KvAppend& op) {
+  return Text(op.tokens) + " tokens of " + Text(op.bytes_per_token) + " B";
+}
+
+std::string ShapeOf(const Elementwise& op) {
+  return Text(op.rows) + " rows of " + Text(op.bytes_per_row) + " B";
+}
+
+std::string ShapeOf(const Collective& op) {
+  return Text(op.ranks) + " GPUs, " + HumanBytes(op.bytes) + " each";
+}
+
+/// What the device must do with a format it cannot multiply itself.
+const TensorFormat* FormatOf(const Op& op) {
+  if (const auto* gemm = std::get_if<Gemm>(&op)) return gemm->format;
+  if (const auto* experts = std::get_if<ExpertGemm>(&op)) return experts->format;
+  return nullptr;
+}
+
+/// Whether the fixed time exceeds both bounds.
+std::string_view BoundName(const OpLine& line) {
+  const Seconds larger = std::max(line.memory_bound, line.compute_bound);
+  if (line.each - larger > larger) return "latency";
+  return line.memory_bound >= line.compute_bound ? "memory" : "compute";
+}
+
+}  // namespace
+
+void StepCost::ExplainBounds(const ExpertGemm& op, OpLine& line) const {
+  const auto ranks = static_cast<size_t>(op.ranks);
+  const size_t layers = op.loads.size() / ranks;
+  OpFeatures sum;
+  Bounds bounds;
+  for (size_t first = 0; first < op.loads.size(); first += ranks) {
+    OpFeatures slowest = Features(op, op.loads[first]);
+    for (const ExpertLoad& load : op.loads.subspan(first, ranks)) {
+      const OpFeatures f = Features(op, load);
+      if (roofline_.Time(OpClass::kExperts, f) > roofline_.Time(OpClass::kExperts, slowest)) {
+        slowest = f;
+      }
+    }
+    const Bounds layer = roofline_.BoundsOf(OpClass::kExperts, slowest);
+    sum.bytes += slowest.bytes;
+    sum.flops += slowest.flops;
+    bounds.memory += layer.memory;
+    bounds.compute += layer.compute;
+  }
+  const double mean = 1 / static_cast<double>(layers);
+  line.bytes = sum.bytes * mean;
+  line.flops = sum.flops * mean;
+  line.memory_bound = bounds.memory * mean;
+  line.compute_bound = bounds.compute * mean;
+  line.bound = BoundName(line);
+}
+
+void StepCost::ExplainWork(const CollectiveWork& work, OpLine& line) const {
+  line.bytes = work.wire;
+  line.memory_bound = collective_.Transfer(line.bytes);
+  line.bound = line.each - line.memory_bound > line.memory_bound ? "latency" : "link";
+}
+
+template <class Body>
+void StepCost::ExplainBounds(const Body& op, OpLine& line) const {
+  const OpFeatures f = Features(op);
+  const Bounds bounds = roofline_.BoundsOf(ClassOf(op), f);
+  line.bytes = f.bytes;
+  line.flops = f.flops;
+  line.memory_bound = bounds.memory;
+  line.compute_bound = bounds.compute;
+  line.bound = BoundName(line);
+}
+
+OpLine StepCost::LineOf(const CountedOp& counted) const {
+  OpLine line{.name = std::string(OpName(counted.op)),
+              .shape = std::visit([](const auto& op) { return ShapeOf(op); }, counted.op),
+              .part = PartOf(counted.op),
+              .count = counted.count,
+              .all = TimeOf(counted)};
+  line.each = Seconds(line.all.count() / static_cast<double>(counted.count));
+  std::visit(
+      Overloaded{[&](const Collective& op) { ExplainWork(collective_.WorkOf(op), line); },
+                 [&](const ExpertExchange& op) { ExplainWork(CollectiveCost::WorkOf(op), line); },
+                 [&](const auto& op) { ExplainBounds(op, line); }},
+      counted.op);
+  const TensorFormat* format = FormatOf(counted.op);
+  if (format != nullptr && !roofline_.native(format->compute)) {
+    line.note = format->name + " is not multiplied natively here: dequantised to bf16";
+  }
+  return line;
+}
+
+std::vector<OpLine> StepCost::Explain(const StepShape& step) {
+  LowerSlowest(step);
+  std::vector<OpLine> lines;
+  std::array<Seconds, kStepPartCount> parts{};
+  for (const CountedOp& counted : ops_) {
+    lines.push_back(LineOf(counted));
+    parts[static_cast<size_t>(lines.back().part)] += lines.back().all;
+  }
+  const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
+  const std::array<Seconds, kHostItems> host = HostTimes(step, gpu);
+  const std::array<std::string_view, kHostItems> names{"host.step", "host.sequences",
+                                                       "host.exposed_launches"};
+  for (size_t i = 0; i < host.size(); ++i) {
+    lines.push_back({.name = std::string(names[i]),
+                     .part = StepPart::kHost,
+                     .each = host[i],
+                     .all = host[i],
+                     .bound = "host"});
+  }
+  return lines;
+}
+
+}  // namespace moecast
