@@ -1,1 +1,98 @@
-#include "sim/replay/routing_source.h"
+#include "sim/replay/replay_source.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/base/check.h"
+
+namespace moecast {
+
+ReplaySource::ReplaySource(std::shared_ptr<const ReplayTable> table, LoadShape shape, Seed seed,
+                           const CounterKernels& kernels)
+    : table_(std::move(table)),
+      shape_(shape),
+      seed_(seed),
+      totals_(static_cast<size_t>(table_->layout().moe_layers * table_->layout().experts)),
+      counter_(table_->layout(), kernels) {
+  SIM_CHECK(shape.expert_ranks >= 1 && table_->layout().experts % shape.expert_ranks == 0);
+}
+
+SequenceId ReplaySource::Bind(RequestId request) const {
+  RngStream rng(seed_, "routing/bind", request.value());
+  const auto sequences = static_cast<uint64_t>(table_->sequence_count());
+  return SequenceId(static_cast<uint32_t>(rng.NextBelow(sequences)));
+}
+
+ReplaySource::Source ReplaySource::SourceOf(const RoutedSpan& span) const {
+  const int64_t rows = table_->row_count(span.sequence, span.phase);
+  if (rows > 0) return {span.phase, rows};
+  const RoutingPhase other =
+      span.phase == RoutingPhase::kPrefill ? RoutingPhase::kDecode : RoutingPhase::kPrefill;
+  return {other, table_->row_count(span.sequence, other)};
+}
+
+void ReplaySource::AddSpan(const RoutedSpan& span) {
+  const Source source = SourceOf(span);
+  int64_t first = span.first_row < source.rows ? span.first_row : span.first_row % source.rows;
+  if (span.rows == 1) {
+    counter_.AddRow(table_->row(span.sequence, source.phase, first));
+    return;
+  }
+  for (int64_t left = span.rows; left > 0; first = 0) {
+    const int64_t count = std::min(left, source.rows - first);
+    table_->Count(span.sequence, source.phase, {first, count}, counter_);
+    left -= count;
+  }
+}
+
+void ReplaySource::Note(const RoutedSpan& span) {
+  const Source source = SourceOf(span);
+  const auto rows = static_cast<uint64_t>(span.rows);
+  (span.phase == RoutingPhase::kPrefill ? notes_.prefill_rows : notes_.decode_rows) += rows;
+  if (source.phase != span.phase) notes_.substituted_rows += rows;
+  const int64_t end = span.first_row + span.rows;
+  if (end > source.rows) {
+    notes_.wrapped_rows += static_cast<uint64_t>(end - std::max(span.first_row, source.rows));
+  }
+  if (!table_->has_unknown_rows()) return;
+  int64_t first = span.first_row % source.rows;
+  for (int64_t left = span.rows; left > 0; first = 0) {
+    const int64_t count = std::min(left, source.rows - first);
+    const int64_t unknown = table_->UnknownRows(span.sequence, source.phase, {first, count});
+    notes_.unknown_rows += static_cast<uint64_t>(unknown);
+    left -= count;
+  }
+}
+
+void ReplaySource::Count(std::span<const RoutedSpan> spans, int64_t padding_rows,
+                         std::span<ExpertLoad> loads) {
+  counter_.Clear();
+  for (const RoutedSpan& span : spans) {
+    AddSpan(span);
+    Note(span);
+  }
+  const auto first =
+      std::ranges::find_if(spans, [](const RoutedSpan& span) { return span.rows > 0; });
+  if (first != spans.end() && padding_rows > 0) {
+    RoutedSpan copy = *first;
+    copy.rows = 1;
+    for (int64_t i = 0; i < padding_rows; ++i) AddSpan(copy);
+    notes_.padding_rows += static_cast<uint64_t>(padding_rows);
+  }
+  counter_.Loads(shape_, loads);
+}
+
+void ReplaySource::AddToTotals(const RoutedSpan& span) {
+  counter_.Clear();
+  AddSpan(span);
+  const std::span<const uint32_t> counts = counter_.Counts();
+  const auto [layers, experts] = table_->layout();
+  const auto stride = static_cast<size_t>(table_->layout().stride());
+  uint64_t* total = totals_.data();
+  for (size_t layer = 0; layer < static_cast<size_t>(layers); ++layer) {
+    const uint32_t* const count = counts.data() + layer * stride;
+    for (int64_t expert = 0; expert < experts; ++expert) *total++ += count[expert];
+  }
+}
+
+}  // namespace moecast

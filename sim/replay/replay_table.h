@@ -1,54 +1,123 @@
 // ReplayTable: a routing trace as bitmaps, ready to be counted. One bit per (token, MoE layer,
-// expert), after expert selection; plus running counts at checkpoints, so that a prefill span of any
-// length is counted by two subtractions. Immutable once built; shared by threads.
+// expert), after expert selection; plus running counts at checkpoints, so that a span of any length
+// is counted by a subtraction and the rows that stick out. Immutable once built; shared by threads.
+// docs/model/replay.md, "Counting"; docs/adr/0006-bitmaps-and-vertical-counters.md.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <vector>
 
 #include "sim/base/result.h"
 #include "sim/policy/expert_selection.h"
+#include "sim/replay/expert_counter.h"
+#include "sim/replay/row_store.h"
 #include "traces/routing_chunk.h"
 
 namespace moecast {
 
 /// What selection did to the trace, over all known rows: the quality proxies of the report.
 struct SelectionNotes {
-  double mean_kept = 0;           // experts per token and layer
+  double mean_kept = 0;  // experts per token and layer
   double native_top_k = 0;
-  double kept_gate_mass = 0;      // sum of kept scores / sum of native top-k scores; NaN without scores
+  double kept_gate_mass = 0;  // sum of kept scores / sum of native top-k scores; NaN without scores
 };
 
 class ReplayTable {
  public:
-  /// Rows of one sequence in one phase.
+  static constexpr int64_t kMaxBytes = int64_t{16} << 30;
+  /// Rows between two running counts of one sequence and phase.
+  static constexpr int64_t kCheckpointRows = 128;
+
+  /// Adjacent rows of one sequence and phase: `count` rows from the `first` of that phase.
   struct Rows {
-    int64_t first = 0;  // index into the table's rows
+    int64_t first = 0;
     int64_t count = 0;
   };
 
-  /// Adds chunks in trace order, then Finish.
-  class Builder {
-   public:
-    Builder(const RoutingHeader& header, ExpertSelection selection);
-    /// ERRORS: the table would exceed `kMaxBytes` (says how large the trace is and what to do).
-    Status Add(const RoutingChunk& chunk);
-    Result<ReplayTable> Finish() &&;
-   private:
-    friend class ReplayTable;
-    RoutingHeader header_;
-    ExpertSelection selection_;
-    std::vector<uint64_t> bits_;
-  };
+  class Builder;
 
   [[nodiscard]] const RoutingHeader& header() const { return header_; }
-  [[nodiscard]] int64_t sequence_count() const;
+  [[nodiscard]] const RowLayout& layout() const { return layout_; }
+  /// Sequences, numbered from 0 in order of first appearance in the trace; each has at least one
+  /// row.
+  [[nodiscard]] int64_t sequence_count() const { return std::ssize(sequences_); }
+  [[nodiscard]] int64_t row_count(SequenceId sequence, RoutingPhase phase) const {
+    return part(sequence, phase).count;
+  }
+  /// The bits of one token. REQUIRES: 0 <= row < row_count.
+  [[nodiscard]] const Line* row(SequenceId sequence, RoutingPhase phase, int64_t row) const {
+    return store_.row(part(sequence, phase).first + row);
+  }
+  /// Adds every token of `rows` to `counter`. COST: O(kCheckpointRows) rows and O(positions).
+  void Count(SequenceId sequence, RoutingPhase phase, Rows rows, ExpertCounter& counter) const;
+  [[nodiscard]] bool has_unknown_rows() const { return !unknown_before_.empty(); }
+  /// Tokens of `rows` with at least one MoE layer that was not recorded.
+  [[nodiscard]] int64_t UnknownRows(SequenceId sequence, RoutingPhase phase, Rows rows) const;
+
   [[nodiscard]] const SelectionNotes& selection() const { return selection_; }
 
  private:
+  /// One phase of one sequence.
+  struct Part {
+    int64_t first = 0;  // index into store_
+    int64_t count = 0;
+    int64_t checkpoint =
+        0;  // running counts before row 0, kCheckpointRows, ...; then the next part's
+  };
+  using Sequence = std::array<Part, 2>;  // by phase
+
+  explicit ReplayTable(const RoutingHeader& header);
+  [[nodiscard]] const Part& part(SequenceId sequence, RoutingPhase phase) const {
+    return sequences_[sequence.value()][static_cast<size_t>(phase)];
+  }
+  void CountShort(const Part& part, Rows rows, ExpertCounter& counter) const;
+
   RoutingHeader header_;
+  RowLayout layout_;
+  RowStore store_;
+  std::vector<Sequence> sequences_;
+  std::vector<std::vector<uint16_t>>
+      checkpoints_;  // [position] tokens in all rows before, mod 2^16
+  std::vector<uint32_t>
+      unknown_before_;  // [row index, and one past]; empty when all rows are known
   SelectionNotes selection_;
+};
+
+/// Adds chunks in trace order, then Finish.
+class ReplayTable::Builder {
+ public:
+  /// REQUIRES: a LayerSchedule has one entry per MoE layer of the header.
+  Builder(const RoutingHeader& header, ExpertSelection selection, int64_t max_bytes = kMaxBytes);
+  /// ERRORS: the table would exceed `max_bytes` or the machine's memory; the chunks of one sequence
+  /// and phase are not adjacent. REQUIRES: ids and scores have the header's shape, ids are below
+  /// `experts` and differ within a row.
+  Status Add(const RoutingChunk& chunk);
+  /// ERRORS: no rows were added.
+  Result<ReplayTable> Finish() &&;
+
+ private:
+  Result<Part*> PartOf(const RoutingChunk& chunk);
+  template <class Rule>
+  bool AddRows(const Rule& rule, const RoutingChunk& chunk, Part& part);
+  template <class Rule>
+  void FillRow(const Rule& rule, const RoutingChunk& chunk, int64_t token, Line* row);
+  void AddSelected(const RoutingChunk& chunk, size_t first, int64_t kept);
+  void AddCheckpoint();
+  [[nodiscard]] Error TooLarge(const RoutingChunk& chunk) const;
+
+  ReplayTable table_;
+  ExpertSelection rule_;
+  int64_t max_bytes_;
+  ExpertCounter running_;
+  std::map<SequenceId, SequenceId> numbers_;  // trace's sequence to table's
+  std::vector<int64_t> unknown_rows_;         // indices, ascending
+  int64_t known_ = 0;                         // (token, layer) pairs
+  int64_t kept_ = 0;
+  double native_mass_ = 0;
+  double kept_mass_ = 0;
 };
 
 }  // namespace moecast

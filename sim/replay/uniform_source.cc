@@ -1,1 +1,148 @@
-#include "sim/replay/routing_source.h"
+#include "sim/replay/uniform_source.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "sim/base/check.h"
+
+namespace moecast {
+namespace {
+
+/// Pr(X = first + i) for X ~ Binomial(trials, q), without tails too light for a double to notice.
+struct Binomial {
+  int64_t first = 0;
+  std::vector<double> probability;
+};
+
+/// Runs the ratio of neighbouring terms outwards from the mode and normalises.
+Binomial BinomialTerms(int64_t trials, double q) {
+  constexpr double kNegligible = 1e-18;
+  const auto n = static_cast<double>(trials);
+  const auto mode = std::min(trials, static_cast<int64_t>((n + 1) * q));
+  std::vector<double> below;
+  double term = 1;
+  for (int64_t x = mode; x > 0; --x) {
+    term *= static_cast<double>(x) * (1 - q) / ((n - static_cast<double>(x) + 1) * q);
+    if (term < kNegligible) break;
+    below.push_back(term);
+  }
+  Binomial result{.first = mode - std::ssize(below), .probability = {}};
+  result.probability.assign(below.rbegin(), below.rend());
+  result.probability.push_back(1);
+  term = 1;
+  for (int64_t x = mode; x < trials; ++x) {
+    term *= (n - static_cast<double>(x)) * q / ((static_cast<double>(x) + 1) * (1 - q));
+    if (term < kNegligible) break;
+    result.probability.push_back(term);
+  }
+  double sum = 0;
+  for (const double p : result.probability) sum += p;
+  for (double& p : result.probability) p /= sum;
+  return result;
+}
+
+/// The rows of one expert: X ~ Binomial(rows - 1, q) from the other tokens, plus, with probability
+/// q, the repeated token and its copies.
+class ExpertRows {
+ public:
+  ExpertRows(const UniformBatch& batch, double q)
+      : others_(BinomialTerms(batch.rows - 1, q)), copies_(1 + batch.padding), q_(q) {
+    for (const double p : others_.probability) {
+      cumulative_.push_back(p + (cumulative_.empty() ? 0 : cumulative_.back()));
+    }
+  }
+
+  /// E[ceil(rows / tile)].
+  [[nodiscard]] double ExpectedTiles(int64_t tile) const {
+    double tiles = 0;
+    for (size_t i = 0; i < others_.probability.size(); ++i) {
+      const int64_t x = others_.first + static_cast<int64_t>(i);
+      const auto without = static_cast<double>((x + tile - 1) / tile);
+      const auto with = static_cast<double>((x + copies_ + tile - 1) / tile);
+      tiles += others_.probability[i] * ((1 - q_) * without + q_ * with);
+    }
+    return tiles;
+  }
+
+  /// E[max of `experts` independent copies] = sum over x >= 0 of 1 - F(x)^experts.
+  [[nodiscard]] double ExpectedMaximum(int64_t experts) const {
+    const int64_t last = others_.first + std::ssize(others_.probability) - 1 + copies_;
+    auto maximum = static_cast<double>(others_.first);  // F is 0 below
+    for (int64_t x = others_.first; x < last; ++x) {
+      const double f = (1 - q_) * OthersAtMost(x) + q_ * OthersAtMost(x - copies_);
+      maximum += 1 - std::pow(std::min(1.0, f), static_cast<double>(experts));
+    }
+    return maximum;
+  }
+
+ private:
+  [[nodiscard]] double OthersAtMost(int64_t x) const {
+    if (x < others_.first) return 0;
+    return cumulative_[std::min(cumulative_.size() - 1, static_cast<size_t>(x - others_.first))];
+  }
+
+  Binomial others_;
+  int64_t copies_;
+  double q_;
+  std::vector<double> cumulative_;
+};
+
+}  // namespace
+
+ExpertLoad ExpectedUniformLoad(const UniformRank& rank, const UniformBatch& batch) {
+  SIM_CHECK(rank.k >= 1 && rank.k <= rank.experts && batch.rows >= 1 && batch.padding >= 0);
+  const double q = static_cast<double>(rank.k) / static_cast<double>(rank.experts);
+  const auto owned = static_cast<double>(rank.rank_experts);
+  const auto rows = static_cast<double>(batch.rows);
+  const ExpertRows expert(batch, q);
+  return {.assignments = (rows + static_cast<double>(batch.padding)) * q * owned,
+          .distinct = -owned * std::expm1(rows * std::log1p(-q)),
+          .padded_rows =
+              owned * expert.ExpectedTiles(rank.tile_rows) * static_cast<double>(rank.tile_rows),
+          .max_expert = expert.ExpectedMaximum(rank.rank_experts)};
+}
+
+UniformSource::UniformSource(int64_t moe_layers, int64_t experts, std::vector<int64_t> k_per_layer,
+                             LoadShape shape)
+    : experts_(experts), k_per_layer_(std::move(k_per_layer)), shape_(shape) {
+  SIM_CHECK(std::ssize(k_per_layer_) == moe_layers);
+  SIM_CHECK(shape.expert_ranks >= 1 && experts % shape.expert_ranks == 0);
+}
+
+const ExpertLoad& UniformSource::LoadOf(int64_t k, const UniformBatch& batch) {
+  auto known = std::ranges::find(known_, k, &Known::k);
+  if (known == known_.end())
+    known = known_.insert(known_.end(), Known{.k = k, .batch = {}, .load = {}});
+  if (known->batch.rows != batch.rows || known->batch.padding != batch.padding) {
+    known->batch = batch;
+    known->load = ExpectedUniformLoad({.experts = experts_,
+                                       .rank_experts = experts_ / shape_.expert_ranks,
+                                       .k = k,
+                                       .tile_rows = shape_.tile_rows},
+                                      batch);
+  }
+  return known->load;
+}
+
+void UniformSource::Count(std::span<const RoutedSpan> spans, int64_t padding_rows,
+                          std::span<ExpertLoad> loads) {
+  SIM_CHECK(std::ssize(loads) == std::ssize(k_per_layer_) * shape_.expert_ranks);
+  UniformBatch batch{.rows = 0, .padding = padding_rows};
+  for (const RoutedSpan& span : spans) {
+    batch.rows += span.rows;
+    (span.phase == RoutingPhase::kPrefill ? notes_.prefill_rows : notes_.decode_rows) +=
+        static_cast<uint64_t>(span.rows);
+  }
+  if (batch.rows == 0) {
+    std::ranges::fill(loads, ExpertLoad{});
+    return;
+  }
+  notes_.padding_rows += static_cast<uint64_t>(padding_rows);
+  auto* load = loads.data();
+  for (const int64_t k : k_per_layer_) {
+    load = std::fill_n(load, shape_.expert_ranks, LoadOf(k, batch));
+  }
+}
+
+}  // namespace moecast

@@ -1,0 +1,150 @@
+#include "sim/replay/expert_counter.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "sim/base/check.h"
+
+namespace moecast {
+namespace {
+
+/// Positions per group of the bit-sliced figures, or 0 when a rank's block is cut differently.
+int64_t GroupSize(int64_t block) {
+  if (block % kBitsPerLane == 0) return kBitsPerLane;
+  return block % (kBitsPerLane / 2) == 0 ? kBitsPerLane / 2 : 0;
+}
+
+/// One of the four figures of groups that lie next to each other in a layer.
+struct GroupView {
+  const GroupLoads* loads;
+  int64_t lanes;  // of one pass
+  [[nodiscard]] size_t Index(int64_t group) const {
+    const int64_t passes = loads->passes;
+    return static_cast<size_t>(group % passes * lanes + group / passes);
+  }
+};
+
+struct Sums {
+  uint32_t assignments = 0;
+  uint32_t distinct = 0;
+  uint32_t tiles = 0;
+  uint32_t maximum = 0;
+
+  void Add(const GroupLoads& loads, size_t at) {
+    assignments += loads.assignments[at];
+    distinct += loads.distinct[at];
+    tiles += loads.tiles[at];
+    maximum = std::max<uint32_t>(maximum, loads.maximum[at]);
+  }
+};
+
+template <class Figures>
+ExpertLoad ToLoad(const Figures& figures, int64_t tile_rows) {
+  return {.assignments = static_cast<double>(figures.assignments),
+          .distinct = static_cast<double>(figures.distinct),
+          .padded_rows = static_cast<double>(figures.tiles) * static_cast<double>(tile_rows),
+          .max_expert = static_cast<double>(figures.maximum)};
+}
+
+int Log2(int64_t power_of_two) { return std::countr_zero(static_cast<uint64_t>(power_of_two)); }
+
+}  // namespace
+
+ExpertCounter::ExpertCounter(const RowLayout& layout, const CounterKernels& kernels)
+    : layout_(layout),
+      kernels_(&kernels),
+      counts_(static_cast<size_t>(layout.positions())),
+      planes_(static_cast<size_t>(layout.lines() * kMaxPlanes)),
+      group_loads_(static_cast<size_t>(4 * 2 * layout.lines() * kLanesPerLine)),
+      zero_row_(static_cast<size_t>(layout.lines())) {
+  rows_.reserve(static_cast<size_t>(kMaxCountedRows + kBlockRows));
+}
+
+void ExpertCounter::Clear() {
+  rows_.clear();
+  if (counts_used_) std::ranges::fill(counts_, 0U);
+  counts_used_ = false;
+}
+
+void ExpertCounter::AddDifference(std::span<const uint16_t> later,
+                                  std::span<const uint16_t> earlier) {
+  SIM_CHECK(later.size() == counts_.size() && earlier.size() == counts_.size());
+  kernels_->add_difference(later.data(), earlier.data(), layout_.positions(), counts_.data());
+  counts_used_ = true;
+}
+
+Planes ExpertCounter::CountRows() {
+  const auto width = static_cast<int>(std::bit_width(rows_.size()));
+  const Planes planes{planes_.data(), layout_.lines(), std::max(kMinPlanes, width)};
+  while (rows_.size() % static_cast<size_t>(kBlockRows) != 0) rows_.push_back(zero_row_.data());
+  kernels_->count_rows({rows_.data(), std::ssize(rows_), layout_.lines()}, planes);
+  rows_.clear();
+  return planes;
+}
+
+void ExpertCounter::Spill() {
+  if (rows_.empty()) return;
+  kernels_->add_planes(CountRows(), counts_.data());
+  counts_used_ = true;
+}
+
+std::span<const uint32_t> ExpertCounter::Counts() {
+  Spill();
+  return counts_;
+}
+
+void ExpertCounter::Loads(const LoadShape& shape, std::span<ExpertLoad> loads) {
+  SIM_CHECK(layout_.experts % shape.expert_ranks == 0);
+  SIM_CHECK(std::has_single_bit(static_cast<uint64_t>(shape.tile_rows)));
+  SIM_CHECK(std::ssize(loads) == layout_.moe_layers * shape.expert_ranks);
+  // The positions that round a layer up are never set, so a lone rank may own them too.
+  const int64_t block =
+      shape.expert_ranks == 1 ? layout_.stride() : layout_.experts / shape.expert_ranks;
+  const int64_t group = GroupSize(block);
+  if (counts_used_ || group == 0) {
+    LoadsFromCounts(shape, loads);
+  } else {
+    LoadsFromRows(shape, group, loads);
+  }
+}
+
+void ExpertCounter::LoadsFromRows(const LoadShape& shape, int64_t group,
+                                  std::span<ExpertLoad> loads) {
+  const Planes planes = CountRows();
+  const auto passes = static_cast<int>(kBitsPerLane / group);
+  const int64_t lanes = layout_.lines() * kLanesPerLine;
+  const int64_t figures = lanes * passes;
+  uint16_t* const out = group_loads_.data();
+  const GroupLoads groups{out,    out + figures,        out + 2 * figures, out + 3 * figures,
+                          passes, Log2(shape.tile_rows)};
+  kernels_->group_loads(planes, groups);
+  const GroupView view{&groups, lanes};
+  const int64_t layer_groups = layout_.stride() / group;
+  const int64_t rank_groups = layout_.experts / shape.expert_ranks / group;
+  const int64_t groups_per_rank = shape.expert_ranks == 1 ? layer_groups : rank_groups;
+  size_t next = 0;
+  for (int64_t layer = 0; layer < layout_.moe_layers; ++layer) {
+    int64_t at = layer * layer_groups;
+    for (int64_t rank = 0; rank < shape.expert_ranks; ++rank) {
+      Sums sums;
+      for (int64_t i = 0; i < groups_per_rank; ++i) sums.Add(groups, view.Index(at++));
+      loads[next++] = ToLoad(sums, shape.tile_rows);
+    }
+  }
+}
+
+void ExpertCounter::LoadsFromCounts(const LoadShape& shape, std::span<ExpertLoad> loads) {
+  Spill();
+  const int64_t block = layout_.experts / shape.expert_ranks;
+  const int tile_log2 = Log2(shape.tile_rows);
+  size_t next = 0;
+  for (int64_t layer = 0; layer < layout_.moe_layers; ++layer) {
+    const uint32_t* counts = counts_.data() + layer * layout_.stride();
+    for (int64_t rank = 0; rank < shape.expert_ranks; ++rank) {
+      loads[next++] =
+          ToLoad(kernels_->count_loads(counts + rank * block, block, tile_log2), shape.tile_rows);
+    }
+  }
+}
+
+}  // namespace moecast
