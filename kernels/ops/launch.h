@@ -1,0 +1,39 @@
+// One way to launch: with programmatic dependent launch, so that a kernel's prologue overlaps the
+// tail of the one before it. Every kernel of ours calls GridDependencyWait before it reads what
+// another wrote.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+
+#include "kernels/harness/cuda_check.h"
+
+namespace moecast::kernels {
+
+struct LaunchShape {
+  int blocks = 1;
+  int threads = 1;
+  size_t shared_bytes = 0;
+};
+
+template <class Kernel, class... Args>
+void Launch(Kernel kernel, const LaunchShape& shape, cudaStream_t stream, Args... args) {
+  if (shape.shared_bytes > 48 * 1024) {
+    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(shape.shared_bytes)));
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args...));
+}
+
+}  // namespace moecast::kernels
