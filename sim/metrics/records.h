@@ -12,13 +12,13 @@ enum class RequestOutcome { kFinished, kRejectedTooLong, kUnfinished };
 
 /// One request, written once when it leaves the system or when the run ends.
 struct RequestRecord {
-  RequestId id;
-  ReplicaId replica;
+  RequestId id{};
+  ReplicaId replica{};
   RequestOutcome outcome = RequestOutcome::kUnfinished;
-  Time arrival;
-  Time scheduled;    // first step that ran any of its tokens
-  Time first_token;
-  Time finish;
+  Time arrival{};
+  Time scheduled{};  // first step that ran any of its tokens
+  Time first_token{};
+  Time finish{};
   int64_t input_tokens = 0;
   int64_t output_tokens = 0;     // asked for
   int64_t generated_tokens = 0;  // produced so far
@@ -30,11 +30,11 @@ struct RequestRecord {
 
 /// Totals over one sampling period of the whole cluster.
 struct TimeSample {
-  Time at;                         // end of the period
-  double running_requests = 0;     // time average
-  double waiting_requests = 0;     // time average
-  double kv_used_ratio = 0;        // time average over replicas
-  int64_t arrived = 0;             // during the period
+  Time at{};                    // end of the period
+  double running_requests = 0;  // time average
+  double waiting_requests = 0;  // time average
+  double kv_used_ratio = 0;     // time average over replicas
+  int64_t arrived = 0;          // during the period
   int64_t finished = 0;
   int64_t output_tokens = 0;
   int64_t prefill_tokens = 0;
