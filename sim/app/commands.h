@@ -1,5 +1,6 @@
-// The verbs of the `moecast` binary. Each Add...Command registers its flags on the app and, when its
-// verb is chosen, runs and stores the exit code: 0 ok, 1 infeasible or a check failed, 2 bad input.
+// The verbs of the `moecast` binary. Each Add...Command registers its flags on the app and, when
+// its verb is chosen, runs and stores the exit code: 0 ok, 1 infeasible or a check failed, 2 bad
+// input.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -1,1 +1,87 @@
 #include "sim/run/build.h"
+
+#include <limits>
+#include <utility>
+
+#include "traces/request_source.h"
+
+namespace moecast {
+namespace {
+
+std::vector<int64_t> KeptPerMoeLayer(const Scenario& scenario) {
+  const int64_t native = scenario.model.moe->top_k;
+  std::vector<int64_t> kept;
+  for (int64_t layer = 0; layer < scenario.model.moe_layer_count(); ++layer) {
+    kept.push_back(
+        KeptExperts(scenario.experts, {.moe_layer = layer, .scores = {}, .native_top_k = native}));
+  }
+  return kept;
+}
+
+LoadShape LoadShapeOf(const Scenario& scenario) {
+  return {.expert_ranks = scenario.parallelism.expert,
+          .tile_rows = scenario.efficiencies.expert_tile_rows};
+}
+
+}  // namespace
+
+Result<MemoryPlan> PlanMemory(const Scenario& scenario) {
+  return PlanMemory(scenario.model, scenario.parallelism, scenario.device, scenario.kv_format,
+                    scenario.memory);
+}
+
+std::vector<int32_t> MoeLayerIndices(const ModelSpec& model) {
+  std::vector<int32_t> indices;
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    if (model.layers[i].feed_forward == FeedForwardKind::kMoe) {
+      indices.push_back(static_cast<int32_t>(i));
+    }
+  }
+  return indices;
+}
+
+bool NeedsReplayTable(const Scenario& scenario) {
+  return scenario.model.moe.has_value() &&
+         !std::holds_alternative<UniformRouting>(scenario.routing);
+}
+
+SelectionNotes ClosedFormSelection(const Scenario& scenario) {
+  if (!scenario.model.moe) return {};
+  const int64_t native = scenario.model.moe->top_k;
+  return {.mean_kept = MeanKept(scenario.experts, native, scenario.model.moe_layer_count()),
+          .native_top_k = static_cast<double>(native),
+          .kept_gate_mass = std::numeric_limits<double>::quiet_NaN()};
+}
+
+RoutingSource BuildRoutingSource(const Scenario& scenario, std::shared_ptr<const ReplayTable> table,
+                                 Seed seed) {
+  if (!scenario.model.moe) return NoRouting{};
+  if (table != nullptr) return ReplaySource(std::move(table), LoadShapeOf(scenario), seed);
+  return UniformSource(scenario.model.moe_layer_count(), scenario.model.moe->experts,
+                       KeptPerMoeLayer(scenario), LoadShapeOf(scenario));
+}
+
+Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts parts) {
+  SIM_CHECK((parts.table != nullptr) == NeedsReplayTable(scenario));
+  const Seed seed{.seed = scenario.seed, .replication = parts.replication};
+  SIM_TRY(RequestSource requests, RequestSource::Open(scenario.workload, seed));
+  parts.recorder.slo = scenario.slo;
+  parts.recorder.warmup_requests = scenario.warmup_requests;
+  return SimulatorInputs{
+      .engine = scenario.engine,
+      .parallelism = scenario.parallelism,
+      .sliding_window = scenario.model.sliding_window,
+      .moe_layers = scenario.model.moe_layer_count(),
+      .replicas = scenario.replicas,
+      .kv_tokens_per_group = parts.memory.kv_tokens,
+      .router = scenario.router,
+      .cost = StepCost(scenario.model, scenario.parallelism, scenario.kv_format, scenario.device,
+                       scenario.fabric, scenario.efficiencies),
+      .routing = BuildRoutingSource(scenario, std::move(parts.table), seed),
+      .requests = std::move(requests),
+      .stop = scenario.stop,
+      .recorder = std::move(parts.recorder),
+  };
+}
+
+}  // namespace moecast

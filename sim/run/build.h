@@ -1,8 +1,10 @@
-// Build: a validated Scenario becomes a Simulator. Plans memory, loads or synthesises routing,
-// opens the request source.
+// Build: a validated Scenario becomes a Simulator. Plans memory, joins routing with the model's
+// shape, opens the request source. After it everything is integers and indices.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "scenarios/scenario.h"
 #include "sim/base/result.h"
@@ -14,12 +16,31 @@ namespace moecast {
 /// Memory plan of the scenario, with the errors a user should see when the model does not fit.
 Result<MemoryPlan> PlanMemory(const Scenario& scenario);
 
-/// The routing table of a scenario; null for dense models and uniform routing. Cases that share
-/// routing and selection share one table.
-Result<std::shared_ptr<const ReplayTable>> BuildReplayTable(const Scenario& scenario);
+/// Model layer index of every MoE layer, ascending.
+std::vector<int32_t> MoeLayerIndices(const ModelSpec& model);
 
-/// `recorder` brings the sink; slo and warm-up are filled in from the scenario.
-Result<Simulator> BuildSimulator(const Scenario& scenario, std::shared_ptr<const ReplayTable> table,
-                                 uint32_t replication, RecorderConfig recorder);
+/// True when the scenario's expert choices are replayed row by row, from a file or generated: it
+/// has MoE layers and its routing is not the closed form.
+bool NeedsReplayTable(const Scenario& scenario);
+
+/// What expert selection does to every token when no table says so: exact for token-independent
+/// rules, gate mass NaN. All zero for a dense model.
+SelectionNotes ClosedFormSelection(const Scenario& scenario);
+
+/// The routing source of one run. `table` is null exactly when NeedsReplayTable is false.
+RoutingSource BuildRoutingSource(const Scenario& scenario, std::shared_ptr<const ReplayTable> table,
+                                 Seed seed);
+
+/// What one run of a scenario takes beyond the scenario itself.
+struct RunParts {
+  std::shared_ptr<const ReplayTable> table;  // null exactly when NeedsReplayTable is false
+  MemoryPlan memory;
+  uint32_t replication = 0;
+  RecorderConfig recorder;  // brings the sink; SLO and warm-up are filled in from the scenario
+};
+
+/// Every input of one run. REQUIRES: `scenario` outlives the inputs (StepCost points into it).
+/// ERRORS: the request source's: missing or malformed file.
+Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts parts);
 
 }  // namespace moecast

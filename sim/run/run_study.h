@@ -32,12 +32,16 @@ struct StudyResult {
 
 struct RunOptions {
   int threads = 1;
-  /// Folder for requests.csv of every case; absent: request rows are not written.
+  /// Existing folder below which every run writes its requests.csv (see case_files.h); absent:
+  /// request rows are not written.
   std::optional<std::filesystem::path> request_rows;
-  /// Called from worker threads after each run with (done, all).
+  /// Called after each run with (done, all), from one worker at a time.
   std::function<void(int done, int all)> progress;
 };
 
+/// Plans memory and opens every input of every case first, so that bad input costs no simulation.
+/// ERRORS: every case that does not fit in memory or names a bad file, once per distinct message;
+/// or the errors of the first run, in case order, that failed on the way.
 Result<StudyResult> RunStudy(const Study& study, const RunOptions& options);
 
 }  // namespace moecast

@@ -1,0 +1,22 @@
+// RoutingTables: the replay tables of a study. A trace is read (or generated) once, however many
+// cases use it; cases that also share expert selection share one table.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "scenarios/scenario.h"
+#include "sim/base/result.h"
+#include "sim/replay/replay_table.h"
+
+namespace moecast {
+
+/// One entry per case: its table, or null where NeedsReplayTable is false.
+using RoutingTables = std::vector<std::shared_ptr<const ReplayTable>>;
+
+/// ERRORS: a trace that is missing, damaged or of another model shape (says which figures differ).
+/// COST: one pass over each distinct trace; memory is one chunk plus the tables.
+Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases);
+
+}  // namespace moecast
