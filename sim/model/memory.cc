@@ -117,6 +117,7 @@ std::optional<Parallelism> SmallestThatFits(const ModelSpec& model, const Parall
   for (int64_t tensor = 1; tensor * p.data <= kLargestReplica; ++tensor) {
     Parallelism candidate{.tensor = tensor, .data = p.data, .expert = 1};
     for (int64_t expert = model.moe ? candidate.gpus() : 1; expert >= 1; --expert) {
+      if (candidate.gpus() % expert != 0) continue;
       candidate.expert = expert;
       if (!CheckParallelism(model, candidate).ok()) continue;
       if (Fits(Lay(model, candidate, device, kv, limits))) return candidate;
