@@ -14,38 +14,49 @@ namespace {
 constexpr int32_t kMaxTopKByLags = 16;  // above it, comparing all pairs loses to marking
 constexpr size_t kRowsPerBlock = 64;
 
-/// True when no row of [row][k] ids holds an id twice. Compares the whole array with itself shifted
-/// by 1..k-1, masking pairs that straddle rows: straight loops that compilers turn into vector
-/// code.
+/// Or of mask[i] over the i with left[i] == right[i], [n] each; written so that compilers
+/// vectorise.
+template <class IdType>
+IdType OrWhereEqual(const IdType* left, const IdType* right, const IdType* mask, size_t n) {
+  IdType any = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const auto same = static_cast<IdType>(-static_cast<int>(left[i] == right[i]));
+    any = static_cast<IdType>(any | (same & mask[i]));
+  }
+  return any;
+}
+
+/// [lag - 1][kRowsPerBlock * k] all ones where an id and the one `lag` later are of one row.
+template <class IdType>
+std::vector<IdType> SameRowMasks(size_t top_k) {
+  std::vector<IdType> masks;
+  for (size_t lag = 1; lag < top_k; ++lag) {
+    for (size_t row = 0; row < kRowsPerBlock; ++row) {
+      masks.insert(masks.end(), top_k - lag, static_cast<IdType>(~0u));
+      masks.insert(masks.end(), lag, IdType{0});
+    }
+  }
+  return masks;
+}
+
+/// True when no row of [row][k] ids holds an id twice: the whole array is compared with itself
+/// shifted by 1 to k-1, pairs that straddle rows masked.
 template <class IdType>
 bool NoRepeats(std::span<const IdType> ids, size_t top_k) {
   const size_t block = top_k * kRowsPerBlock;
-  std::vector<IdType> masks((top_k - 1) * block);
-  for (size_t lag = 1; lag < top_k; ++lag) {
-    for (size_t i = 0; i < block; ++i) {
-      masks[(lag - 1) * block + i] = static_cast<IdType>(i % top_k + lag < top_k ? ~0u : 0u);
-    }
-  }
+  const std::vector<IdType> masks = SameRowMasks<IdType>(top_k);
   size_t begin = 0;
   for (; begin + block + top_k <= ids.size(); begin += block) {
-    IdType equal = 0;
+    const IdType* left = ids.data() + begin;
     for (size_t lag = 1; lag < top_k; ++lag) {
-      const IdType* left = ids.data() + begin;
-      const IdType* right = left + lag;
-      const IdType* mask = masks.data() + (lag - 1) * block;
-      for (size_t i = 0; i < block; ++i) {
-        equal = static_cast<IdType>(equal | (left[i] == right[i] ? mask[i] : IdType{0}));
-      }
+      if (OrWhereEqual(left, left + lag, masks.data() + (lag - 1) * block, block) != 0)
+        return false;
     }
-    if (equal != 0) return false;
   }
   for (; begin < ids.size(); begin += top_k) {
-    const auto row = ids.subspan(begin, top_k);
     for (size_t i = 1; i < top_k; ++i) {
-      if (std::find(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(i), row[i]) !=
-          row.begin() + static_cast<std::ptrdiff_t>(i)) {
-        return false;
-      }
+      const auto row = ids.subspan(begin, i);
+      if (std::find(row.begin(), row.end(), ids[begin + i]) != row.end()) return false;
     }
   }
   return true;
@@ -54,7 +65,7 @@ bool NoRepeats(std::span<const IdType> ids, size_t top_k) {
 template <class IdType>
 bool AllBelow(std::span<const IdType> ids, int32_t experts) {
   IdType largest = 0;
-  for (const IdType id : ids) largest = std::max(largest, id);
+  for (const IdType id : ids) largest = id > largest ? id : largest;
   return largest < experts;
 }
 
@@ -109,10 +120,10 @@ bool AllClean(std::span<const uint8_t> ids, int32_t experts, int32_t top_k) {
 void Pack(std::span<const uint16_t> ids, int32_t experts, int32_t top_k, PackedRows& packed) {
   const size_t id_bytes = IdBytes(experts);
   packed.ids.resize(ids.size() * id_bytes);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (id_bytes == 1) {
-      packed.ids[i] = static_cast<char>(ids[i]);
-    } else {
+  if (id_bytes == 1) {
+    for (size_t i = 0; i < ids.size(); ++i) packed.ids[i] = static_cast<char>(ids[i]);
+  } else {
+    for (size_t i = 0; i < ids.size(); ++i) {
       packed.ids[2 * i] = static_cast<char>(ids[i] & 0xff);
       packed.ids[2 * i + 1] = static_cast<char>(ids[i] >> 8);
     }

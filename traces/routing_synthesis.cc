@@ -129,26 +129,34 @@ void RoutingSynthesiser::DrawToken(int64_t token, RngStream& rng) {
   for (int64_t layer = 0; layer < layers; ++layer, scores += header_.top_k) ScoreRow(scores, rng);
 }
 
+// A word holds both the chance to repeat and a draw in case it does not, so that the choice between
+// them needs no branch, which the processor could not foresee.
 void RoutingSynthesiser::DrawRow(int64_t layer, const uint16_t* repeated, uint16_t* row,
                                  RngStream& rng) {
   ++row_;
-  for (int32_t rank = 0; rank < header_.top_k; ++rank) {
+  const std::span<const uint32_t> columns = law_.Columns(layer);
+  const uint32_t threshold = repeated != nullptr ? repeat_threshold_ : 0;
+  const uint16_t* source = repeated != nullptr ? repeated : row;
+  const int32_t top_k = header_.top_k;
+  for (int32_t rank = 0; rank < top_k; ++rank) {
     const uint64_t word = rng.NextU64();
-    const bool repeat = repeated != nullptr && (word >> 48) < repeat_threshold_ &&
-                        chosen_in_row_[repeated[rank]] != row_;
-    row[rank] = repeat ? repeated[rank] : DrawUnused(layer, static_cast<uint32_t>(word), rng);
-    chosen_in_row_[row[rank]] = row_;
+    const uint16_t drawn = DrawExpert(columns, static_cast<uint32_t>(word));
+    const uint16_t old = source[rank];
+    uint16_t expert = (word >> 48) < threshold ? old : drawn;
+    if (chosen_in_row_[expert] == row_) expert = DrawUnused(columns, rng);
+    row[rank] = expert;
+    chosen_in_row_[expert] = row_;
   }
 }
 
 // Drawing again until the expert is new is drawing without replacement. When nearly everything is
 // taken, the first free expert at or after the draw ends the search.
-uint16_t RoutingSynthesiser::DrawUnused(int64_t layer, uint32_t bits, RngStream& rng) const {
+uint16_t RoutingSynthesiser::DrawUnused(std::span<const uint32_t> columns, RngStream& rng) const {
   constexpr int kMaxDraws = 64;
-  const std::span<const uint32_t> columns = law_.Columns(layer);
-  uint16_t expert = DrawExpert(columns, bits);
-  for (int draw = 1; draw < kMaxDraws && chosen_in_row_[expert] == row_; ++draw) {
+  uint16_t expert = 0;
+  for (int draw = 0; draw < kMaxDraws; ++draw) {
     expert = DrawExpert(columns, static_cast<uint32_t>(rng.NextU64()));
+    if (chosen_in_row_[expert] != row_) return expert;
   }
   while (chosen_in_row_[expert] == row_) {
     expert = static_cast<uint16_t>((expert + 1u) % columns.size());

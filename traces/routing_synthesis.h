@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "sim/base/rng.h"
@@ -30,7 +31,7 @@ class RoutingSynthesiser {
   void Generate(uint64_t sequence);
   void DrawToken(int64_t token, RngStream& rng);
   void DrawRow(int64_t layer, const uint16_t* repeated, uint16_t* row, RngStream& rng);
-  uint16_t DrawUnused(int64_t layer, uint32_t bits, RngStream& rng) const;
+  uint16_t DrawUnused(std::span<const uint32_t> columns, RngStream& rng) const;
   void ScoreRow(float* scores, RngStream& rng) const;
 
   SyntheticRouting spec_;
