@@ -52,8 +52,8 @@ struct InputFile {
 
 /// One cell of a study: a variant at a load.
 struct StudyCase {
-  std::string variant;   // "base" when the scenario lists none
-  std::string load;      // empty when the scenario lists none
+  std::string variant;  // "base" when the scenario lists none
+  std::string load;     // empty when the scenario lists none
   Scenario scenario;
 };
 
@@ -62,7 +62,7 @@ struct StudyCase {
 struct Study {
   std::string name;
   std::vector<StudyCase> cases;
-  std::string resolved_yaml;        // every field, defaults and catalog entries included
+  std::string resolved_yaml;  // every field, defaults and catalog entries included
   std::vector<InputFile> inputs;
 };
 
