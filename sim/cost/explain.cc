@@ -1,6 +1,8 @@
 // StepCost::Explain: the arithmetic of one step, line by line.
 #include <algorithm>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 #include "sim/base/check.h"
 #include "sim/base/text.h"
@@ -13,78 +15,86 @@ namespace {
 std::string Text(int64_t n) { return std::to_string(n); }
 std::string Text(double x) { return Fixed(x, 1); }
 
+std::string Join(std::initializer_list<std::string_view> parts) {
+  std::string text;
+  for (const std::string_view part : parts) text += part;
+  return text;
+}
+
 std::string ShapeOf(const Gemm& op) {
-  const std::string product = "[" + Text(op.rows) + ", " + Text(op.k) + "] x [" + Text(op.k) +
-                              ", " + Text(op.n) + "] " + op.format->name;
-  return op.batch == 1 ? product : Text(op.batch) + " * " + product;
+  const std::string product = Join({"[", Text(op.rows), ", ", Text(op.k), "] x [", Text(op.k), ", ",
+                                    Text(op.n), "] ", op.format->name});
+  return op.batch == 1 ? product : Join({Text(op.batch), " * ", product});
 }
 
 /// Mean of a field over the layers' fullest ranks.
-double MeanOfFullest(std::span<const ExpertLoad> loads, int64_t ranks, double ExpertLoad::*field) {
-  if (loads.empty()) return 0;
+double MeanOfFullest(const ExpertGemm& op, double ExpertLoad::*field) {
+  if (op.loads.empty()) return 0;
+  const auto ranks = static_cast<size_t>(op.ranks);
   double sum = 0;
-  for (size_t first = 0; first < loads.size(); first += static_cast<size_t>(ranks)) {
+  for (size_t first = 0; first < op.loads.size(); first += ranks) {
     double fullest = 0;
-    for (const ExpertLoad& load : loads.subspan(first, static_cast<size_t>(ranks))) {
+    for (const ExpertLoad& load : op.loads.subspan(first, ranks)) {
       fullest = std::max(fullest, load.*field);
     }
     sum += fullest;
   }
-  return sum / (static_cast<double>(loads.size()) / static_cast<double>(ranks));
+  return sum * static_cast<double>(ranks) / static_cast<double>(op.loads.size());
 }
 
 std::string ShapeOf(const ExpertGemm& op) {
-  return "mean over layers of the fullest rank: assignments " +
-         Text(MeanOfFullest(op.loads, op.ranks, &ExpertLoad::assignments)) + ", distinct " +
-         Text(MeanOfFullest(op.loads, op.ranks, &ExpertLoad::distinct)) + ", padded rows " +
-         Text(MeanOfFullest(op.loads, op.ranks, &ExpertLoad::padded_rows)) + "; expert 3 x [" +
-         Text(op.hidden) + ", " + Text(op.intermediate) + "] " + op.format->name;
+  return Join({"per layer, fullest rank: assignments ",
+               Text(MeanOfFullest(op, &ExpertLoad::assignments)), ", distinct ",
+               Text(MeanOfFullest(op, &ExpertLoad::distinct)), ", padded rows ",
+               Text(MeanOfFullest(op, &ExpertLoad::padded_rows)), "; expert 3 x [", Text(op.hidden),
+               ", ", Text(op.intermediate), "] ", op.format->name});
 }
 
 std::string ShapeOf(const ExpertExchange& op) {
-  return Text(op.gpus) + " GPUs, fullest receives " + Text(MeanFullestRows(op)) + " rows of " +
-         Text(op.bytes_per_row) + " B";
+  return Join({Text(op.gpus), " GPUs, fullest receives ", Text(MeanFullestRows(op)), " rows of ",
+               Text(op.bytes_per_row), " B"});
 }
 
 std::string ShapeOf(const RouteTokens& op) {
-  return Text(op.rows) + " rows, top " + Text(op.top_k) + " of " + Text(op.experts);
+  return Join({Text(op.rows), " rows, top ", Text(op.top_k), " of ", Text(op.experts)});
 }
 
 std::string ShapeOf(const DecodeAttention& op) {
-  return Text(op.sequences) + " sequences, " + Text(op.context) + " cached tokens of " +
-         Text(op.kv_bytes_per_token) + " B, " + Text(op.heads) + " heads";
+  return Join({Text(op.sequences), " sequences, ", Text(op.context), " cached tokens of ",
+               Text(op.kv_bytes_per_token), " B, ", Text(op.heads), " heads"});
 }
 
 std::string ShapeOf(const PrefillAttention& op) {
-  return Text(op.tokens) + " tokens, " + Fixed(op.pairs, 0) + " pairs, " + Text(op.context) +
-         " cached tokens of " + Text(op.kv_bytes_per_token) + " B, " + Text(op.heads) + " heads";
+  return Join({Text(op.tokens), " tokens, ", Fixed(op.pairs, 0), " pairs, ", Text(op.context),
+               " cached tokens of ", Text(op.kv_bytes_per_token), " B, ", Text(op.heads),
+               " heads"});
 }
 
 std::string ShapeOf(const LinearAttentionScan& op) {
-  return Text(op.tokens) + " tokens of " + Text(op.sequences) + " sequences, " +
-         HumanBytes(op.state_bytes_per_sequence) + " of state traffic each";
+  return Join({Text(op.tokens), " tokens of ", Text(op.sequences), " sequences, ",
+               HumanBytes(op.state_bytes_per_sequence), " of state traffic each"});
 }
 
 std::string ShapeOf(const KvAppend& op) {
-  return Text(op.tokens) + " tokens of " + Text(op.bytes_per_token) + " B";
+  return Join({Text(op.tokens), " tokens of ", Text(op.bytes_per_token), " B"});
 }
 
 std::string ShapeOf(const Elementwise& op) {
-  return Text(op.rows) + " rows of " + Text(op.bytes_per_row) + " B";
+  return Join({Text(op.rows), " rows of ", Text(op.bytes_per_row), " B"});
 }
 
 std::string ShapeOf(const Collective& op) {
-  return Text(op.ranks) + " GPUs, " + HumanBytes(op.bytes) + " each";
+  return Join({Text(op.ranks), " GPUs, ", HumanBytes(op.bytes), " each"});
 }
 
-/// What the device must do with a format it cannot multiply itself.
+/// The weights' format, if the op multiplies weights.
 const TensorFormat* FormatOf(const Op& op) {
   if (const auto* gemm = std::get_if<Gemm>(&op)) return gemm->format;
   if (const auto* experts = std::get_if<ExpertGemm>(&op)) return experts->format;
   return nullptr;
 }
 
-/// Whether the fixed time exceeds both bounds.
+/// What sets the time: the fixed part when it exceeds both bounds, else the larger bound.
 std::string_view BoundName(const OpLine& line) {
   const Seconds larger = std::max(line.memory_bound, line.compute_bound);
   if (line.each - larger > larger) return "latency";
@@ -151,7 +161,7 @@ OpLine StepCost::LineOf(const CountedOp& counted) const {
       counted.op);
   const TensorFormat* format = FormatOf(counted.op);
   if (format != nullptr && !roofline_.native(format->compute)) {
-    line.note = format->name + " is not multiplied natively here: dequantised to bf16";
+    line.note = Join({format->name, " is not multiplied natively here: dequantised to bf16"});
   }
   return line;
 }
