@@ -67,6 +67,9 @@ double ToNs(double seconds) { return seconds * kNsPerSecond; }
 
 }  // namespace
 
+ArrivalProcess::ArrivalProcess(const Arrivals& arrivals, Seed seed)
+    : arrivals_(arrivals), rng_(seed, "workload/arrivals") {}
+
 Result<ArrivalProcess> ArrivalProcess::Make(const Arrivals& arrivals, Seed seed) {
   Errors errors;
   std::visit([&](const auto& process) { Check(process, errors); }, arrivals);
@@ -80,13 +83,8 @@ std::optional<int64_t> ArrivalProcess::closed_concurrency() const {
 }
 
 std::optional<Time> ArrivalProcess::Next() {
-  const auto arrival =
-      std::visit([this](const auto& process) { return NextOf(process); }, arrivals_);
-  ++index_;
-  return arrival;
+  return std::visit([this](const auto& process) { return NextOf(process); }, arrivals_);
 }
-
-RngStream ArrivalProcess::Stream() const { return {seed_, "workload/arrivals", index_}; }
 
 std::optional<Time> ArrivalProcess::Advance(double gap_ns) {
   const double ahead_ns = beyond_ns_ + gap_ns;
@@ -101,21 +99,19 @@ std::optional<Time> ArrivalProcess::Advance(double gap_ns) {
 }
 
 std::optional<Time> ArrivalProcess::NextOf(const PoissonArrivals& poisson) {
-  RngStream rng = Stream();
-  return Advance(SampleExponential(rng, ToNs(1 / poisson.rate_per_s)));
+  return Advance(SampleExponential(rng_, ToNs(1 / poisson.rate_per_s)));
 }
 
 // Eq. W2: shape 1/cv^2 and scale cv^2/rate give mean gap 1/rate and its coefficient of variation
 // cv.
 std::optional<Time> ArrivalProcess::NextOf(const GammaArrivals& gamma) {
-  RngStream rng = Stream();
   const double squared_cv = gamma.cv * gamma.cv;
-  return Advance(SampleGamma(rng, 1 / squared_cv, ToNs(squared_cv / gamma.rate_per_s)));
+  return Advance(SampleGamma(rng_, 1 / squared_cv, ToNs(squared_cv / gamma.rate_per_s)));
 }
 
 // Not a sum of gaps, so that the thousandth arrival is exactly a thousand periods late.
 std::optional<Time> ArrivalProcess::NextOf(const FixedRateArrivals& fixed) {
-  const double at_ns = ToNs(static_cast<double>(index_ + 1)) / fixed.rate_per_s;
+  const double at_ns = ToNs(static_cast<double>(++fixed_count_)) / fixed.rate_per_s;
   if (at_ns > kMaxNs) return std::nullopt;
   return Time{Duration{std::llround(at_ns)}};
 }
@@ -131,8 +127,7 @@ std::optional<Time> ArrivalProcess::NextOf(const OnOffArrivals& on_off) {
   const double off_length = static_cast<double>(off_ns);
   const double per_cycle = on_rate * on_length + off_rate * off_length;
 
-  RngStream rng = Stream();
-  double left = SampleExponential(rng, 1);
+  double left = SampleExponential(rng_, 1);
   const double cycles = std::floor(left / per_cycle);
   left = std::max(0.0, left - cycles * per_cycle);
   double gap_ns = cycles * (on_length + off_length);

@@ -11,9 +11,9 @@
 
 namespace moecast {
 
-/// Every process starts at time 0 and its first arrival comes one gap later. The gap before request
-/// n is drawn from RngStream(seed, "workload/arrivals", n), so a change of rate stretches one
-/// pattern.
+/// Every process starts at time 0 and its first arrival comes one gap later. Gaps are drawn in
+/// order from RngStream(seed, "workload/arrivals"), which nothing else draws from: arrivals depend
+/// on (spec, seed) alone, and a change of rate stretches one pattern.
 class ArrivalProcess {
  public:
   /// ERRORS: a rate, cv, phase or concurrency out of range; `where` is the field.
@@ -25,8 +25,7 @@ class ArrivalProcess {
   [[nodiscard]] std::optional<int64_t> closed_concurrency() const;
 
  private:
-  ArrivalProcess(const Arrivals& arrivals, Seed seed) : arrivals_(arrivals), seed_(seed) {}
-  [[nodiscard]] RngStream Stream() const;
+  ArrivalProcess(const Arrivals& arrivals, Seed seed);
   std::optional<Time> Advance(double gap_ns);
   std::optional<Time> NextOf(const PoissonArrivals& poisson);
   std::optional<Time> NextOf(const GammaArrivals& gamma);
@@ -35,10 +34,12 @@ class ArrivalProcess {
   std::optional<Time> NextOf(const ClosedLoop& loop);
 
   Arrivals arrivals_;
-  Seed seed_;
-  uint64_t index_ = 0;    // of the next request
-  int64_t now_ns_ = 0;    // the last arrival is now_ns_ + beyond_ns_: whole nanoseconds apart from
-  double beyond_ns_ = 0;  // their fraction, so long runs lose no precision
+  RngStream rng_;
+  int64_t fixed_count_ = 0;  // arrivals so far, at a fixed rate
+  // The last arrival is now_ns_ + beyond_ns_: whole nanoseconds apart from their fraction, so that
+  // long runs lose no precision.
+  int64_t now_ns_ = 0;
+  double beyond_ns_ = 0;
 };
 
 }  // namespace moecast

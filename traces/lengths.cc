@@ -71,30 +71,31 @@ Result<std::vector<RequestLengths>> ReadRows(const std::filesystem::path& path) 
   return rows;
 }
 
-int32_t Sample(RngStream& /*rng*/, const FixedLength& fixed) {
-  return static_cast<int32_t>(fixed.tokens);
-}
-int32_t Sample(RngStream& rng, const UniformLength& uniform) {
-  return static_cast<int32_t>(SampleUniformInt(rng, uniform.min_tokens, uniform.max_tokens));
-}
-int32_t Sample(RngStream& rng, const LognormalLength& lognormal) {
-  const double tokens = SampleLognormal(rng, lognormal.mean_tokens, lognormal.cv);
-  return static_cast<int32_t>(std::clamp(std::round(tokens),
-                                         static_cast<double>(lognormal.min_tokens),
-                                         static_cast<double>(lognormal.max_tokens)));
-}
-
-RequestLengths DrawRow(RngStream& rng, const std::vector<RequestLengths>& rows) {
-  return rows[rng.NextBelow(rows.size())];
-}
-
-// Draws one of the two lengths, whatever its law.
+// Draws one of the two lengths of a request. A fixed length costs no stream.
 struct Draw {
-  RngStream rng;
+  Seed seed;
+  std::string_view stream;
+  uint64_t request;
   const std::vector<RequestLengths>& rows;  // of an empirical law
   int32_t RequestLengths::*side;
-  int32_t operator()(const EmpiricalLength& /*length*/) { return DrawRow(rng, rows).*side; }
-  int32_t operator()(const auto& length) { return Sample(rng, length); }
+
+  int32_t operator()(const FixedLength& fixed) const { return static_cast<int32_t>(fixed.tokens); }
+  int32_t operator()(const UniformLength& uniform) const {
+    RngStream rng(seed, stream, request);
+    return static_cast<int32_t>(SampleUniformInt(rng, uniform.min_tokens, uniform.max_tokens));
+  }
+  int32_t operator()(const LognormalLength& lognormal) const {
+    RngStream rng(seed, stream, request);
+    const double tokens = SampleLognormal(rng, lognormal.mean_tokens, lognormal.cv);
+    return static_cast<int32_t>(std::clamp(std::round(tokens),
+                                           static_cast<double>(lognormal.min_tokens),
+                                           static_cast<double>(lognormal.max_tokens)));
+  }
+  int32_t operator()(const EmpiricalLength& /*empirical*/) const { return Row().*side; }
+  [[nodiscard]] RequestLengths Row() const {
+    RngStream rng(seed, stream, request);
+    return rows[rng.NextBelow(rows.size())];
+  }
 };
 
 }  // namespace
@@ -123,13 +124,18 @@ Result<LengthSampler> LengthSampler::Make(const SyntheticWorkload& workload, See
 }
 
 RequestLengths LengthSampler::Sample(uint64_t request) const {
-  RngStream input_rng(seed_, "workload/input_tokens", request);
-  if (one_row_) return DrawRow(input_rng, input_rows_);
-  return {.input_tokens =
-              std::visit(Draw{input_rng, input_rows_, &RequestLengths::input_tokens}, input_),
-          .output_tokens = std::visit(Draw{RngStream(seed_, "workload/output_tokens", request),
-                                           output_rows_, &RequestLengths::output_tokens},
-                                      output_)};
+  const Draw input{.seed = seed_,
+                   .stream = "workload/input_tokens",
+                   .request = request,
+                   .rows = input_rows_,
+                   .side = &RequestLengths::input_tokens};
+  if (one_row_) return input.Row();
+  const Draw output{.seed = seed_,
+                    .stream = "workload/output_tokens",
+                    .request = request,
+                    .rows = output_rows_,
+                    .side = &RequestLengths::output_tokens};
+  return {.input_tokens = std::visit(input, input_), .output_tokens = std::visit(output, output_)};
 }
 
 }  // namespace moecast
