@@ -37,15 +37,25 @@ struct Avx2 {
     candidates = Or(kept, And(candidates, zero_lanes));
     maximum = Or(maximum, _mm256_andnot_si256(zero_lanes, bit));
   }
-  static void AddBits(uint16_t bits, uint32_t weight, uint32_t* counts) {
+
+  struct Sixteen {
+    Word low;
+    Word high;
+  };
+  static Sixteen LoadCounts(const uint32_t* from) { return {Load(from), Load(from + 8)}; }
+  static void StoreCounts(uint32_t* to, const Sixteen& sixteen) {
+    Store(to, sixteen.low);
+    Store(to + 8, sixteen.high);
+  }
+  static void AddBits(Sixteen& sixteen, uint16_t bits, uint32_t weight) {
     const Word low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const Word high = _mm256_slli_epi32(low, 8);
     const Word all = _mm256_set1_epi32(bits);
     const Word weights = _mm256_set1_epi32(static_cast<int>(weight));
-    const Word add_low = And(_mm256_cmpeq_epi32(And(all, low), low), weights);
-    const Word add_high = And(_mm256_cmpeq_epi32(And(all, high), high), weights);
-    Store(counts, _mm256_add_epi32(Load(counts), add_low));
-    Store(counts + 8, _mm256_add_epi32(Load(counts + 8), add_high));
+    const Word in_low = _mm256_cmpeq_epi32(And(all, low), low);
+    const Word in_high = _mm256_cmpeq_epi32(And(all, high), high);
+    sixteen.low = _mm256_add_epi32(sixteen.low, And(in_low, weights));
+    sixteen.high = _mm256_add_epi32(sixteen.high, And(in_high, weights));
   }
 };
 

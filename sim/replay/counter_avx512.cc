@@ -32,10 +32,13 @@ struct Avx512 {
     candidates = _mm512_mask_mov_epi16(candidates, lanes, And(candidates, plane));
     maximum = _mm512_mask_add_epi16(maximum, lanes, maximum, bit);
   }
-  static void AddBits(uint16_t bits, uint32_t weight, uint32_t* counts) {
-    const Word sum = Load(counts);
+
+  using Sixteen = Word;
+  static Sixteen LoadCounts(const uint32_t* from) { return Load(from); }
+  static void StoreCounts(uint32_t* to, Sixteen sixteen) { Store(to, sixteen); }
+  static void AddBits(Sixteen& sixteen, uint16_t bits, uint32_t weight) {
     const Word weights = _mm512_set1_epi32(static_cast<int>(weight));
-    Store(counts, _mm512_mask_add_epi32(sum, bits, sum, weights));
+    sixteen = _mm512_mask_add_epi32(sixteen, bits, sixteen, weights);
   }
 };
 

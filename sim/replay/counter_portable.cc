@@ -39,8 +39,20 @@ struct Words64 {
     candidates = kept | (candidates & ~lanes);
     maximum |= lanes & bit;
   }
-  static void AddBits(uint16_t bits, uint32_t weight, uint32_t* counts) {
-    for (int i = 0; i < 16; ++i) counts[i] += ((bits >> i) & 1U) * weight;
+
+  struct Sixteen {
+    uint32_t counts[16];
+  };
+  static Sixteen LoadCounts(const uint32_t* from) {
+    Sixteen sixteen;
+    __builtin_memcpy(sixteen.counts, from, sizeof(sixteen.counts));
+    return sixteen;
+  }
+  static void StoreCounts(uint32_t* to, const Sixteen& sixteen) {
+    __builtin_memcpy(to, sixteen.counts, sizeof(sixteen.counts));
+  }
+  static void AddBits(Sixteen& sixteen, uint16_t bits, uint32_t weight) {
+    for (int i = 0; i < 16; ++i) sixteen.counts[i] += ((bits >> i) & 1U) * weight;
   }
 };
 

@@ -14,36 +14,25 @@ int64_t GroupSize(int64_t block) {
   return block % (kBitsPerLane / 2) == 0 ? kBitsPerLane / 2 : 0;
 }
 
-/// One of the four figures of groups that lie next to each other in a layer.
-struct GroupView {
-  const GroupLoads* loads;
-  int64_t lanes;  // of one pass
-  [[nodiscard]] size_t Index(int64_t group) const {
-    const int64_t passes = loads->passes;
-    return static_cast<size_t>(group % passes * lanes + group / passes);
+/// The figures of `count` groups that lie next to each other, the first being `group`.
+CountLoads SumOfGroups(const GroupLoads& groups, int64_t lanes, int64_t group, int64_t count) {
+  CountLoads sum{};
+  for (const int64_t end = group + count; group < end; ++group) {
+    const int64_t at = (group & (groups.passes - 1)) * lanes + (group >> (groups.passes - 1));
+    sum.assignments += groups.assignments[at];
+    sum.distinct += groups.distinct[at];
+    sum.tiles += groups.tiles[at];
+    sum.maximum = std::max<uint32_t>(sum.maximum, groups.maximum[at]);
   }
-};
+  return sum;
+}
 
-struct Sums {
-  uint32_t assignments = 0;
-  uint32_t distinct = 0;
-  uint32_t tiles = 0;
-  uint32_t maximum = 0;
-
-  void Add(const GroupLoads& loads, size_t at) {
-    assignments += loads.assignments[at];
-    distinct += loads.distinct[at];
-    tiles += loads.tiles[at];
-    maximum = std::max<uint32_t>(maximum, loads.maximum[at]);
-  }
-};
-
-template <class Figures>
-ExpertLoad ToLoad(const Figures& figures, int64_t tile_rows) {
-  return {.assignments = static_cast<double>(figures.assignments),
-          .distinct = static_cast<double>(figures.distinct),
-          .padded_rows = static_cast<double>(figures.tiles) * static_cast<double>(tile_rows),
-          .max_expert = static_cast<double>(figures.maximum)};
+ExpertLoad ToLoad(const CountLoads& figures, double tile_rows) {
+  const auto as_double = [](uint32_t figure) { return static_cast<double>(figure); };
+  return {.assignments = as_double(figures.assignments),
+          .distinct = as_double(figures.distinct),
+          .padded_rows = as_double(figures.tiles) * tile_rows,
+          .max_expert = as_double(figures.maximum)};
 }
 
 int Log2(int64_t power_of_two) { return std::countr_zero(static_cast<uint64_t>(power_of_two)); }
@@ -118,17 +107,16 @@ void ExpertCounter::LoadsFromRows(const LoadShape& shape, int64_t group,
   const GroupLoads groups{out,    out + figures,        out + 2 * figures, out + 3 * figures,
                           passes, Log2(shape.tile_rows)};
   kernels_->group_loads(planes, groups);
-  const GroupView view{&groups, lanes};
   const int64_t layer_groups = layout_.stride() / group;
-  const int64_t rank_groups = layout_.experts / shape.expert_ranks / group;
-  const int64_t groups_per_rank = shape.expert_ranks == 1 ? layer_groups : rank_groups;
-  size_t next = 0;
+  const int64_t rank_groups =
+      shape.expert_ranks == 1 ? layer_groups : layout_.experts / shape.expert_ranks / group;
+  const auto tile_rows = static_cast<double>(shape.tile_rows);
+  ExpertLoad* load = loads.data();
   for (int64_t layer = 0; layer < layout_.moe_layers; ++layer) {
-    int64_t at = layer * layer_groups;
+    const int64_t first = layer * layer_groups;
     for (int64_t rank = 0; rank < shape.expert_ranks; ++rank) {
-      Sums sums;
-      for (int64_t i = 0; i < groups_per_rank; ++i) sums.Add(groups, view.Index(at++));
-      loads[next++] = ToLoad(sums, shape.tile_rows);
+      *load++ =
+          ToLoad(SumOfGroups(groups, lanes, first + rank * rank_groups, rank_groups), tile_rows);
     }
   }
 }
@@ -137,12 +125,12 @@ void ExpertCounter::LoadsFromCounts(const LoadShape& shape, std::span<ExpertLoad
   Spill();
   const int64_t block = layout_.experts / shape.expert_ranks;
   const int tile_log2 = Log2(shape.tile_rows);
-  size_t next = 0;
+  const auto tile_rows = static_cast<double>(shape.tile_rows);
+  ExpertLoad* load = loads.data();
   for (int64_t layer = 0; layer < layout_.moe_layers; ++layer) {
     const uint32_t* counts = counts_.data() + layer * layout_.stride();
     for (int64_t rank = 0; rank < shape.expert_ranks; ++rank) {
-      loads[next++] =
-          ToLoad(kernels_->count_loads(counts + rank * block, block, tile_log2), shape.tile_rows);
+      *load++ = ToLoad(kernels_->count_loads(counts + rank * block, block, tile_log2), tile_rows);
     }
   }
 }
