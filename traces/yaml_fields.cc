@@ -1,0 +1,161 @@
+#include "traces/yaml_fields.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "sim/base/text.h"
+
+namespace moecast {
+namespace {
+
+std::string PlaceOf(const std::string& file, const YAML::Mark& mark) {
+  if (mark.is_null()) return file;
+  return file + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1);
+}
+
+std::string Join(const std::vector<std::string>& names) {
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all;
+}
+
+template <class Number>
+std::optional<Number> ParseNumber(const std::string& text) {
+  Number value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+YamlFields::YamlFields(YAML::Node node, std::string file, std::string name, Errors& errors)
+    : node_(std::move(node)), file_(std::move(file)), name_(std::move(name)), errors_(&errors) {}
+
+std::string YamlFields::Where(const YAML::Node& node) const { return PlaceOf(file_, node.Mark()); }
+
+std::string YamlFields::Path(const std::string& key) const {
+  return name_.empty() ? key : name_ + "." + key;
+}
+
+void YamlFields::AllowOnly(std::initializer_list<std::string_view> keys) {
+  const std::vector<std::string> allowed(keys.begin(), keys.end());
+  std::set<std::string> seen;
+  for (const auto& entry : node_) {
+    const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";
+    if (std::find(allowed.begin(), allowed.end(), key) == allowed.end()) {
+      errors_->push_back({"unknown field '" + Path(key) + "'" + DidYouMean(key, allowed) +
+                              " (fields here: " + Join(allowed) + ")",
+                          Where(entry.first)});
+    } else if (!seen.insert(key).second) {
+      errors_->push_back({"field '" + Path(key) + "' is given twice", Where(entry.first)});
+    }
+  }
+}
+
+bool YamlFields::Has(const std::string& key) const {
+  return node_.IsMap() && static_cast<const YAML::Node&>(node_)[key].IsDefined();
+}
+
+bool YamlFields::IsList(const std::string& key) const {
+  return Has(key) && static_cast<const YAML::Node&>(node_)[key].IsSequence();
+}
+
+std::optional<YAML::Node> YamlFields::Find(const std::string& key) {
+  if (Has(key)) return static_cast<const YAML::Node&>(node_)[key];
+  Fail(key, "is missing");
+  return std::nullopt;
+}
+
+void YamlFields::Fail(const std::string& key, std::string message) {
+  const YAML::Node place = Has(key) ? static_cast<const YAML::Node&>(node_)[key] : node_;
+  errors_->push_back({Path(key) + " " + std::move(message), Where(place)});
+}
+
+std::string YamlFields::Text(const std::string& key) {
+  const auto node = Find(key);
+  if (!node) return {};
+  if (node->IsScalar() && !node->Scalar().empty()) return node->Scalar();
+  Fail(key, "must be a text");
+  return {};
+}
+
+std::optional<int64_t> YamlFields::ParseWhole(const std::string& key, const YAML::Node& node,
+                                              WholeRange range) {
+  const auto value = node.IsScalar() ? ParseNumber<int64_t>(node.Scalar()) : std::nullopt;
+  if (value && *value >= range.least && *value <= range.most) return value;
+  errors_->push_back({Path(key) + " is '" + (node.IsScalar() ? node.Scalar() : "a collection") +
+                          "', allowed are whole numbers from " + std::to_string(range.least) +
+                          " to " + std::to_string(range.most),
+                      Where(node)});
+  return std::nullopt;
+}
+
+int64_t YamlFields::Whole(const std::string& key, WholeRange range) {
+  const auto node = Find(key);
+  return node ? ParseWhole(key, *node, range).value_or(range.least) : range.least;
+}
+
+double YamlFields::Real(const std::string& key, RealRange range) {
+  const auto node = Find(key);
+  if (!node) return range.least;
+  const auto value = node->IsScalar() ? ParseNumber<double>(node->Scalar()) : std::nullopt;
+  if (value && *value >= range.least && *value <= range.most) return *value;
+  Fail(key, "is '" + (node->IsScalar() ? node->Scalar() : "a collection") +
+                "', allowed are numbers from " + ShortestDouble(range.least) + " to " +
+                ShortestDouble(range.most));
+  return range.least;
+}
+
+double YamlFields::Positive(const std::string& key) {
+  return Real(key, {std::numeric_limits<float>::min(), std::numeric_limits<float>::max()});
+}
+
+size_t YamlFields::OneOf(const std::string& key, const std::vector<std::string>& names) {
+  const auto node = Find(key);
+  if (!node) return 0;
+  const std::string text = node->IsScalar() ? node->Scalar() : "";
+  const auto found = std::find(names.begin(), names.end(), text);
+  if (found != names.end()) return static_cast<size_t>(found - names.begin());
+  Fail(key, "is '" + text + "', allowed are " + Join(names) + DidYouMean(text, names));
+  return 0;
+}
+
+std::vector<int64_t> YamlFields::WholeList(const std::string& key, WholeRange range) {
+  const auto node = Find(key);
+  if (!node) return {};
+  if (!node->IsSequence()) {
+    Fail(key, "must be a list of whole numbers");
+    return {};
+  }
+  std::vector<int64_t> values;
+  for (const auto& item : *node) {
+    if (const auto value = ParseWhole(key, item, range)) values.push_back(*value);
+  }
+  return values;
+}
+
+YamlFields YamlFields::Mapping(const std::string& key) {
+  const auto node = Find(key);
+  if (node && node->IsMap()) return {*node, file_, Path(key), *errors_};
+  if (node) Fail(key, "must be a mapping");
+  return {YAML::Node(YAML::NodeType::Map), file_, Path(key), *errors_};
+}
+
+Result<YAML::Node> LoadYamlMapping(const std::string& file, const std::string& bytes) {
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(bytes);
+    if (documents.size() == 1 && documents[0].IsMap()) return documents[0];
+    return Error{"must hold one mapping of fields to values", file};
+  } catch (const YAML::ParserException& error) {
+    return Error{"is not YAML: " + error.msg, PlaceOf(file, error.mark)};
+  } catch (const YAML::Exception& error) {
+    return Error{"is not YAML that can be read here: " + error.msg, PlaceOf(file, error.mark)};
+  }
+}
+
+}  // namespace moecast
