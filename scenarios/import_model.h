@@ -1,0 +1,24 @@
+// Reads a Hugging Face config.json as a catalog model. Models name the same thing differently and
+// leave things unsaid; docs/model_import.md has the table of names and the rules by model_type.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sim/base/result.h"
+
+namespace moecast {
+
+struct ImportedModel {
+  std::string yaml;                   // a catalog entry
+  std::vector<std::string> inferred;  // what config.json left unsaid: "scoring: sigmoid, by ..."
+};
+
+/// `name` becomes the entry's name; `catalog` is the folder scenarios/catalog, whose formats the
+/// entry refers to. ERRORS: not JSON, missing, contradictory or out-of-range keys, parts that no
+/// ModelSpec can express.
+Result<ImportedModel> ImportModel(const std::filesystem::path& config, const std::string& name,
+                                  const std::filesystem::path& catalog);
+
+}  // namespace moecast
