@@ -109,9 +109,12 @@ void StepCost::ExplainBounds(const ExpertGemm& op, OpLine& line) const {
   OpFeatures sum;
   Bounds bounds;
   for (size_t first = 0; first < op.loads.size(); first += ranks) {
-    OpFeatures slowest = Features(op, op.loads[first]);
-    for (const ExpertLoad& load : op.loads.subspan(first, ranks)) {
-      const OpFeatures f = Features(op, load);
+    const std::span<const ExpertLoad> loads = op.loads.subspan(first, ranks);
+    double assignments = 0;
+    for (const ExpertLoad& load : loads) assignments += load.assignments;
+    OpFeatures slowest = Features(op, loads.front(), assignments);
+    for (const ExpertLoad& load : loads) {
+      const OpFeatures f = Features(op, load, assignments);
       if (roofline_.Time(OpClass::kExperts, f) > roofline_.Time(OpClass::kExperts, slowest)) {
         slowest = f;
       }

@@ -58,21 +58,22 @@ OpFeatures Features(const Elementwise& op) {
 
 ExpertUnits UnitsOf(const ExpertGemm& op) {
   const double matrix = Product(op.hidden, op.intermediate);
-  // Elements an assignment moves between the kernels of the pipeline: the gathered input, gate-up
-  // written and read, their product written and read, the output written and read by the combine.
-  const double hidden_moves = 1 + 2;
-  const double intermediate_moves = 2 * 2 + 2;
+  const double hidden_bytes = static_cast<double>(op.hidden) * op.activation_bytes;
+  const double intermediate_bytes = static_cast<double>(op.intermediate) * op.activation_bytes;
+  // An assignment gathers its input. Its buffers hold gate-up, written and read; their product,
+  // written and read; and the output, written and read by the combine.
+  const double buffers = (2 * 2 + 2) * intermediate_bytes + 2 * hidden_bytes;
   return {.bytes_per_expert = kSwigluMatrices * matrix * op.format->bytes_per_element(),
-          .bytes_per_assignment = (hidden_moves * static_cast<double>(op.hidden) +
-                                   intermediate_moves * static_cast<double>(op.intermediate)) *
-                                  op.activation_bytes,
+          .bytes_per_assignment = hidden_bytes + (op.tokens_replicated ? 0 : buffers),
+          .bytes_per_layer_assignment = op.tokens_replicated ? buffers : 0,
           .flops_per_padded_row = kFlopsPerMultiplyAdd * kSwigluMatrices * matrix};
 }
 
-OpFeatures Features(const ExpertGemm& op, const ExpertLoad& load) {
+OpFeatures Features(const ExpertGemm& op, const ExpertLoad& load, double layer_assignments) {
   const ExpertUnits units = UnitsOf(op);
   return {.bytes = Bytes(load.distinct * units.bytes_per_expert +
-                         load.assignments * units.bytes_per_assignment),
+                         load.assignments * units.bytes_per_assignment +
+                         layer_assignments * units.bytes_per_layer_assignment),
           .flops = Flops(load.padded_rows * units.flops_per_padded_row),
           .compute = op.format->compute};
 }

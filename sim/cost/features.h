@@ -22,16 +22,18 @@ OpFeatures Features(const LinearAttentionScan& op);
 OpFeatures Features(const KvAppend& op);
 OpFeatures Features(const Elementwise& op);
 
-/// What one distinct expert, one assignment and one padded row add to a rank's work in one MoE
-/// layer; the features of a rank are linear in its load.
+/// What one distinct expert, one assignment and one padded row of a rank, and one assignment of any
+/// rank, add to a rank's work in one MoE layer: features are linear in loads.
 struct ExpertUnits {
   double bytes_per_expert = 0;
   double bytes_per_assignment = 0;
+  double bytes_per_layer_assignment = 0;
   double flops_per_padded_row = 0;
 };
 ExpertUnits UnitsOf(const ExpertGemm& op);
-/// Traffic and arithmetic of `load` on its rank in one MoE layer.
-OpFeatures Features(const ExpertGemm& op, const ExpertLoad& load);
+/// Traffic and arithmetic of `load` on its rank in one MoE layer whose ranks have
+/// `layer_assignments` together.
+OpFeatures Features(const ExpertGemm& op, const ExpertLoad& load, double layer_assignments);
 
 /// Rows that the fullest rank of a MoE layer receives in dispatch (and returns in combine), the
 /// mean over MoE layers.

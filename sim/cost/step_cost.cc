@@ -8,6 +8,9 @@
 namespace moecast {
 namespace {
 
+/// std::max by value, which compiles to one instruction.
+double Larger(double a, double b) { return a > b ? a : b; }
+
 int64_t LaunchCount(const std::vector<CountedOp>& ops) {
   int64_t launches = 0;
   for (const CountedOp& counted : ops) launches += counted.count;
@@ -100,21 +103,23 @@ Seconds StepCost::ExpertTime(const ExpertGemm& op) const {
   };
   const double per_expert = bounds(units.bytes_per_expert, 0).memory.count();
   const double per_assignment = bounds(units.bytes_per_assignment, 0).memory.count();
+  const double per_layer_assignment = bounds(units.bytes_per_layer_assignment, 0).memory.count();
   const double per_row = bounds(0, units.flops_per_padded_row).compute.count();
   const auto ranks = static_cast<size_t>(op.ranks);
   const size_t layers = op.loads.size() / ranks;
   double sum = 0;
   for (size_t layer = 0; layer < layers; ++layer) {
     const ExpertLoad* load = op.loads.data() + layer * ranks;
-    double slowest = 0;
+    double memory = 0;  // of the rank that moves most, before what all ranks share
+    double compute = 0;
+    double assignments = 0;
     for (size_t rank = 0; rank < ranks; ++rank) {
-      const double memory =
-          load[rank].distinct * per_expert + load[rank].assignments * per_assignment;
-      const double compute = load[rank].padded_rows * per_row;
-      const double larger = memory > compute ? memory : compute;
-      slowest = larger > slowest ? larger : slowest;
+      memory = Larger(memory,
+                      load[rank].distinct * per_expert + load[rank].assignments * per_assignment);
+      compute = Larger(compute, load[rank].padded_rows * per_row);
+      assignments += load[rank].assignments;
     }
-    sum += slowest;
+    sum += Larger(memory + assignments * per_layer_assignment, compute);
   }
   return Seconds(sum) + roofline_.fixed(OpClass::kExperts) * static_cast<double>(layers);
 }

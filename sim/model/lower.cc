@@ -121,6 +121,7 @@ void Lowering::LowerMoe(const StepShape& step, std::vector<CountedOp>& ops) cons
   ops.push_back(
       {.op = ExpertGemm{.loads = step.experts,
                         .ranks = parallelism_.expert,
+                        .tokens_replicated = parallelism_.data == 1,
                         .hidden = model_->hidden,
                         .intermediate = moe.expert_intermediate / parallelism_.expert_tensor(),
                         .format = &model_->formats.experts,

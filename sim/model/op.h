@@ -33,7 +33,7 @@ enum class GemmRole {
 
 /// `batch` independent products [rows, k] x [k, n] with weights stored in *format.
 struct Gemm {
-  GemmRole role;
+  GemmRole role = GemmRole::kQkv;
   int64_t rows = 0;
   int64_t n = 0;
   int64_t k = 0;
@@ -43,10 +43,12 @@ struct Gemm {
 };
 
 /// Routed experts of every MoE layer over all expert-parallel ranks: gather, gate-up, SwiGLU, down,
-/// weighted combine. A layer waits for its slowest rank.
+/// weighted combine. A layer waits for its slowest rank. When every rank holds every token
+/// (`tokens_replicated`), its intermediate buffers span all assignments of the layer, local or not.
 struct ExpertGemm {
   std::span<const ExpertLoad> loads{};  // [moe_layer][rank]
   int64_t ranks = 1;
+  bool tokens_replicated = false;
   int64_t hidden = 0;
   int64_t intermediate = 0;  // of one expert on one GPU (I / expert_tensor)
   const TensorFormat* format = nullptr;
@@ -110,7 +112,7 @@ struct KvAppend {
 enum class ElementwiseRole { kNorm, kRope, kActivation, kEmbedding, kSampling };
 /// Memory-bound op: reads and writes `bytes_per_row` in total per row.
 struct Elementwise {
-  ElementwiseRole role;
+  ElementwiseRole role = ElementwiseRole::kNorm;
   int64_t rows = 0;
   double bytes_per_row = 0;
 };
@@ -120,7 +122,7 @@ enum class CollectiveKind { kAllReduce, kAllGather, kReduceScatter, kAllToAll };
 /// all-reduce and reduce-scatter, its shard for all-gather, everything it sends (or, if more,
 /// receives), its own share included, for all-to-all.
 struct Collective {
-  CollectiveKind kind;
+  CollectiveKind kind = CollectiveKind::kAllReduce;
   int64_t ranks = 1;
   double bytes = 0;
 };

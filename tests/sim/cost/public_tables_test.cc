@@ -100,7 +100,7 @@ class PublicTables : public ::testing::TestWithParam<Gpu> {
     ratios_.push_back(Roofline(device_, efficiencies_).Time(op_class, f).count() / measured);
   }
 
-  /// Prints the spread and requires the median, the quartiles and nothing more.
+  /// Prints the spread; bounds the median and the quartiles.
   void Judge(const std::string& what, size_t least_rows) {
     ASSERT_GE(ratios_.size(), least_rows) << what;
     std::sort(ratios_.begin(), ratios_.end());
@@ -117,23 +117,26 @@ class PublicTables : public ::testing::TestWithParam<Gpu> {
     EXPECT_LT(quantile(0.75), 1.6) << what;
   }
 
-  /// Balanced routing on one GPU: assignments spread as evenly as whole tokens allow.
+  /// Balanced routing: assignments spread over ranks and experts as evenly as they can be.
   void AddExperts(const Row& row) {
     const TensorFormat bf16 = test::Bf16();
-    const ExpertGemm op{.hidden = Int(row, "hidden_size"),
+    const ExpertGemm op{.tokens_replicated = true,
+                        .hidden = Int(row, "hidden_size"),
                         .intermediate = Int(row, "inter_size") / Int(row, "moe_tp_size"),
                         .format = &bf16,
                         .activation_bytes = 2};
-    const auto assignments = static_cast<double>(Int(row, "num_tokens") * Int(row, "topk"));
-    const double distinct = std::min(assignments, static_cast<double>(Int(row, "num_experts")));
+    const auto ranks = static_cast<double>(Int(row, "moe_ep_size"));
+    const auto all = static_cast<double>(Int(row, "num_tokens") * Int(row, "topk"));
+    const double assignments = std::max(1.0, all / ranks);
+    const double distinct =
+        std::min(std::ceil(assignments), static_cast<double>(Int(row, "num_experts")) / ranks);
     const ExpertLoad load = test::LoadOf(distinct, assignments / distinct,
                                          static_cast<double>(efficiencies_.expert_tile_rows));
-    Add(OpClass::kExperts, Features(op, load), Measured(row));
+    Add(OpClass::kExperts, Features(op, load, all), Measured(row));
   }
 
   static bool IsBalancedBf16(const Row& row) {
-    return row.at("moe_dtype") == "bfloat16" && row.at("distribution") == "balanced" &&
-           row.at("moe_ep_size") == "1";
+    return row.at("moe_dtype") == "bfloat16" && row.at("distribution") == "balanced";
   }
 
   const Efficiencies efficiencies_ = Shipped();
@@ -144,8 +147,9 @@ class PublicTables : public ::testing::TestWithParam<Gpu> {
 
 TEST_P(PublicTables, ExpertsOfQwen3_30B) {
   ForEachRow(folder_ / "moe/vllm/0.24.0/moe_perf.csv.gz", [&](const Row& row) {
-    if (IsBalancedBf16(row) && row.at("hidden_size") == "2048" && row.at("inter_size") == "768" &&
-        row.at("num_experts") == "128" && row.at("moe_tp_size") == "1") {
+    if (IsBalancedBf16(row) && row.at("moe_ep_size") == "1" && row.at("hidden_size") == "2048" &&
+        row.at("inter_size") == "768" && row.at("num_experts") == "128" &&
+        row.at("moe_tp_size") == "1") {
       AddExperts(row);
     }
   });
@@ -156,9 +160,20 @@ TEST_P(PublicTables, ExpertsOfQwen3_30B) {
 
 TEST_P(PublicTables, ExpertsOfAllShapes) {
   ForEachRow(folder_ / "moe/vllm/0.24.0/moe_perf.csv.gz", [&](const Row& row) {
-    if (IsBalancedBf16(row)) AddExperts(row);
+    if (IsBalancedBf16(row) && row.at("moe_ep_size") == "1") AddExperts(row);
   });
   Judge("experts of all shapes, bf16", 2000);
+}
+
+// The constants were not set on these rows; the form of the buffer term was chosen with them in
+// sight.
+TEST_P(PublicTables, ExpertsOfOneOfSeveralRanks) {
+  ForEachRow(folder_ / "moe/vllm/0.24.0/moe_perf.csv.gz", [&](const Row& row) {
+    if (IsBalancedBf16(row) && Int(row, "moe_ep_size") > 1 && Int(row, "moe_ep_size") <= 8) {
+      AddExperts(row);
+    }
+  });
+  Judge("experts of one of 2-8 ranks, bf16", 1000);
 }
 
 TEST_P(PublicTables, Gemm) {
