@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "sim/base/check.h"
@@ -42,19 +43,43 @@ Binomial BinomialTerms(int64_t trials, double q) {
   return result;
 }
 
-/// The rows of one expert: X ~ Binomial(rows - 1, q) from the other tokens, plus, with probability
-/// q, the repeated token and its copies.
+/// Pr(j of the rank's experts are among the k that one token picks), j = 0 .. k: k draws without
+/// replacement.
+std::vector<double> HitProbabilities(const UniformRank& rank) {
+  std::vector<double> hits(static_cast<size_t>(rank.k) + 1);
+  hits[0] = 1;
+  for (int64_t drawn = 0; drawn < rank.k; ++drawn) {
+    const auto left = static_cast<double>(rank.experts - drawn);
+    for (int64_t j = drawn; j >= 0; --j) {
+      const double owned_left = static_cast<double>(std::max<int64_t>(0, rank.rank_experts - j));
+      const double next = hits[static_cast<size_t>(j)] * owned_left / left;
+      hits[static_cast<size_t>(j) + 1] += next;
+      hits[static_cast<size_t>(j)] -= next;
+    }
+  }
+  return hits;
+}
+
+/// The rows of one expert: X ~ Binomial(rows - 1, q) from the other tokens, plus, when the first
+/// token picked this expert, that token and its copies.
 class ExpertRows {
  public:
-  ExpertRows(const UniformBatch& batch, double q)
-      : others_(BinomialTerms(batch.rows - 1, q)), copies_(1 + batch.padding), q_(q) {
+  ExpertRows(const UniformRank& rank, const UniformBatch& batch)
+      : rank_(rank),
+        q_(static_cast<double>(rank.k) / static_cast<double>(rank.experts)),
+        others_(BinomialTerms(batch.rows - 1, q_)),
+        copies_(1 + batch.padding) {
+    double cumulative = 0;
     for (const double p : others_.probability) {
-      cumulative_.push_back(p + (cumulative_.empty() ? 0 : cumulative_.back()));
+      cumulative += p;
+      log_at_most_.push_back(std::log(std::min(1.0, cumulative)));
     }
+    log_at_most_.back() = 0;
   }
 
   /// E[ceil(rows / tile)].
-  [[nodiscard]] double ExpectedTiles(int64_t tile) const {
+  [[nodiscard]] double ExpectedTiles() const {
+    const int64_t tile = rank_.tile_rows;
     double tiles = 0;
     for (size_t i = 0; i < others_.probability.size(); ++i) {
       const int64_t x = others_.first + static_cast<int64_t>(i);
@@ -65,27 +90,36 @@ class ExpertRows {
     return tiles;
   }
 
-  /// E[max of `experts` independent copies] = sum over x >= 0 of 1 - F(x)^experts.
-  [[nodiscard]] double ExpectedMaximum(int64_t experts) const {
+  /// E[max over the rank's experts] = sum over x >= 0 of 1 - Pr(all <= x), given how many of them
+  /// the first token hits, the other tokens' X taken as independent between experts.
+  [[nodiscard]] double ExpectedMaximum() const {
+    const std::vector<double> hits = HitProbabilities(rank_);
     const int64_t last = others_.first + std::ssize(others_.probability) - 1 + copies_;
-    auto maximum = static_cast<double>(others_.first);  // F is 0 below
+    auto maximum = static_cast<double>(others_.first);  // every expert has that many
     for (int64_t x = others_.first; x < last; ++x) {
-      const double f = (1 - q_) * OthersAtMost(x) + q_ * OthersAtMost(x - copies_);
-      maximum += 1 - std::pow(std::min(1.0, f), static_cast<double>(experts));
+      for (size_t j = 0; j < hits.size(); ++j) {
+        if (hits[j] <= 0) continue;
+        const auto hit = static_cast<double>(j);
+        const double missed = static_cast<double>(rank_.rank_experts) - hit;
+        const double log_all =
+            (missed > 0 ? missed * LogAtMost(x) : 0) + (hit > 0 ? hit * LogAtMost(x - copies_) : 0);
+        maximum += hits[j] * (1 - std::exp(log_all));
+      }
     }
     return maximum;
   }
 
  private:
-  [[nodiscard]] double OthersAtMost(int64_t x) const {
-    if (x < others_.first) return 0;
-    return cumulative_[std::min(cumulative_.size() - 1, static_cast<size_t>(x - others_.first))];
+  [[nodiscard]] double LogAtMost(int64_t x) const {
+    if (x < others_.first) return -std::numeric_limits<double>::infinity();
+    return log_at_most_[std::min(log_at_most_.size() - 1, static_cast<size_t>(x - others_.first))];
   }
 
+  UniformRank rank_;
+  double q_;
   Binomial others_;
   int64_t copies_;
-  double q_;
-  std::vector<double> cumulative_;
+  std::vector<double> log_at_most_;  // ln Pr(X <= first + i)
 };
 
 }  // namespace
@@ -95,12 +129,11 @@ ExpertLoad ExpectedUniformLoad(const UniformRank& rank, const UniformBatch& batc
   const double q = static_cast<double>(rank.k) / static_cast<double>(rank.experts);
   const auto owned = static_cast<double>(rank.rank_experts);
   const auto rows = static_cast<double>(batch.rows);
-  const ExpertRows expert(batch, q);
+  const ExpertRows expert(rank, batch);
   return {.assignments = (rows + static_cast<double>(batch.padding)) * q * owned,
           .distinct = -owned * std::expm1(rows * std::log1p(-q)),
-          .padded_rows =
-              owned * expert.ExpectedTiles(rank.tile_rows) * static_cast<double>(rank.tile_rows),
-          .max_expert = expert.ExpectedMaximum(rank.rank_experts)};
+          .padded_rows = owned * expert.ExpectedTiles() * static_cast<double>(rank.tile_rows),
+          .max_expert = expert.ExpectedMaximum()};
 }
 
 UniformSource::UniformSource(int64_t moe_layers, int64_t experts, std::vector<int64_t> k_per_layer,

@@ -19,16 +19,18 @@ struct UniformBatch {
   int64_t padding = 0;  // further copies of one of them
 };
 
-/// Expected load of one rank of `rank_experts` out of `experts`. A, D and P are exact expectations;
-/// m treats the rank's experts as independent, which is slightly high.
-/// REQUIRES: 1 <= k <= experts, 1 <= rank_experts <= experts, batch.rows >= 1.
-/// COST: O(sqrt(rows)) logarithms.
+/// One expert-parallel rank: `rank_experts` out of `experts`, of which a token picks k.
 struct UniformRank {
   int64_t experts = 0;
   int64_t rank_experts = 0;
   int64_t k = 0;
   int64_t tile_rows = 1;
 };
+
+/// Expected load of one rank. A, D and P are exact expectations; m is exact for one token and else
+/// a few percent low, because it takes the experts' loads as independent.
+/// REQUIRES: 1 <= k <= experts, 1 <= rank_experts <= experts, batch.rows >= 1.
+/// COST: O(k sqrt(rows)) exponentials.
 ExpertLoad ExpectedUniformLoad(const UniformRank& rank, const UniformBatch& batch);
 
 class UniformSource {

@@ -14,7 +14,7 @@
 #include "sim/model/step_shape.h"
 #include "sim/replay/replay_source.h"
 
-namespace moecast::testing {
+namespace moecast::test {
 
 struct TraceShape {
   int64_t moe_layers = 1;
@@ -25,7 +25,8 @@ struct TraceShape {
   double unknown_ratio = 0;  // of (token, layer) cells
 };
 
-using Chunks = std::vector<RoutingChunk>;
+/// One sequence's prefill and decode rows.
+using TraceSequence = std::pair<RoutingChunk, RoutingChunk>;
 
 inline RoutingHeader HeaderOf(const TraceShape& shape) {
   RoutingHeader header{.source = "random trace", .model = "toy", .moe_layers = {}, .experts = 0};
@@ -61,9 +62,8 @@ inline RoutingChunk RandomChunk(const TraceShape& shape, int64_t tokens, RngStre
 }
 
 /// [sequence][phase] one chunk each; every sequence has rows in at least one phase.
-inline std::vector<std::pair<RoutingChunk, RoutingChunk>> RandomTrace(const TraceShape& shape,
-                                                                      RngStream& rng) {
-  std::vector<std::pair<RoutingChunk, RoutingChunk>> trace;
+inline std::vector<TraceSequence> RandomTrace(const TraceShape& shape, RngStream& rng) {
+  std::vector<TraceSequence> trace;
   for (int64_t s = 0; s < shape.sequences; ++s) {
     const auto bound = static_cast<uint64_t>(shape.max_rows) + 1;
     auto prefill = static_cast<int64_t>(rng.NextBelow(bound));
@@ -78,9 +78,9 @@ inline std::vector<std::pair<RoutingChunk, RoutingChunk>> RandomTrace(const Trac
   return trace;
 }
 
-inline std::shared_ptr<const ReplayTable> TableOf(
-    const TraceShape& shape, const std::vector<std::pair<RoutingChunk, RoutingChunk>>& trace,
-    const ExpertSelection& selection = NativeTopK{}) {
+inline std::shared_ptr<const ReplayTable> TableOf(const TraceShape& shape,
+                                                  const std::vector<TraceSequence>& trace,
+                                                  const ExpertSelection& selection = NativeTopK{}) {
   ReplayTable::Builder builder(HeaderOf(shape), selection);
   for (const auto& [prefill, decode] : trace) {
     if (!builder.Add(prefill).ok() || !builder.Add(decode).ok()) return nullptr;
@@ -92,8 +92,7 @@ inline std::shared_ptr<const ReplayTable> TableOf(
 /// Counts a step id by id.
 class NaiveCounter {
  public:
-  NaiveCounter(const TraceShape& shape,
-               const std::vector<std::pair<RoutingChunk, RoutingChunk>>& trace, int64_t kept)
+  NaiveCounter(const TraceShape& shape, const std::vector<TraceSequence>& trace, int64_t kept)
       : shape_(shape),
         trace_(trace),
         kept_(kept),
@@ -146,7 +145,7 @@ class NaiveCounter {
 
  private:
   const TraceShape& shape_;
-  const std::vector<std::pair<RoutingChunk, RoutingChunk>>& trace_;
+  const std::vector<TraceSequence>& trace_;
   int64_t kept_;
   std::vector<uint64_t> counts_;
   uint64_t unknown_rows_ = 0;
@@ -162,4 +161,4 @@ inline std::vector<const CounterKernels*> SupportedKernels() {
   return all;
 }
 
-}  // namespace moecast::testing
+}  // namespace moecast::test
