@@ -69,7 +69,8 @@ inline Status Ok() { return Unit{}; }
 }  // namespace moecast
 
 // SIM_TRY(auto x, F()): x is F()'s value, or the errors are returned from this function.
-// NOLINTBEGIN(cppcoreguidelines-macro-usage): a macro is the only way to return from the caller.
+// NOLINTBEGIN(cppcoreguidelines-macro-usage,bugprone-macro-parentheses): only a macro can return
+// from its caller, and a declaration takes no parentheses.
 #define SIM_TRY_NAME2(line) sim_try_##line
 #define SIM_TRY_NAME(line) SIM_TRY_NAME2(line)
 #define SIM_TRY(declaration, expression)                                    \
@@ -78,4 +79,4 @@ inline Status Ok() { return Unit{}; }
   declaration = std::move(SIM_TRY_NAME(__LINE__)).value()
 #define SIM_RETURN_IF_ERROR(expression) \
   if (auto sim_status = (expression); !sim_status.ok()) return sim_status.errors()
-// NOLINTEND(cppcoreguidelines-macro-usage)
+// NOLINTEND(cppcoreguidelines-macro-usage,bugprone-macro-parentheses)

@@ -26,9 +26,12 @@ SampleSet::SampleSet(size_t exact_limit) : exact_limit_(exact_limit) { SIM_CHECK
 void SampleSet::Add(double value, uint64_t weight) {
   SIM_CHECK(std::isfinite(value) && value >= 0);
   if (weight == 0) return;
-  min_ = count_ == 0 ? value : std::min(min_, value);
+  min_ = count() == 0 ? value : std::min(min_, value);
   max_ = std::max(max_, value);
-  AddMoments(weight, value * static_cast<double>(weight), value, 0);
+  moments_.Add({.count = weight,
+                .sum = value * static_cast<double>(weight),
+                .mean = value,
+                .squared_deviations = 0});
   if (!exact_) return AddToHistogram(value, weight);
   if (!entries_.empty() && entries_.back().value == value) {
     entries_.back().weight += weight;
@@ -44,10 +47,10 @@ void SampleSet::Add(double value, uint64_t weight) {
 
 void SampleSet::Merge(const SampleSet& other) {
   SIM_CHECK(&other != this);
-  if (other.count_ == 0) return;
-  min_ = count_ == 0 ? other.min_ : std::min(min_, other.min_);
+  if (other.count() == 0) return;
+  min_ = count() == 0 ? other.min_ : std::min(min_, other.min_);
   max_ = std::max(max_, other.max_);
-  AddMoments(other.count_, other.sum_, other.running_mean_, other.squared_deviations_);
+  moments_.Add(other.moments_);
   entries_.insert(entries_.end(), other.entries_.begin(), other.entries_.end());
   sorted_ = false;
   SortAndCombine();
@@ -61,29 +64,29 @@ void SampleSet::Merge(const SampleSet& other) {
 }
 
 // Two groups' moments combined. [Chan83, eq. 2.1]
-void SampleSet::AddMoments(uint64_t count, double sum, double mean, double squared_deviations) {
-  count_ += count;
-  sum_ += sum;
-  const double share = static_cast<double>(count) / static_cast<double>(count_);
-  const double delta = mean - running_mean_;
-  const auto others = static_cast<double>(count_ - count);
-  running_mean_ += delta * share;
-  squared_deviations_ += squared_deviations + delta * delta * others * share;
+void SampleSet::Moments::Add(const Moments& others) {
+  const auto before = static_cast<double>(count);
+  count += others.count;
+  sum += others.sum;
+  const double share = static_cast<double>(others.count) / static_cast<double>(count);
+  const double delta = others.mean - mean;
+  mean += delta * share;
+  squared_deviations += others.squared_deviations + delta * delta * before * share;
 }
 
 double SampleSet::mean() const {
-  SIM_CHECK(count_ > 0);
-  return sum_ / static_cast<double>(count_);
+  SIM_CHECK(count() > 0);
+  return moments_.sum / static_cast<double>(count());
 }
 
 double SampleSet::standard_deviation() const {
-  if (count_ < 2) return 0;
-  return std::sqrt(squared_deviations_ / static_cast<double>(count_ - 1));
+  if (count() < 2) return 0;
+  return std::sqrt(moments_.squared_deviations / static_cast<double>(count() - 1));
 }
 
 double SampleSet::Quantile(double p) const {
   SortAndCombine();
-  return InterpolatedQuantile(count_, p, [this](uint64_t rank) { return OrderStatistic(rank); });
+  return InterpolatedQuantile(count(), p, [this](uint64_t rank) { return OrderStatistic(rank); });
 }
 
 void SampleSet::SortAndCombine() const {
@@ -126,7 +129,7 @@ void SampleSet::AddToHistogram(double value, uint64_t weight) {
 
 double SampleSet::OrderStatistic(uint64_t rank) const {
   if (rank == 0) return min_;
-  if (rank >= count_ - 1) return max_;
+  if (rank >= count() - 1) return max_;
   uint64_t below = zeros_;
   if (rank < below) return 0;
   for (const Entry& entry : entries_) {

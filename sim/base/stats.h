@@ -39,7 +39,7 @@ class SampleSet {
   void Merge(const SampleSet& other);
 
   [[nodiscard]] bool exact() const { return exact_; }
-  [[nodiscard]] uint64_t count() const { return count_; }
+  [[nodiscard]] uint64_t count() const { return moments_.count; }
   /// REQUIRES: count() > 0.
   [[nodiscard]] double mean() const;
   /// Unbiased, over all copies; 0 for fewer than two. Streaming moments. [Chan83]
@@ -56,7 +56,14 @@ class SampleSet {
     double value;
     uint64_t weight;
   };
-  void AddMoments(uint64_t count, double sum, double mean, double squared_deviations);
+  // Of all copies. Kept apart from the samples, so that they do not depend on exactness.
+  struct Moments {
+    uint64_t count = 0;
+    double sum = 0;
+    double mean = 0;
+    double squared_deviations = 0;  // from the mean
+    void Add(const Moments& others);
+  };
   void SortAndCombine() const;
   void BecomeHistogram();
   void AddToHistogram(double value, uint64_t weight);
@@ -69,10 +76,7 @@ class SampleSet {
   uint64_t zeros_ = 0;                  // histogram mode: samples equal to 0
   uint64_t first_bucket_ = 0;           // histogram mode: bucket number of histogram_[0]
   std::vector<uint64_t> histogram_;     // histogram mode: weight per bucket
-  uint64_t count_ = 0;
-  double sum_ = 0;
-  double running_mean_ = 0;
-  double squared_deviations_ = 0;  // sum over copies of (value - mean)^2
+  Moments moments_;
   double min_ = 0;
   double max_ = 0;
 };

@@ -16,6 +16,7 @@ struct SimClock {
   using period = std::nano;
   using duration = std::chrono::nanoseconds;
   using time_point = std::chrono::time_point<SimClock, duration>;
+  // NOLINTNEXTLINE(readability-identifier-naming): the name that chrono asks of a clock.
   static constexpr bool is_steady = true;
 };
 using Duration = SimClock::duration;

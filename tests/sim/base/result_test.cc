@@ -54,7 +54,7 @@ TEST(Result, ErrorsPrintOnePerLineWithTheirPlace) {
 TEST(ResultDeathTest, TheOtherAlternativeIsAProgramError) {
   EXPECT_DEATH((void)Half(1).value(), "check failed: ok\\(\\)");
   EXPECT_DEATH((void)Half(2).errors(), "check failed: !ok\\(\\)");
-  EXPECT_DEATH(Result<int>(Errors{}), "check failed");
+  EXPECT_DEATH((void)Result<int>(Errors{}), "check failed");
 }
 
 TEST(SimCheckDeathTest, PrintsPlaceExpressionAndSimulatedTime) {

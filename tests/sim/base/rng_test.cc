@@ -14,8 +14,8 @@ namespace moecast {
 namespace {
 
 std::vector<uint64_t> Draws(RngStream stream, int count) {
-  std::vector<uint64_t> draws;
-  for (int i = 0; i < count; ++i) draws.push_back(stream.NextU64());
+  std::vector<uint64_t> draws(static_cast<size_t>(count));
+  for (uint64_t& draw : draws) draw = stream.NextU64();
   return draws;
 }
 
@@ -123,7 +123,7 @@ TEST(RngStream, BitsAreSetHalfTheTime) {
     const uint64_t word = stream.NextU64();
     for (size_t bit = 0; bit < 64; ++bit) set[bit] += static_cast<int>(word >> bit & 1);
   }
-  for (const int count : set) EXPECT_NEAR(count, kCount / 2, 600);  // 6 standard deviations
+  for (const int count : set) EXPECT_NEAR(count, 0.5 * kCount, 600);  // 6 standard deviations
 }
 
 TEST(RngStream, BelowCoversEveryValueEvenly) {
@@ -147,7 +147,7 @@ TEST(RngStream, BelowIsUnbiasedWhenTheBoundDoesNotDivideTheWords) {
   RngStream stream(Seed{.seed = 12}, "below");
   std::array<int, 3> counts{};
   for (int i = 0; i < kCount; ++i) ++counts.at(stream.NextBelow(3 * kThird) / kThird);
-  for (const int count : counts) EXPECT_NEAR(count, kCount / 3, 500);
+  for (const int count : counts) EXPECT_NEAR(count, kCount / 3.0, 500);
 }
 
 TEST(RngStreamDeathTest, BelowZeroIsAProgramError) {
