@@ -15,7 +15,7 @@ double OpenUniform(RngStream& rng) {
   return (static_cast<double>(rng.NextU64() >> 12) + 0.5) * 0x1p-52;
 }
 
-// Gamma of scale 1 and shape >= 1 by squeezed rejection from a cubed normal. [MarsagliaTsang00 s.6]
+// Gamma of scale 1 and shape >= 1 by squeezed rejection from a cubed normal. [MarsagliaTsang00]
 double SampleGammaShapeAtLeastOne(RngStream& rng, double shape) {
   const double d = shape - 1.0 / 3.0;
   const double c = 1.0 / std::sqrt(9.0 * d);
@@ -40,7 +40,7 @@ double SampleNormal(RngStream& rng) { return NormalQuantile(OpenUniform(rng)); }
 double SampleGamma(RngStream& rng, double shape, double scale) {
   SIM_CHECK(shape > 0 && scale > 0);
   if (shape >= 1) return scale * SampleGammaShapeAtLeastOne(rng, shape);
-  // Gamma(a) = Gamma(a + 1) * U^(1/a). [MarsagliaTsang00 s.6]
+  // Gamma(a) = Gamma(a + 1) * U^(1/a). [MarsagliaTsang00]
   const double raised = SampleGammaShapeAtLeastOne(rng, shape + 1);
   return scale * raised * std::pow(OpenUniform(rng), 1.0 / shape);
 }

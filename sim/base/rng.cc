@@ -13,7 +13,7 @@ uint32_t Low32(uint64_t word) { return static_cast<uint32_t>(word); }
 uint32_t High32(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
 uint64_t Join(uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; }
 
-// FNV-1a, 64 bits. [FNV]
+// FNV-1a, 64 bits. [FNV91]
 uint64_t HashName(std::string_view name) {
   uint64_t hash = 0xcbf29ce484222325ULL;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;

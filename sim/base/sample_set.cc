@@ -63,7 +63,7 @@ void SampleSet::Merge(const SampleSet& other) {
   }
 }
 
-// Two groups' moments combined. [Chan83, eq. 2.1]
+// Two groups' moments combined. [Chan83]
 void SampleSet::Moments::Add(const Moments& others) {
   const auto before = static_cast<double>(count);
   count += others.count;
