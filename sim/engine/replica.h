@@ -26,9 +26,9 @@ int64_t CapturedBatch(std::span<const int64_t> captured, int64_t rows);
 class Replica {
  public:
   struct Config {
-    ReplicaId id;
-    EngineConfig engine;
-    Parallelism parallelism;
+    ReplicaId id{};
+    EngineConfig engine{};
+    Parallelism parallelism{};
     int64_t kv_tokens_per_group = 0;
     int64_t sliding_window = 0;
     int64_t moe_layers = 0;  // 0: nothing is routed

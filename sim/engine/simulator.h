@@ -24,18 +24,18 @@ namespace moecast {
 
 /// Everything a run depends on, resolved. Plain values; built by sim/run/build.cc or by a test.
 struct SimulatorInputs {
-  EngineConfig engine;
-  Parallelism parallelism;
+  EngineConfig engine{};
+  Parallelism parallelism{};
   int64_t sliding_window = 0;  // 0: no layer has one
   int64_t moe_layers = 0;
   int64_t replicas = 1;
   int64_t kv_tokens_per_group = 0;  // capacity of one attention-data-parallel group
-  Router router;
-  CostModel cost;  // copied per replica
-  RoutingSource routing;
-  RequestStream requests;
-  StopRule stop;
-  RecorderConfig recorder;
+  Router router{};
+  CostModel cost{};  // copied per replica
+  RoutingSource routing{};
+  RequestStream requests{};
+  StopRule stop{};
+  RecorderConfig recorder{};
 };
 
 class Simulator {

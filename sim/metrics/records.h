@@ -26,6 +26,7 @@ struct RequestRecord {
 
   [[nodiscard]] Duration ttft() const { return first_token - arrival; }
   [[nodiscard]] Duration e2e() const { return finish - arrival; }
+  friend bool operator==(const RequestRecord&, const RequestRecord&) = default;
 };
 
 /// Totals over one sampling period of the whole cluster.
