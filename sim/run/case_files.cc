@@ -66,7 +66,7 @@ void AppendRow(std::string& out, const RequestRecord& row) {
   out += ',';
   out += OutcomeName(row.outcome);
   AppendTime(out, row.arrival, true);
-  AppendTime(out, row.scheduled, row.scheduled >= row.arrival && row.scheduled > Time{});
+  AppendTime(out, row.scheduled, row.generated_tokens > 0 || row.scheduled > Time{});
   AppendTime(out, row.first_token, row.generated_tokens > 0);
   AppendTime(out, row.finish, row.outcome == RequestOutcome::kFinished);
   for (const int64_t count :

@@ -134,7 +134,7 @@ std::vector<ExpertLoad> CountExperts(const Scenario& scenario, const Batch& batc
 
 Result<RoutingSource> OpenRouting(const Scenario& scenario) {
   const StudyCase only{.variant = "base", .load = "", .scenario = scenario};
-  SIM_TRY(RoutingTables tables, LoadRoutingTables({&only, 1}));
+  SIM_TRY(RoutingTables tables, LoadRoutingTables({&only, 1}, 1));
   return BuildRoutingSource(scenario, std::move(tables.front()),
                             {.seed = scenario.seed, .replication = 0});
 }

@@ -1,6 +1,8 @@
 #include "sim/run/routing_tables.h"
 
+#include <algorithm>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -148,33 +150,111 @@ std::vector<TraceGroup> GroupByTrace(std::span<const StudyCase> cases) {
   return groups;
 }
 
-Status LoadGroup(const TraceGroup& group, std::span<const StudyCase> cases, RoutingTables& tables) {
+/// Chunks that go through the builders together while the next ones are read.
+struct ChunkBatch {
+  std::vector<RoutingChunk> chunks;  // reused; the first `count` are filled
+  size_t count = 0;
+};
+
+/// Fills the batch up to kBatchIds expert ids. RETURNS: false at the end of the trace.
+Result<bool> FillBatch(ChunkSource& source, ChunkBatch& batch) {
+  constexpr size_t kBatchIds = size_t{1} << 20;  // a few MB: little next to the tables
+  batch.count = 0;
+  for (size_t ids = 0; ids < kBatchIds; ++batch.count) {
+    if (batch.count == batch.chunks.size()) batch.chunks.emplace_back();
+    SIM_TRY(const bool more, NextChunk(source, batch.chunks[batch.count]));
+    if (!more) return false;
+    ids += batch.chunks[batch.count].ids.size();
+  }
+  return true;
+}
+
+/// One builder per selection; each sees every chunk in trace order, whatever the thread count.
+class BuilderPool {
+ public:
+  BuilderPool(std::vector<ReplayTable::Builder> builders, int threads)
+      : builders_(std::move(builders)),
+        errors_(builders_.size()),
+        threads_(std::min(static_cast<size_t>(threads), builders_.size())) {}
+
+  /// Adds the batch to every builder while `meanwhile` runs on this thread.
+  template <class Meanwhile>
+  void Add(const ChunkBatch& batch, Meanwhile meanwhile) {
+    std::vector<std::jthread> workers;
+    if (threads_ > 1) {
+      for (size_t t = 0; t < threads_; ++t) workers.emplace_back([&, t] { AddShare(batch, t); });
+    } else {
+      AddShare(batch, 0);
+    }
+    meanwhile();
+  }
+
+  /// RETURNS: one table per builder. ERRORS: the first failed builder's.
+  Result<std::vector<std::shared_ptr<const ReplayTable>>> Finish() && {
+    std::vector<std::shared_ptr<const ReplayTable>> tables;
+    for (size_t b = 0; b < builders_.size(); ++b) {
+      if (!errors_[b].empty()) return errors_[b];
+      SIM_TRY(ReplayTable table, std::move(builders_[b]).Finish());
+      tables.push_back(std::make_shared<const ReplayTable>(std::move(table)));
+    }
+    return tables;
+  }
+
+ private:
+  void AddShare(const ChunkBatch& batch, size_t first) {
+    for (size_t b = first; b < builders_.size(); b += threads_) {
+      for (size_t c = 0; c < batch.count && errors_[b].empty(); ++c) {
+        const Status status = builders_[b].Add(batch.chunks[c]);
+        if (!status.ok()) errors_[b] = status.errors();
+      }
+    }
+  }
+
+  std::vector<ReplayTable::Builder> builders_;
+  std::vector<Errors> errors_;  // [builder]
+  size_t threads_;
+};
+
+/// Streams the trace through the pool, reading a batch ahead.
+Status FeedAll(ChunkSource& source, BuilderPool& pool) {
+  ChunkBatch current;
+  ChunkBatch next;
+  Result<bool> more = FillBatch(source, current);
+  while (more.ok()) {
+    const bool last = !*more;
+    pool.Add(current, [&] {
+      if (!last) more = FillBatch(source, next);
+    });
+    if (last) return Ok();
+    std::swap(current, next);
+  }
+  return more.errors();
+}
+
+Status LoadGroup(const TraceGroup& group, std::span<const StudyCase> cases, int threads,
+                 RoutingTables& tables) {
   SIM_TRY(ChunkSource source, OpenChunks(cases[group.first_case].scenario));
   std::vector<ReplayTable::Builder> builders;
   for (const std::vector<size_t>& members : group.cases) {
     builders.emplace_back(HeaderOf(source), cases[members.front()].scenario.experts);
   }
-  RoutingChunk chunk;
-  while (true) {
-    SIM_TRY(const bool more, NextChunk(source, chunk));
-    if (!more) break;
-    for (ReplayTable::Builder& builder : builders) SIM_RETURN_IF_ERROR(builder.Add(chunk));
-  }
-  for (size_t s = 0; s < builders.size(); ++s) {
-    SIM_TRY(ReplayTable table, std::move(builders[s]).Finish());
-    const auto shared = std::make_shared<const ReplayTable>(std::move(table));
-    for (const size_t i : group.cases[s]) tables[i] = shared;
+  BuilderPool pool(std::move(builders), threads);
+  SIM_RETURN_IF_ERROR(FeedAll(source, pool));
+  SIM_TRY(const auto built, std::move(pool).Finish());
+  for (size_t s = 0; s < built.size(); ++s) {
+    for (const size_t i : group.cases[s]) tables[i] = built[s];
   }
   return Ok();
 }
 
 }  // namespace
 
-Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases) {
+Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases, int threads) {
+  SIM_CHECK(threads >= 1);
   RoutingTables tables(cases.size());
   Errors errors;
   for (const TraceGroup& group : GroupByTrace(cases)) {
-    if (const Status status = LoadGroup(group, cases, tables); !status.ok()) {
+    if (const Status status = LoadGroup(group, cases, threads, tables); !status.ok()) {
       errors.insert(errors.end(), status.errors().begin(), status.errors().end());
     }
   }

@@ -16,7 +16,8 @@ namespace moecast {
 using RoutingTables = std::vector<std::shared_ptr<const ReplayTable>>;
 
 /// ERRORS: a trace that is missing, damaged or of another model shape (says which figures differ).
-/// COST: one pass over each distinct trace; memory is one chunk plus the tables.
-Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases);
+/// COST: one pass over each distinct trace, its tables built in up to `threads` threads; memory is
+/// two batches of chunks plus the tables.
+Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases, int threads);
 
 }  // namespace moecast
