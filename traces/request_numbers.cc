@@ -94,7 +94,7 @@ std::optional<int64_t> TakeClock(std::string_view& text, bool with_seconds) {
   if (!hour || *hour > 23 || !TakeChar(text, ":")) return std::nullopt;
   const auto minute = TakeDigits(text, 2);
   if (!minute || *minute > 59) return std::nullopt;
-  const int64_t seconds = (*hour * 60 + *minute) * 60;
+  const int64_t seconds = (int64_t{*hour} * 60 + *minute) * 60;
   if (!with_seconds) return seconds;
   if (!TakeChar(text, ":")) return std::nullopt;
   const auto second = TakeDigits(text, 2);
@@ -143,10 +143,10 @@ std::optional<int64_t> ParseZone(std::string_view text) {
 std::optional<int64_t> ParseCount(std::string_view text) {
   size_t i = 0;
   int64_t value = 0;
-  for (; i < text.size() && i <= kMantissaDigits && IsDigit(text[i]); ++i) {
+  for (; i < text.size() && i < kMantissaDigits && IsDigit(text[i]); ++i) {
     value = value * 10 + (text[i] - '0');
   }
-  if (i == 0 || i > kMantissaDigits) return std::nullopt;
+  if (i == 0) return std::nullopt;
   if (i == text.size()) return value;
   if (text[i] != '.' || i + 1 == text.size()) return std::nullopt;
   if (text.find_first_not_of('0', i + 1) != std::string_view::npos) return std::nullopt;

@@ -8,7 +8,7 @@
 
 namespace moecast {
 
-/// A whole number >= 0, written "123" or "123.0". Empty: anything else, or above 10^18.
+/// A whole number >= 0, written "123" or "123.0". Empty: anything else, or more than 18 digits.
 std::optional<int64_t> ParseCount(std::string_view text);
 
 /// Powers of ten from a unit of time to nanoseconds.
