@@ -18,7 +18,7 @@ constexpr double kMaxRatePerS = 1e9;  // one arrival in a clock tick
 constexpr double kMaxCv = 100;
 constexpr double kMaxPhaseS = kMaxNs / kNsPerSecond;
 
-// `allowed` in words and as the interval (low, high] or [low, high].
+// The interval (low, high], or [low, high] with low_allowed.
 struct Range {
   double low = 0;
   bool low_allowed = false;
@@ -75,11 +75,6 @@ Result<ArrivalProcess> ArrivalProcess::Make(const Arrivals& arrivals, Seed seed)
   std::visit([&](const auto& process) { Check(process, errors); }, arrivals);
   if (!errors.empty()) return errors;
   return ArrivalProcess(arrivals, seed);
-}
-
-std::optional<int64_t> ArrivalProcess::closed_concurrency() const {
-  const auto* const loop = std::get_if<ClosedLoop>(&arrivals_);
-  return loop == nullptr ? std::nullopt : std::optional(loop->concurrency);
 }
 
 std::optional<Time> ArrivalProcess::Next() {

@@ -22,7 +22,6 @@ class ArrivalProcess {
   /// The next arrival, not before the one returned last; Time{} for a closed loop. Empty for ever
   /// after once an arrival would be later than kMaxArrival.
   std::optional<Time> Next();
-  [[nodiscard]] std::optional<int64_t> closed_concurrency() const;
 
  private:
   ArrivalProcess(const Arrivals& arrivals, Seed seed);

@@ -33,6 +33,7 @@ std::vector<Drawn> Draw(const WorkloadSpec& spec, Seed seed, size_t count = 1000
   return drawn;
 }
 
+// INV-8: requests depend on the workload and the seed alone.
 TEST(RequestSource, SameSeedSameRequests) {
   const auto requests = Draw(Synthetic(), {.seed = 5});
   EXPECT_EQ(requests.size(), 1000u);
