@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint32_t kColumnShare = 1u << 16;  // whole shares per column; a layer has experts * this
 
-/// exp(scale * (z - skew * (z^2 - 1))) at the normal quantiles z of the ranks. Eq. 1.
+/// exp(scale * (z - skew * (z^2 - 1))) at the normal quantiles z of the ranks. Eq. S1.
 std::vector<double> RankWeights(size_t experts, double scale, double skew) {
   std::vector<double> weights(experts);
   for (size_t rank = 0; rank < experts; ++rank) {

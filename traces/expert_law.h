@@ -1,5 +1,5 @@
 // ExpertLaw: how likely a token is to choose each expert at each MoE layer, as tables from which
-// one 32-bit word draws an expert. docs/model/synthetic_routing.md, Eqs. 1-2.
+// one 32-bit word draws an expert. docs/model/synthetic_routing.md, Eqs. S1-S2.
 #pragma once
 
 #include <cstdint>

@@ -63,6 +63,11 @@ Status CheckHeader(const RoutingHeader& header) {
     return Damaged("moe_layers has " + std::to_string(header.moe_layers.size()) +
                    " entries, at most " + std::to_string(kMaxRoutingLayers) + " are allowed");
   }
+  const int64_t token_ids = static_cast<int64_t>(header.moe_layers.size()) * header.top_k;
+  if (token_ids > kMaxTokenIds) {
+    return Damaged("moe_layers times top_k is " + std::to_string(token_ids) + ", at most " +
+                   std::to_string(kMaxTokenIds) + " ids per token are allowed");
+  }
   int32_t last = -1;
   for (const int32_t layer : header.moe_layers) {
     if (layer <= last) {

@@ -17,6 +17,7 @@ namespace moecast {
 /// Bounds that keep every product of sizes far from overflow.
 inline constexpr int32_t kMaxRoutingExperts = 65535;  // kUnknownExpert is not an expert
 inline constexpr int32_t kMaxRoutingLayers = 65536;
+inline constexpr int64_t kMaxTokenIds = int64_t{1} << 20;  // MoE layers * k of one token
 
 /// Where a chunk is and what it holds.
 struct RoutingIndexEntry {
@@ -34,7 +35,8 @@ struct RoutingFooter {
   std::vector<RoutingSequence> sequences;  // [sequence]
 };
 
-/// Ok, or what makes the header unusable: no layers or layers out of order, no experts, k above E.
+/// Ok, or what makes the header unusable: no layers or layers out of order, no experts, k above E,
+/// more than kMaxTokenIds ids in a token.
 Status CheckHeader(const RoutingHeader& header);
 /// Ok, or why a chunk may not follow `last`: sequences are numbered from 0 in file order, within
 /// one the chunks are in position order, prefill before decode. `last` is null for the first.

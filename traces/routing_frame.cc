@@ -10,7 +10,7 @@
 namespace moecast {
 namespace {
 
-constexpr int kZstdLevel = 1;  // docs/adr/routing-trace-container.md has the figures
+constexpr int kZstdLevel = 1;  // docs/adr/0030-routing-trace-container.md has the figures
 constexpr size_t kWordBytes = 4;
 
 uint32_t FrameCrc(std::string_view sizes, std::string_view payload) {

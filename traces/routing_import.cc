@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kBlockIds = int64_t{1} << 20;
 /// A sequence that must be held whole (layout layer_token_k) has at most this many ids.
-constexpr int64_t kMaxHeldIds = int64_t{1} << 28;
+constexpr int64_t kMaxHeldIds = int64_t{1} << 26;
 
 /// Numbers of a raw array, pulled in order.
 class RawReader {

@@ -19,7 +19,7 @@ double Middle(uint32_t i, int bits) {
   return (static_cast<double>(i) + 1.0 / 2.0) / static_cast<double>(1u << bits);
 }
 
-/// Distance n with P(distance >= n) = n^-decay. Eq. 3.
+/// Distance n with P(distance >= n) = n^-decay. Eq. S3.
 std::vector<int64_t> DistanceQuantiles(double decay) {
   constexpr double kFarthest = 1 << 30;
   std::vector<int64_t> distances(1u << kDistanceBits);
@@ -30,7 +30,7 @@ std::vector<int64_t> DistanceQuantiles(double decay) {
   return distances;
 }
 
-/// Quantiles of U^(1/(temperature * rank)), the score of rank + 1 over that of rank. Eq. 4.
+/// Quantiles of U^(1/(temperature * rank)), the score of rank + 1 over that of rank. Eq. S4.
 std::vector<float> ScoreRatios(int32_t top_k, double temperature) {
   std::vector<float> ratios;
   for (int32_t rank = 1; rank < top_k; ++rank) {
@@ -43,7 +43,7 @@ std::vector<float> ScoreRatios(int32_t top_k, double temperature) {
   return ratios;
 }
 
-/// Expected scores of ranks k+1..experts over the k-th rank's. Eq. 5.
+/// Expected scores of ranks k+1..experts over the k-th rank's. Eq. S5.
 double TailRatio(const RoutingHeader& header, double temperature) {
   double tail = 0;
   double product = 1;
