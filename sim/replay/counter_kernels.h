@@ -40,9 +40,7 @@ struct CounterLoops {
 
     void Prefetch(int64_t count) {
       for (; count > 0 && row != end; --count) {
-        const auto here = reinterpret_cast<uintptr_t>(*row);
-        const auto offset = static_cast<uintptr_t>(lines + line) * sizeof(Line);
-        __builtin_prefetch(reinterpret_cast<const void*>(here + offset), 0, 2);
+        __builtin_prefetch(*row + lines + line, 0, 2);
         if (++line == lines) {
           line = 0;
           ++row;

@@ -44,7 +44,7 @@ struct Words64 {
     uint32_t counts[16];
   };
   static Sixteen LoadCounts(const uint32_t* from) {
-    Sixteen sixteen;
+    Sixteen sixteen{};
     __builtin_memcpy(sixteen.counts, from, sizeof(sixteen.counts));
     return sixteen;
   }

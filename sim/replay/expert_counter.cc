@@ -8,6 +8,9 @@
 namespace moecast {
 namespace {
 
+constexpr int64_t kFigures = 4;  // of a group: see GroupLoads
+constexpr int64_t kMostPasses = 2;
+
 /// Positions per group of the bit-sliced figures, or 0 when a rank's block is cut differently.
 int64_t GroupSize(int64_t block) {
   if (block % kBitsPerLane == 0) return kBitsPerLane;
@@ -44,8 +47,8 @@ ExpertCounter::ExpertCounter(const RowLayout& layout, const CounterKernels& kern
       kernels_(&kernels),
       counts_(static_cast<size_t>(layout.positions())),
       planes_(static_cast<size_t>(layout.lines() * kMaxPlanes)),
-      group_loads_(static_cast<size_t>(4 * 2 * layout.lines() * kLanesPerLine)),
-      zero_row_(static_cast<size_t>(layout.lines())) {
+      group_loads_(static_cast<size_t>(layout.lines() * kLanesPerLine * kFigures * kMostPasses)),
+      zero_row_(static_cast<size_t>(2 * layout.lines())) {
   rows_.reserve(static_cast<size_t>(kMaxCountedRows + kBlockRows));
 }
 

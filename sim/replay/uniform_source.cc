@@ -83,9 +83,10 @@ class ExpertRows {
     double tiles = 0;
     for (size_t i = 0; i < others_.probability.size(); ++i) {
       const int64_t x = others_.first + static_cast<int64_t>(i);
-      const auto without = static_cast<double>((x + tile - 1) / tile);
-      const auto with = static_cast<double>((x + copies_ + tile - 1) / tile);
-      tiles += others_.probability[i] * ((1 - q_) * without + q_ * with);
+      const int64_t without = (x + tile - 1) / tile;
+      const int64_t with = (x + copies_ + tile - 1) / tile;
+      tiles += others_.probability[i] *
+               ((1 - q_) * static_cast<double>(without) + q_ * static_cast<double>(with));
     }
     return tiles;
   }

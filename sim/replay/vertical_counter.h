@@ -26,7 +26,8 @@ inline constexpr int kMaxPlanes = 12;
 inline constexpr int64_t kMaxCountedRows = (1 << kMaxPlanes) - 1;
 
 /// Bit rows to count: `rows[0 .. count)`, each of `lines` Lines.
-/// REQUIRES: count is a multiple of kBlockRows; at most 2^planes - 1 of the rows are not zero.
+/// REQUIRES: `lines` further Lines of its allocation follow each row (they are asked for, not
+/// read); count is a multiple of kBlockRows; at most 2^planes - 1 of the rows are not zero.
 struct RowSet {
   const Line* const* rows;
   int64_t count;

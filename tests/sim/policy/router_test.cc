@@ -24,8 +24,8 @@ TEST(Router, RoundRobinVisitsReplicasInTurnWhateverTheirLoad) {
   const std::vector<ReplicaView> replicas = {Replica(0, 9, 9, 99), Replica(1, 0, 0, 0),
                                              Replica(2, 5, 5, 50)};
   Router router = RoundRobin{};
-  std::vector<uint32_t> picked;
-  for (int i = 0; i < 7; ++i) picked.push_back(PickReplica(router, {}, replicas).value());
+  std::vector<uint32_t> picked(7);
+  for (uint32_t& replica : picked) replica = PickReplica(router, {}, replicas).value();
   EXPECT_EQ(picked, (std::vector<uint32_t>{0, 1, 2, 0, 1, 2, 0}));
 }
 

@@ -132,8 +132,8 @@ class NaiveCounter {
       const auto n = static_cast<int64_t>(counts_[i]);
       rank.assignments += static_cast<double>(n);
       rank.distinct += n > 0 ? 1 : 0;
-      rank.padded_rows +=
-          static_cast<double>((n + load.tile_rows - 1) / load.tile_rows * load.tile_rows);
+      const int64_t tiles = (n + load.tile_rows - 1) / load.tile_rows;
+      rank.padded_rows += static_cast<double>(tiles * load.tile_rows);
       rank.max_expert = std::max(rank.max_expert, static_cast<double>(n));
     }
     return loads;
