@@ -60,11 +60,7 @@ void ConvertCluster(const pb::Cluster& in, const FieldReporter& report, Scenario
     out.fabric.name = "none";
   }
   if (const Status fits = CheckParallelism(out.model, out.parallelism); !fits.ok()) {
-    for (const Error& error : fits.errors()) {
-      const bool field =
-          error.where == "tensor" || error.where == "data" || error.where == "expert";
-      report(field ? "cluster.parallelism." + error.where : "cluster.parallelism", error.message);
-    }
+    for (const Error& error : fits.errors()) report("cluster." + error.where, error.message);
   }
 }
 

@@ -118,7 +118,7 @@ std::vector<AttentionKind> AttentionKinds(ModelConfig& config, int64_t layers, i
   } else if (config.IsOneOf({"llama4_text"}) && window > 0) {
     kinds = ChunkedKinds(config, layers);
   } else if (window > 0) {
-    const int64_t first = config.Integer({"max_window_layers"}).value_or(0);
+    const int64_t first = std::max<int64_t>(0, config.Integer({"max_window_layers"}).value_or(0));
     for (int64_t l = first; l < layers; ++l) {
       kinds[static_cast<size_t>(l)] = AttentionKind::kSlidingWindow;
     }

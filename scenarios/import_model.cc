@@ -86,9 +86,10 @@ void CheckEntry(YamlNode tree, const std::filesystem::path& catalog_folder, Prob
 
 }  // namespace
 
-Result<ImportedModel> ImportModel(const std::filesystem::path& config_file, const std::string& name,
-                                  const std::filesystem::path& catalog) {
-  SIM_TRY(const std::string text, ReadFile(config_file));
+Result<ImportedModel> ParseModelConfig(std::string_view text,
+                                       const std::filesystem::path& config_file,
+                                       const std::string& name,
+                                       const std::filesystem::path& catalog) {
   SIM_TRY(boost::json::object root, ParseConfig(text, config_file.string()));
   Problems problems;
   ModelConfig config(std::move(root), config_file.string(), problems);
@@ -107,6 +108,12 @@ Result<ImportedModel> ImportModel(const std::filesystem::path& config_file, cons
   CheckEntry(tree, catalog, problems);
   if (!problems.none()) return problems.Take();
   return ImportedModel{.yaml = PrintYaml(tree), .inferred = config.inferred()};
+}
+
+Result<ImportedModel> ImportModel(const std::filesystem::path& config, const std::string& name,
+                                  const std::filesystem::path& catalog) {
+  SIM_TRY(const std::string text, ReadFile(config));
+  return ParseModelConfig(text, config, name, catalog);
 }
 
 }  // namespace moecast

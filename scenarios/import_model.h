@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/base/result.h"
@@ -20,5 +21,10 @@ struct ImportedModel {
 /// ModelSpec can express.
 Result<ImportedModel> ImportModel(const std::filesystem::path& config, const std::string& name,
                                   const std::filesystem::path& catalog);
+
+/// The same for a text that would stand in `config`.
+Result<ImportedModel> ParseModelConfig(std::string_view text, const std::filesystem::path& config,
+                                       const std::string& name,
+                                       const std::filesystem::path& catalog);
 
 }  // namespace moecast

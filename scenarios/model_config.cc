@@ -8,11 +8,12 @@
 namespace moecast {
 namespace {
 
-// A number that is whole, in whatever JSON spelling.
+// A number that is whole, in whatever JSON spelling, and small enough that products of two fit.
 std::optional<int64_t> AsWhole(const boost::json::value& value) {
+  constexpr int64_t kLargest = 1'000'000'000;
   boost::json::error_code error;
   const auto whole = value.to_number<int64_t>(error);
-  if (error) return std::nullopt;
+  if (error || whole > kLargest || whole < -kLargest) return std::nullopt;
   return whole;
 }
 
@@ -58,7 +59,7 @@ std::optional<int64_t> ModelConfig::ReadInteger(std::string_view key) const {
   const std::optional<int64_t> first =
       list != nullptr && !list->empty() ? AsWhole(list->front()) : std::nullopt;
   if (!first) {
-    Problem(key, "expected a whole number, got " + Show(*value));
+    Problem(key, "expected a whole number up to 1e9, got " + Show(*value));
     return std::nullopt;
   }
   const bool equal = std::all_of(list->begin(), list->end(),

@@ -1,6 +1,7 @@
 // Problems: every error found while a scenario is read, in order of discovery.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -14,15 +15,37 @@ class Problems {
  public:
   /// `path` is the dotted field ("cluster.gpu"), `what` the rest of the sentence.
   void Add(const Place& place, const std::string& path, const std::string& what) {
-    errors_.push_back({.message = path.empty() ? what : path + ": " + what, .where = place.Text()});
+    Add({.message = path.empty() ? what : path + ": " + what, .where = place.Text()});
   }
-  void Add(const Errors& errors) { errors_.insert(errors_.end(), errors.begin(), errors.end()); }
+  void Add(const Errors& errors) {
+    for (const Error& error : errors) Add(error);
+  }
   [[nodiscard]] bool none() const { return errors_.empty(); }
-  [[nodiscard]] size_t count() const { return errors_.size(); }
-  [[nodiscard]] Errors Take() { return std::exchange(errors_, {}); }
+  /// The problems so far; past kMost, their number stands for the rest.
+  [[nodiscard]] Errors Take() {
+    if (omitted_ > 0) {
+      errors_.push_back({.message = "and " + std::to_string(omitted_) + " more problems",
+                         .where = errors_.back().where});
+    }
+    omitted_ = 0;
+    return std::exchange(errors_, {});
+  }
 
  private:
+  static constexpr size_t kMost = 100;
+
+  // One mistake met on two ways is told once.
+  void Add(Error error) {
+    if (std::find(errors_.begin(), errors_.end(), error) != errors_.end()) return;
+    if (errors_.size() < kMost) {
+      errors_.push_back(std::move(error));
+    } else {
+      ++omitted_;
+    }
+  }
+
   Errors errors_;
+  size_t omitted_ = 0;
 };
 
 /// Where each field of a message was written, by dotted path.

@@ -137,25 +137,42 @@ std::string Resolve(YamlNode root, TreeEditor& editor) {
     if (list == nullptr) continue;
     for (YamlNode& item : list->children) {
       YamlNode* set = item.Find("set");
-      if (set == nullptr) continue;
-      YamlNode nested = NestPaths(*set);
-      editor.ExpandNames(nested, ScenarioType(), "");
-      set->children = std::move(nested.children);
+      if (set != nullptr) editor.ExpandNames(*set, ScenarioType());
     }
   }
   return PrintYaml(root);
 }
 
+Result<std::vector<CaseReading>> ReadCases(const YamlNode& root, Catalog& catalog,
+                                           Problems& problems) {
+  const std::vector<Alternative> variants = ReadAlternatives(root, "variants", "base", problems);
+  const std::vector<Alternative> loads = ReadAlternatives(root, "loads", "", problems);
+  if (variants.size() * loads.size() > kMaxCases) {
+    return Error{.message = std::to_string(variants.size()) + " variants at " +
+                            std::to_string(loads.size()) + " loads; at most " +
+                            std::to_string(kMaxCases) + " cases are allowed",
+                 .where = root.place.source};
+  }
+  std::vector<CaseReading> cases;
+  for (const Alternative& load : loads) {
+    for (const Alternative& variant : variants) {
+      cases.push_back(ReadCase(root, variant, load, catalog));
+    }
+  }
+  problems.Add(MergeErrors(cases));
+  return cases;
+}
+
 }  // namespace
 
-Result<Study> LoadStudy(const std::filesystem::path& file, std::span<const std::string> overrides,
-                        const std::filesystem::path& catalog_folder) {
-  SIM_TRY(const std::string text, ReadFile(file));
+Result<Study> ParseStudy(std::string_view text, const std::filesystem::path& file,
+                         std::span<const std::string> overrides,
+                         const std::filesystem::path& catalog_folder) {
   SIM_TRY(YamlNode root, ParseYaml(text, file.string()));
+  if (root.kind == YamlNode::Kind::kNull) root = MakeMapping({file.string(), 1, 1});
   Catalog catalog(catalog_folder);
   Problems problems;
   TreeEditor editor(catalog, problems);
-  if (root.kind == YamlNode::Kind::kNull) root = MakeMapping({file.string(), 1, 1});
   for (const std::string& override_text : overrides) {
     Result<YamlNode> change = ParseOverride(override_text);
     if (!change.ok()) {
@@ -164,15 +181,7 @@ Result<Study> LoadStudy(const std::filesystem::path& file, std::span<const std::
       editor.Merge(root, ScenarioType(), *change, "");
     }
   }
-  const std::vector<Alternative> variants = ReadAlternatives(root, "variants", "base", problems);
-  const std::vector<Alternative> loads = ReadAlternatives(root, "loads", "", problems);
-  std::vector<CaseReading> cases;
-  for (const Alternative& load : loads) {
-    for (const Alternative& variant : variants) {
-      cases.push_back(ReadCase(root, variant, load, catalog));
-    }
-  }
-  problems.Add(MergeErrors(cases));
+  SIM_TRY(std::vector<CaseReading> cases, ReadCases(root, catalog, problems));
   if (!problems.none()) return problems.Take();
 
   Study study;
@@ -182,6 +191,12 @@ Result<Study> LoadStudy(const std::filesystem::path& file, std::span<const std::
   study.resolved_yaml = Resolve(root, editor);
   if (!problems.none()) return problems.Take();
   return study;
+}
+
+Result<Study> LoadStudy(const std::filesystem::path& file, std::span<const std::string> overrides,
+                        const std::filesystem::path& catalog) {
+  SIM_TRY(const std::string text, ReadFile(file));
+  return ParseStudy(text, file, overrides, catalog);
 }
 
 }  // namespace moecast

@@ -69,23 +69,30 @@ YamlNode Keyed(YamlNode node, const std::string& key, const Place& place) {
 
 }  // namespace
 
+std::vector<std::string> SplitPath(const std::string& path) {
+  std::vector<std::string> steps(1);
+  for (const char c : path) {
+    if (c == '.' || c == '[') {
+      steps.emplace_back();
+    } else if (c != ']') {
+      steps.back() += c;
+    }
+  }
+  return steps.size() <= kMaxYamlDepth ? steps : std::vector<std::string>{path};
+}
+
 YamlNode NestPaths(const YamlNode& overrides) {
   YamlNode nested = overrides;
   for (YamlNode& child : nested.children) {
-    std::string path = child.key;
-    std::erase(path, ']');
-    std::replace(path.begin(), path.end(), '[', '.');
-    size_t dot = path.rfind('.');
-    while (dot != std::string::npos) {
-      YamlNode value = Keyed(child, path.substr(dot + 1), child.key_place);
-      const Place place = child.key_place;
-      child = MakeMapping(place);
-      child.key_place = place;
-      child.children.push_back(std::move(value));
-      path.resize(dot);
-      dot = path.rfind('.');
+    const std::vector<std::string> steps = SplitPath(child.key);
+    const Place place = child.key_place;
+    YamlNode value = std::move(child);
+    for (size_t i = steps.size(); i-- > 1;) {
+      YamlNode outer = MakeMapping(place);
+      outer.children.push_back(Keyed(std::move(value), steps[i], place));
+      value = std::move(outer);
     }
-    child.key = path;
+    child = Keyed(std::move(value), steps.front(), place);
   }
   return nested;
 }
@@ -130,7 +137,8 @@ void TreeEditor::MergeField(YamlNode& parent, const FieldDescriptor& field, cons
     ExpandHead(*existing, field, path);
     if (existing->is_mapping()) return Merge(*existing, *field.message_type(), value, path);
   }
-  if (merges && field.is_map() && existing->is_mapping()) {
+  const bool open = field.is_map() || RuleOf(field).overrides();
+  if (merges && open && existing->is_mapping()) {
     for (const YamlNode& entry : value.children) {
       Erase(*existing, entry.key);
       existing->children.push_back(entry);
@@ -197,8 +205,18 @@ void TreeEditor::Complete(YamlNode& node, const Descriptor& type, const std::str
   SpellOut(node, type, path, Defaults::kAdd);
 }
 
-void TreeEditor::ExpandNames(YamlNode& overrides, const Descriptor& type, const std::string& path) {
-  SpellOut(overrides, type, path, Defaults::kLeaveOut);
+void TreeEditor::ExpandNames(YamlNode& overrides, const Descriptor& type) {
+  for (YamlNode& child : overrides.children) {
+    YamlNode alone = MakeMapping(child.place);
+    alone.children.push_back(child);
+    alone = NestPaths(alone);
+    SpellOut(alone, type, "", Defaults::kLeaveOut);
+    YamlNode* value = &alone.children.front();
+    for (size_t depth = SplitPath(child.key).size(); depth > 1; --depth) {
+      value = &value->children.front();
+    }
+    child.Assign(*value);
+  }
 }
 
 void TreeEditor::SpellOut(YamlNode& node, const Descriptor& type, const std::string& path,

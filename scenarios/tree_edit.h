@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "scenarios/catalog.h"
 #include "scenarios/fields.h"
@@ -31,7 +32,7 @@ class TreeEditor {
   void Complete(YamlNode& node, const Descriptor& type, const std::string& path);
 
   /// Spells out names and file paths in the overrides of a variant, without adding defaults.
-  void ExpandNames(YamlNode& overrides, const Descriptor& type, const std::string& path);
+  void ExpandNames(YamlNode& overrides, const Descriptor& type);
 
  private:
   enum class Defaults { kAdd, kLeaveOut };
@@ -49,6 +50,10 @@ class TreeEditor {
   Catalog& catalog_;
   Problems& problems_;
 };
+
+/// Steps of a path: "list[2].d" and "list.2.d" are list, 2, d. A path of more than kMaxYamlDepth
+/// steps is one step, which no field is called.
+std::vector<std::string> SplitPath(const std::string& path);
 
 /// The overrides a mapping stands for, with paths in keys split into nested mappings.
 YamlNode NestPaths(const YamlNode& overrides);

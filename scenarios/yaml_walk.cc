@@ -199,8 +199,13 @@ class Walker {
     for (int i = 0; i < type.field_count(); ++i) {
       const FieldDescriptor& field = *type.field(i);
       if (!RuleOf(field).required() || seen.contains(field.name())) continue;
-      problems_.Add(PlaceOf(node), JoinPath(path, field.name()),
-                    "is missing; expected " + AllowedValues(field) + ": " + RuleOf(field).doc());
+      const std::string field_path = JoinPath(path, field.name());
+      std::string what = "is missing; expected " + Meaning(field);
+      if (!IsMessage(field)) {
+        what += ", " + AllowedValues(field) + "; write it in the file or pass --set " + field_path +
+                "=VALUE";
+      }
+      problems_.Add(PlaceOf(node), field_path, what);
     }
   }
 
@@ -223,6 +228,13 @@ class Walker {
                     "expected exactly one of " + arms + ", got " +
                         (count == 0 ? std::string("none") : given));
     }
+  }
+
+  // The field's one-line description inside a sentence.
+  static std::string Meaning(const FieldDescriptor& field) {
+    std::string meaning = RuleOf(field).doc();
+    if (meaning.ends_with('.')) meaning.pop_back();
+    return "'" + meaning + "'";
   }
 
   // A mapping is best found by its key; the root has none.
