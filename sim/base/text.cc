@@ -36,9 +36,24 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return current[b.size()];
 }
 
+/// The shortest member of `names` that begins with `name`, in any case; empty when none does.
+std::string_view Abbreviated(std::string_view name, std::span<const std::string> names) {
+  constexpr size_t kShortestAbbreviation = 2;
+  if (name.size() < kShortestAbbreviation) return {};
+  std::string_view whole;
+  for (const std::string& candidate : names) {
+    const bool begins = candidate.size() > name.size() &&
+                        std::equal(name.begin(), name.end(), candidate.begin(),
+                                   [](char a, char b) { return AsciiLower(a) == AsciiLower(b); });
+    if (begins && (whole.empty() || candidate.size() < whole.size())) whole = candidate;
+  }
+  return whole;
+}
+
 }  // namespace
 
 std::string_view NearestName(std::string_view name, std::span<const std::string> names) {
+  if (const std::string_view whole = Abbreviated(name, names); !whole.empty()) return whole;
   const size_t limit = std::max<size_t>(2, name.size() / 3);
   std::string_view nearest;
   size_t nearest_distance = limit + 1;

@@ -8,8 +8,8 @@
 
 namespace moecast {
 
-/// The member of `names` nearest to `name` by edit distance, or empty when none is near enough to
-/// be a likely misspelling (distance > max(2, length/3)).
+/// The member of `names` that `name` abbreviates, or else the nearest by edit distance; empty when
+/// none is near enough to be a likely misspelling (distance > max(2, length/3)).
 std::string_view NearestName(std::string_view name, std::span<const std::string> names);
 
 /// "; did you mean 'x'?" or empty: the tail of an unknown-name message.

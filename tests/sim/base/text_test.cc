@@ -26,6 +26,11 @@ TEST(NearestName, FindsTheMisspelledName) {
   EXPECT_EQ(NearestName("worklaods", kFields), "workload");
 }
 
+TEST(NearestName, AnAbbreviationStandsForItsShortestWhole) {
+  const std::vector<std::string> gpus = {"B200", "H200-SXM-141G", "H200-SXM", "H20"};
+  EXPECT_EQ(NearestName("h200", gpus), "H200-SXM");
+}
+
 TEST(NearestName, OffersNothingFarAway) {
   EXPECT_EQ(NearestName("temperature", kFields), "");
   EXPECT_EQ(NearestName("", kFields), "");
