@@ -17,7 +17,7 @@ RESTRICTED = {
 # Header prefix -> folders whose files may include it.
 LIBRARIES = {
     "CLI/": ("sim/app",),
-    "Eigen/": ("calibration", "tests/calibration"),
+    "Eigen/": ("calibration", "kernels", "tests"),
     "Random123/": ("sim/base",),
     "benchmark/": ("tests/bench", "kernels"),
     "boost/heap/": ("sim/engine",),
