@@ -72,7 +72,7 @@ constexpr auto kFigures = std::to_array<Figure>({
     {"output_tokens_per_s", "output", "tok/s", 0, Measured<&Summary::output_throughput>},
     {"output_tokens_per_s_per_gpu", "per GPU", "tok/s", 0, PerGpu<&Summary::output_throughput>},
     {"total_tokens_per_s_per_gpu", "", "tok/s", 0, PerGpu<&Summary::total_throughput>},
-    {"tokens_per_s_per_user", "per user", "tok/s", 1, TokensPerSecondPerUser},
+    {"tokens_per_s_per_user", "", "tok/s", 1, TokensPerSecondPerUser},
     {"ttft_median_ms", "TTFT p50", "ms", 1, kTtftMedian},
     {"ttft_p99_ms", "p99", "ms", 1, kTtftP99},
     {"tpot_median_ms", "TPOT p50", "ms", 2, kTpotMedian},

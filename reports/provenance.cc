@@ -13,16 +13,17 @@ void AddRun(const RunResult& run, RunTotals& totals) {
   for (size_t i = 0; i < totals.label_share.size(); ++i) {
     totals.label_share[i] += run.summary.by_label[i].count();
   }
+  totals.requests.rows_read += run.requests.rows_read;
+  totals.requests.rows_without_output += run.requests.rows_without_output;
+  totals.requests.rows_with_prefix += run.requests.rows_with_prefix;
+  totals.events += run.events;
+  if (run.expert_totals.empty()) return;  // nothing was replayed
   totals.routing.prefill_rows += run.routing.prefill_rows;
   totals.routing.decode_rows += run.routing.decode_rows;
   totals.routing.wrapped_rows += run.routing.wrapped_rows;
   totals.routing.substituted_rows += run.routing.substituted_rows;
   totals.routing.unknown_rows += run.routing.unknown_rows;
   totals.routing.padding_rows += run.routing.padding_rows;
-  totals.requests.rows_read += run.requests.rows_read;
-  totals.requests.rows_without_output += run.requests.rows_without_output;
-  totals.requests.rows_with_prefix += run.requests.rows_with_prefix;
-  totals.events += run.events;
 }
 
 void SecondsToShares(RunTotals& totals) {

@@ -25,7 +25,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  moecast run scenarios/examples/01_first_forecast.yaml\n"
     "  moecast run my.yaml --out results           keep every row and series as CSV and JSON\n"
-    "  moecast run my.yaml --set seed=7 --set replicas=2\n"
+    "  moecast run my.yaml --set seed=7 --set cluster.replicas=2\n"
     "  moecast run my.yaml --resolve > full.yaml   see every default and catalog entry used\n"
     "\n"
     "Exit codes: 0 ok; 1 a case finished no request, so it has no forecast; 2 bad input.\n";
@@ -78,7 +78,9 @@ Result<int> RunAndReport(const Study& study, const RunArguments& arguments) {
   std::string text = RenderTable(study, result) + "\n" + RenderProvenance(study, result);
   if (folder) text += "files        " + arguments.out + "\n";
   SIM_RETURN_IF_ERROR(PrintToStdout(text));
-  std::fprintf(stderr, "%s s\n", Fixed(result.wall_seconds, 2).c_str());
+  if (isatty(STDERR_FILENO) != 0) {
+    std::fprintf(stderr, "simulated in %s s\n", Fixed(result.wall_seconds, 2).c_str());
+  }
   const std::string empty = CasesWithoutForecast(result);
   if (empty.empty()) return kExitOk;
   std::fprintf(stderr, "no request finished after warm-up in: %s\n", empty.c_str());

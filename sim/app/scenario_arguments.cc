@@ -51,7 +51,7 @@ Result<Study> LoadStudy(const ScenarioArguments& arguments) {
 }
 
 int FailWith(const Errors& errors) {
-  std::fputs((ToString(errors) + "\n").c_str(), stderr);
+  std::fputs(ToString(errors).c_str(), stderr);
   return kExitBadInput;
 }
 

@@ -34,9 +34,9 @@ struct RunOptions {
   int threads = 1;
   /// Existing folder below which every run writes its requests.csv (see case_files.h); absent:
   /// request rows are not written.
-  std::optional<std::filesystem::path> request_rows;
+  std::optional<std::filesystem::path> request_rows{};
   /// Called after each run with (done, all), from one worker at a time.
-  std::function<void(int done, int all)> progress;
+  std::function<void(int done, int all)> progress{};
 };
 
 /// Plans memory and opens every input of every case first, so that bad input costs no simulation.

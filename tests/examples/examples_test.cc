@@ -1,0 +1,166 @@
+// Every file in scenarios/examples runs as its header comment says.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include "sim/base/files.h"
+#include "tests/examples/run_moecast.h"
+#include "tests/support/golden.h"
+
+namespace moecast {
+namespace {
+
+using test::MatchesGolden;
+using test::Outcome;
+using test::RunMoecast;
+using test::SharedData;
+using test::TemporaryFolder;
+using ::testing::HasSubstr;
+
+constexpr const char* kFirst = "scenarios/examples/01_first_forecast.yaml";
+
+/// Without the line that names the build.
+std::string WithoutBuild(const std::string& text) {
+  std::istringstream stream(text);
+  std::string kept;
+  for (std::string line; std::getline(stream, line);) {
+    if (!line.starts_with("made by")) kept += line + "\n";
+  }
+  return kept;
+}
+
+/// Contents of every file below a folder, by relative path.
+std::map<std::string, std::string> Tree(const std::filesystem::path& root) {
+  std::map<std::string, std::string> tree;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+    if (entry.is_regular_file()) {
+      tree[entry.path().lexically_relative(root).string()] = ReadFile(entry.path()).value();
+    }
+  }
+  return tree;
+}
+
+TEST(FirstForecast, PrintsTheGoldenTable) {
+  const Outcome outcome = RunMoecast({"run", kFirst});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(MatchesGolden("01_first_forecast/console.txt", WithoutBuild(outcome.out)));
+}
+
+TEST(FirstForecast, WritesTheSameBytesAtAnyThreadCountInv2) {
+  const TemporaryFolder folder;
+  const Outcome one = RunMoecast({"run", kFirst, "--threads", "1", "--out", folder / "a"});
+  const Outcome two = RunMoecast({"run", kFirst, "--threads", "2", "--out", folder / "b"});
+  ASSERT_EQ(one.exit_code, 0) << one.err;
+  ASSERT_EQ(two.exit_code, 0) << two.err;
+  const auto a = Tree(folder / "a");
+  const auto b = Tree(folder / "b");
+  EXPECT_TRUE(a.contains("top-2@8_in_flight/requests.csv"));
+  EXPECT_TRUE(a.contains("study.json"));
+  EXPECT_EQ(a, b);
+}
+
+// What was resolved runs as it stands and gives the same forecast.
+TEST(FirstForecast, ResolvedScenarioGivesTheSameForecast) {
+  const TemporaryFolder folder;
+  const Outcome resolved = RunMoecast({"run", kFirst, "--resolve"});
+  ASSERT_EQ(resolved.exit_code, 0) << resolved.err;
+  ASSERT_TRUE(WriteFileAtomically(folder / "full.yaml", resolved.out).ok());
+  const Outcome first = RunMoecast({"run", kFirst});
+  const Outcome again = RunMoecast({"run", folder / "full.yaml"});
+  EXPECT_EQ(WithoutBuild(first.out), WithoutBuild(again.out)) << again.err;
+}
+
+TEST(FirstForecast, SetOverridesAField) {
+  const Outcome outcome = RunMoecast({"run", kFirst, "--set", "seed=42", "--set", "replications=2",
+                                      "--set", "workload.stop.requests=150"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("42, 2 replications"));
+  EXPECT_THAT(outcome.out, HasSubstr("±"));
+}
+
+TEST(FirstForecast, ExplainPrintsTheArithmeticOfAStep) {
+  const Outcome outcome = RunMoecast({"explain", kFirst, "--batch", "16", "--context", "512"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  for (const char* word : {"experts", "attention.decode", "gemm.lm_head", "analytic", "total"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(word));
+  }
+}
+
+TEST(Cli, VersionAndHelpAreForNewcomers) {
+  EXPECT_THAT(RunMoecast({"--version"}).out, HasSubstr("moecast "));
+  const Outcome help = RunMoecast({"run", "--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, HasSubstr("--resolve"));
+  EXPECT_THAT(help.out, HasSubstr("Examples:"));
+}
+
+TEST(Cli, ACaseWithoutAFinishedRequestEndsWithExitCode1) {
+  const Outcome outcome = RunMoecast({"run", kFirst, "--set", "workload.stop={requests: 2}",
+                                      "--set", "workload.warmup_requests=2"});
+  EXPECT_EQ(outcome.exit_code, 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("no request finished"));
+}
+
+/// Runs an example that needs no data beyond itself.
+void RunsAsItStands(const std::string& file) {
+  const Outcome outcome = RunMoecast({"run", "scenarios/examples/" + file});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("verdict"));
+  EXPECT_THAT(outcome.out, HasSubstr("fingerprint"));
+}
+
+TEST(Examples, SaturationRuns) { RunsAsItStands("04_saturation.yaml"); }
+TEST(Examples, TwoReplicasRun) { RunsAsItStands("05_two_replicas.yaml"); }
+
+/// Imports one of traces/descriptions from the shared data.
+void Import(const std::vector<std::string>& arguments, const std::filesystem::path& trace) {
+  std::vector<std::string> all{"trace", "import"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  all.insert(all.end(), {"--out", trace.string()});
+  const Outcome outcome = RunMoecast(all);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
+TEST(Examples, ReplayCapturedRoutingRunsOnRealTraces) {
+  const std::filesystem::path data = SharedData();
+  if (data.empty()) GTEST_SKIP() << "no ../shared/data beside this checkout";
+  const TemporaryFolder folder;
+  const std::filesystem::path trace = folder / "law.moetrace";
+  Import({"traces/descriptions/esft_law.yaml", "--data",
+          (data / "routing/esft_deepseek_v2_lite").string()},
+         trace);
+  const Outcome outcome =
+      RunMoecast({"run", "scenarios/examples/02_replay_captured_routing.yaml", "--set",
+                  "routing.replay.path=" + trace.string(), "--set",
+                  "workload.trace.path=" +
+                      (data / "requests/azure_2023/AzureLLMInferenceTrace_conv.csv.zst").string(),
+                  "--out", (folder / "out").string()});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("replayed from law.moetrace"));
+  // The trace holds prompts only: the report must say that output tokens replay prompt rows.
+  EXPECT_THAT(outcome.out, HasSubstr("stand in for a phase that the trace does not hold"));
+  // Provenance names both inputs by content.
+  const std::string scenario = ReadFile(folder / "out/scenario.yaml").value();
+  EXPECT_THAT(scenario, HasSubstr("law.moetrace"));
+  EXPECT_THAT(scenario, HasSubstr("AzureLLMInferenceTrace_conv.csv.zst"));
+}
+
+TEST(Examples, GptOssDecodeRunsOnItsRealTrace) {
+  const std::filesystem::path data = SharedData();
+  if (data.empty()) GTEST_SKIP() << "no ../shared/data beside this checkout";
+  const TemporaryFolder folder;
+  const std::filesystem::path trace = folder / "gpt_oss_20b.moetrace";
+  Import({"traces/descriptions/gpt_oss_20b.yaml", "--data", (data / "routing/gptoss20b").string(),
+          "--drop", "has_repetition=1"},
+         trace);
+  const Outcome outcome = RunMoecast({"run", "scenarios/examples/03_gpt_oss_20b_decode.yaml",
+                                      "--set", "routing.replay.path=" + trace.string()});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("replayed from gpt_oss_20b.moetrace"));
+}
+
+}  // namespace
+}  // namespace moecast

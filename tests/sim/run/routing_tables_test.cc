@@ -1,0 +1,78 @@
+#include "sim/run/routing_tables.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sim/run/build.h"
+#include "tests/sim/run/tiny_study.h"
+#include "tests/support/temporary_folder.h"
+#include "traces/routing_writer.h"
+
+namespace moecast {
+namespace {
+
+using test::TemporaryFolder;
+using test::TinyStudy;
+using ::testing::HasSubstr;
+
+TEST(RoutingTables, AreSharedByCasesWithEqualRoutingAndSelection) {
+  const Study study = TinyStudy();
+  const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
+  EXPECT_EQ(tables[0], tables[2]);
+  EXPECT_EQ(tables[1], tables[3]);
+  EXPECT_NE(tables[0], tables[1]);
+}
+
+TEST(RoutingTables, ReplayTheSameSequencesUnderEverySelection) {
+  const Study study = TinyStudy();
+  const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
+  ASSERT_EQ(tables[0]->sequence_count(), tables[1]->sequence_count());
+  EXPECT_EQ(tables[0]->selection().mean_kept, 2);
+  EXPECT_EQ(tables[1]->selection().mean_kept, 1);
+  EXPECT_LT(tables[1]->selection().kept_gate_mass, 1);
+}
+
+TEST(RoutingTables, DoNotDependOnTheNumberOfThreads) {
+  const Study study = TinyStudy();
+  const RoutingTables one = LoadRoutingTables(study.cases, 1).value();
+  const RoutingTables four = LoadRoutingTables(study.cases, 4).value();
+  for (size_t i = 0; i < one.size(); ++i) {
+    EXPECT_EQ(one[i]->selection().kept_gate_mass, four[i]->selection().kept_gate_mass);
+    for (uint32_t s = 0; s < one[i]->sequence_count(); ++s) {
+      const SequenceId sequence(s);
+      ASSERT_EQ(one[i]->row_count(sequence, RoutingPhase::kPrefill),
+                four[i]->row_count(sequence, RoutingPhase::kPrefill));
+    }
+  }
+}
+
+TEST(RoutingTables, AreAbsentForDenseModelsAndClosedForms) {
+  Study study = TinyStudy();
+  study.cases[0].scenario.model = test::TinyDenseModel();
+  study.cases[1].scenario.routing = UniformRouting{};
+  const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
+  EXPECT_EQ(tables[0], nullptr);
+  EXPECT_EQ(tables[1], nullptr);
+  EXPECT_NE(tables[2], nullptr);
+}
+
+TEST(RoutingTables, RefuseATraceOfAnotherModelShapeAndSayWhatDiffers) {
+  const TemporaryFolder folder;
+  RoutingHeader header{
+      .source = "test", .model = "other", .moe_layers = {1}, .experts = 16, .top_k = 2};
+  RoutingWriter writer = RoutingWriter::Create(folder / "t.routing", header).value();
+  RoutingChunk chunk;
+  chunk.tokens = 1;
+  chunk.ids = {3, 4};
+  ASSERT_TRUE(writer.Add(chunk).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+  Study study = TinyStudy();
+  for (StudyCase& c : study.cases) c.scenario.routing = ReplayRouting{folder / "t.routing"};
+  const Result<RoutingTables> tables = LoadRoutingTables(study.cases, 1);
+  ASSERT_FALSE(tables.ok());
+  ASSERT_EQ(tables.errors().size(), 1U);  // once, not once per case
+  EXPECT_THAT(tables.errors().front().message, HasSubstr("experts 16 (the model has 8)"));
+}
+
+}  // namespace
+}  // namespace moecast
