@@ -29,26 +29,6 @@ struct CounterLoops {
     int64_t word;  // within the line
   };
 
-  /// Asks for the rows that follow `row` .. `end` in memory, whole rows one after the other,
-  /// because memory serves bursts of adjacent lines about twice as fast as the scattered lines of a
-  /// column.
-  struct FollowingRows {
-    const Line* const* row;
-    const Line* const* end;
-    int64_t lines;
-    int64_t line;
-
-    void Prefetch(int64_t count) {
-      for (; count > 0 && row != end; --count) {
-        __builtin_prefetch(*row + lines + line, 0, 2);
-        if (++line == lines) {
-          line = 0;
-          ++row;
-        }
-      }
-    }
-  };
-
   static Word LoadWord(const Line* line, int64_t word) {
     return V::Load(reinterpret_cast<const char*>(line) + word * static_cast<int64_t>(sizeof(Word)));
   }
@@ -72,39 +52,33 @@ struct CounterLoops {
     }
   }
 
-  template <int kPlanes>
-  static void CountColumn(const RowSet& rows, const Column& column, FollowingRows& following,
-                          Line* out) {
-    Word planes[kPlanes];
-    for (Word& plane : planes) plane = V::Zero();
-    for (int64_t row = 0; row < rows.count; row += kBlockRows) {
-      following.Prefetch(kBlockRows / kWordsPerLine);
-      Word carry = AddRows<kBlockLog2>(rows.rows + row, column, planes);
-      for (int p = kBlockLog2; p < kPlanes; ++p) {
-        const Word next = V::And(planes[p], carry);
-        planes[p] = V::Xor(planes[p], carry);
-        carry = next;
-      }
-    }
-    for (int p = 0; p < kPlanes; ++p) StoreWord(out + p, column.word, planes[p]);
-  }
-
-  template <int kPlanes>
-  static void CountRowsInto(const RowSet& rows, const Planes& out) {
-    if (out.planes != kPlanes) {
-      if constexpr (kPlanes < kMaxPlanes) CountRowsInto<kPlanes + 1>(rows, out);
-      return;
-    }
-    FollowingRows following{rows.rows, rows.rows + rows.count, rows.lines, 0};
-    for (int64_t line = 0; line < rows.lines; ++line) {
-      for (int64_t word = 0; word < kWordsPerLine; ++word) {
-        CountColumn<kPlanes>(rows, {line, word}, following, out.lines_of_planes + line * kPlanes);
-      }
+  /// Adds kBlockRows rows of one column to its planes.
+  static void CountColumn(const Line* const* rows, const Column& column, Line* out, int planes) {
+    Word low[kBlockLog2];
+    for (int p = 0; p < kBlockLog2; ++p) low[p] = LoadWord(out + p, column.word);
+    Word carry = AddRows<kBlockLog2>(rows, column, low);
+    for (int p = 0; p < kBlockLog2; ++p) StoreWord(out + p, column.word, low[p]);
+    for (int p = kBlockLog2; p < planes; ++p) {
+      const Word plane = LoadWord(out + p, column.word);
+      StoreWord(out + p, column.word, V::Xor(plane, carry));
+      carry = V::And(plane, carry);
     }
   }
 
+  /// Walks whole rows, a block of them at a time: memory is read in sequence and a block's pages
+  /// stay within the first-level TLB. Planes are small enough to wait in the first-level cache.
   static void CountRows(const RowSet& rows, const Planes& out) {
-    CountRowsInto<kMinPlanes>(rows, out);
+    for (int64_t i = 0; i < rows.lines * out.planes; ++i) {
+      for (int64_t w = 0; w < kWordsPerLine; ++w) StoreWord(out.lines_of_planes + i, w, V::Zero());
+    }
+    for (int64_t row = 0; row < rows.count; row += kBlockRows) {
+      for (int64_t line = 0; line < rows.lines; ++line) {
+        Line* const planes = out.lines_of_planes + line * out.planes;
+        for (int64_t word = 0; word < kWordsPerLine; ++word) {
+          CountColumn(rows.rows + row, {line, word}, planes, out.planes);
+        }
+      }
+    }
   }
 
   /// The four figures of every group of one vector; `shift` and `mask` pick the group in its lane.

@@ -48,7 +48,7 @@ ExpertCounter::ExpertCounter(const RowLayout& layout, const CounterKernels& kern
       counts_(static_cast<size_t>(layout.positions())),
       planes_(static_cast<size_t>(layout.lines() * kMaxPlanes)),
       group_loads_(static_cast<size_t>(layout.lines() * kLanesPerLine * kFigures * kMostPasses)),
-      zero_row_(static_cast<size_t>(2 * layout.lines())) {
+      zero_row_(static_cast<size_t>(layout.lines())) {
   rows_.reserve(static_cast<size_t>(kMaxCountedRows + kBlockRows));
 }
 

@@ -52,7 +52,7 @@ class ExpertCounter {
   std::vector<uint32_t> counts_;
   std::vector<Line> planes_;
   std::vector<uint16_t> group_loads_;
-  std::vector<Line> zero_row_;  // and as much again, to prefetch
+  std::vector<Line> zero_row_;
 };
 
 }  // namespace moecast

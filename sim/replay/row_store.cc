@@ -33,9 +33,7 @@ Line* RowStore::Append() {
 }
 
 bool RowStore::AddSlab() {
-  // A spare row at the end, so that every row is followed by an address to prefetch; never touched.
-  const uint64_t rows = (uint64_t{1} << slab_log2_) + 1;
-  const uint64_t used = rows * static_cast<uint64_t>(lines_per_row_) * sizeof(Line);
+  const uint64_t used = (static_cast<uint64_t>(lines_per_row_) << slab_log2_) * sizeof(Line);
   const uint64_t bytes = (used + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
   void* slab = std::aligned_alloc(kHugePageBytes, bytes);
   if (slab == nullptr) return false;

@@ -26,8 +26,7 @@ inline constexpr int kMaxPlanes = 12;
 inline constexpr int64_t kMaxCountedRows = (1 << kMaxPlanes) - 1;
 
 /// Bit rows to count: `rows[0 .. count)`, each of `lines` Lines.
-/// REQUIRES: `lines` further Lines of its allocation follow each row (they are asked for, not
-/// read); count is a multiple of kBlockRows; at most 2^planes - 1 of the rows are not zero.
+/// REQUIRES: count is a multiple of kBlockRows; at most 2^planes - 1 of the rows are not zero.
 struct RowSet {
   const Line* const* rows;
   int64_t count;
@@ -64,8 +63,7 @@ struct CountLoads {
 /// The inner loops, for one instruction set.
 struct CounterKernels {
   const char* name;
-  /// Counts `rows` into planes; asks the memory for the lines that follow each row (the same
-  /// sequences' next tokens), which the next step will count.
+  /// Counts `rows` into planes.
   void (*count_rows)(const RowSet& rows, const Planes& out);
   void (*group_loads)(const Planes& planes, const GroupLoads& out);
   /// counts[position] += the count in `planes`, over lines * kBitsPerLine positions.

@@ -20,7 +20,7 @@ bool BitAt(const Line* row, int64_t position) {
 /// `count` rows of random density, then zero rows up to a whole block.
 struct RandomRows {
   RandomRows(int64_t count, int64_t lines, RngStream& rng)
-      : lines_per_row(lines), storage(static_cast<size_t>((count + 2) * lines)) {
+      : lines_per_row(lines), storage(static_cast<size_t>((count + 1) * lines)) {
     for (int64_t i = 0; i < count * lines; ++i) {
       for (uint64_t& word : storage[static_cast<size_t>(i)].words) {
         word = rng.NextU64() | (rng.NextBelow(2) == 0 ? rng.NextU64() : ~uint64_t{0});
@@ -116,8 +116,8 @@ TEST(VerticalCounter, GroupFiguresEqualThoseOfTheCounts) {
 }
 
 TEST(VerticalCounter, AGroupWhoseEveryCountIsTheLargestDoesNotOverflow) {
-  const std::vector<Line> ones(2, Line{{~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL}});
-  const std::vector<Line> zeros(2);
+  const std::vector<Line> ones(1, Line{{~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL}});
+  const std::vector<Line> zeros(1);
   std::vector<const Line*> rows(static_cast<size_t>(kMaxCountedRows), ones.data());
   rows.push_back(zeros.data());
   for (const CounterKernels* kernels : test::SupportedKernels()) {
