@@ -13,6 +13,7 @@
 namespace moecast {
 namespace {
 
+constexpr size_t kReadBytes = size_t{1} << 20;
 constexpr int64_t kBlockIds = int64_t{1} << 20;
 /// A sequence that must be held whole (layout layer_token_k) has at most this many ids.
 constexpr int64_t kMaxHeldIds = int64_t{1} << 26;
@@ -25,14 +26,21 @@ class RawReader {
     return RawReader(std::move(stream), array, expected);
   }
 
-  /// Fills `values`. ERRORS: the array ends before.
-  Status Read(std::span<uint16_t> values) {
-    bytes_.resize(values.size() * array_.element_bytes);
-    SIM_TRY(const size_t got, Fill(bytes_));
-    if (got < bytes_.size()) {
+  /// Replaces `values` by the next `count`. Takes memory as bytes arrive, so a shape that the array
+  /// does not have costs none. ERRORS: the array ends before.
+  Status Read(size_t count, std::vector<uint16_t>& values) {
+    const size_t wanted = count * array_.element_bytes;
+    bytes_.clear();
+    while (bytes_.size() < wanted) {
+      const size_t before = bytes_.size();
+      const size_t step = std::min(wanted - before, kReadBytes);
+      bytes_.resize(before + step);
+      SIM_TRY(const size_t got, Fill(std::span(bytes_).subspan(before)));
+      if (got == step) continue;
       return Error{"ends after " + std::to_string(read_) + " bytes, expected are " + Expected(),
                    array_.path.string()};
     }
+    values.resize(count);
     WidenIds(bytes_, array_.element_bytes, values);
     return Ok();
   }
@@ -157,12 +165,10 @@ class Importer {
   }
 
   Status ReadBlock(size_t count) {
-    block_.resize(count);
-    SIM_RETURN_IF_ERROR(ids_.Read(block_));
+    SIM_RETURN_IF_ERROR(ids_.Read(count, block_));
     if (import_.layout == RawLayout::kLayerTokenK) Transpose(layers_, top_k_, block_, scratch_);
     if (!scores_) return Ok();
-    raw_scores_.resize(count);
-    SIM_RETURN_IF_ERROR(scores_->Read(raw_scores_));
+    SIM_RETURN_IF_ERROR(scores_->Read(count, raw_scores_));
     if (import_.layout == RawLayout::kLayerTokenK) {
       Transpose(layers_, top_k_, raw_scores_, scratch_);
     }

@@ -22,6 +22,21 @@ std::string Join(const std::vector<std::string>& names) {
   return all;
 }
 
+/// True when a document marker follows text. yaml-cpp's own way of counting documents never ends on
+/// some malformed input, and reading only the first would drop the rest in silence.
+bool HasSecondDocument(std::string_view text) {
+  bool has_content = false;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const bool marker = line.starts_with("---") || line.starts_with("...");
+    if (marker && has_content) return true;
+    has_content |= !line.empty() && line.front() != '#';
+  }
+  return false;
+}
+
 template <class Number>
 std::optional<Number> ParseNumber(const std::string& text) {
   Number value{};
@@ -39,7 +54,8 @@ YamlFields::YamlFields(YAML::Node node, std::string file, std::string name, Erro
 std::string YamlFields::Where(const YAML::Node& node) const { return PlaceOf(file_, node.Mark()); }
 
 std::string YamlFields::Path(const std::string& key) const {
-  return name_.empty() ? key : name_ + "." + key;
+  if (name_.empty() || key.empty()) return name_ + key;
+  return name_ + "." + key;
 }
 
 void YamlFields::AllowOnly(std::initializer_list<std::string_view> keys) {
@@ -147,14 +163,14 @@ YamlFields YamlFields::Mapping(const std::string& key) {
 }
 
 Result<YAML::Node> LoadYamlMapping(const std::string& file, const std::string& bytes) {
+  const Error not_one_mapping = {"must hold one mapping of fields to values", file};
+  if (HasSecondDocument(bytes)) return not_one_mapping;
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(bytes);
-    if (documents.size() == 1 && documents[0].IsMap()) return documents[0];
-    return Error{"must hold one mapping of fields to values", file};
-  } catch (const YAML::ParserException& error) {
-    return Error{"is not YAML: " + error.msg, PlaceOf(file, error.mark)};
+    const YAML::Node root = YAML::Load(bytes);
+    if (root.IsMap()) return root;
+    return not_one_mapping;
   } catch (const YAML::Exception& error) {
-    return Error{"is not YAML that can be read here: " + error.msg, PlaceOf(file, error.mark)};
+    return Error{"is not YAML: " + error.msg, PlaceOf(file, error.mark)};
   }
 }
 

@@ -203,6 +203,9 @@ TEST_F(RoutingImportTest, DoubledKeyAndBrokenYamlAreErrors) {
               HasSubstr("field 'model' is given twice"));
   EXPECT_THAT(ErrorOf("a: [1,"), HasSubstr("is not YAML"));
   EXPECT_THAT(ErrorOf("just text"), HasSubstr("must hold one mapping"));
+  EXPECT_THAT(ErrorOf(std::string(kDescription) + "---\nmodel: again\n"),
+              HasSubstr("must hold one mapping"));
+  EXPECT_THAT(ErrorOf(",stray: comma\n"), HasSubstr("d.yaml"));
 }
 
 }  // namespace

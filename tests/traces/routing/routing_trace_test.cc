@@ -89,12 +89,12 @@ TEST(RoutingTrace, SequenceLabelsSurvive) {
   for (uint32_t i = 0; i < 3; ++i) {
     ASSERT_TRUE(writer->Add(MakeChunk(header, i, kDecode, 0, 2)).ok());
   }
-  writer->Describe(SequenceId(1), {.request_id = "r-1", .category = "law"});
+  writer->Describe(SequenceId(1), {.request_id = "r-1", .category = "l\xe9gal"});
   ASSERT_TRUE(writer->Commit().ok());
   const auto reader = RoutingReader::Open(folder / "trace");
   ASSERT_TRUE(reader.ok());
   EXPECT_EQ(reader->sequences(),
-            (std::vector<RoutingSequence>{{}, {.request_id = "r-1", .category = "law"}, {}}));
+            (std::vector<RoutingSequence>{{}, {.request_id = "r-1", .category = "l\xe9gal"}, {}}));
 }
 
 TEST(RoutingTrace, EmptyTraceIsATrace) {
