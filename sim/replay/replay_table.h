@@ -1,7 +1,7 @@
 // ReplayTable: a routing trace as bitmaps, ready to be counted. One bit per (token, MoE layer,
 // expert), after expert selection; plus running counts at checkpoints, so that a span of any length
 // is counted by a subtraction and the rows that stick out. Immutable once built; shared by threads.
-// docs/model/replay.md, "Counting"; docs/adr/0006-bitmaps-and-vertical-counters.md.
+// docs/model/replay.md, "Counting"; docs/adr/0040-bitmaps-and-vertical-counters.md.
 #pragma once
 
 #include <array>
