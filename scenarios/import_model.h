@@ -1,5 +1,5 @@
 // Reads a Hugging Face config.json as a catalog model. Models name the same thing differently and
-// leave things unsaid; docs/model_import.md has the table of names and the rules by model_type.
+// leave things unsaid; docs/formats/model_config.md has the table.
 #pragma once
 
 #include <filesystem>

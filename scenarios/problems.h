@@ -21,13 +21,13 @@ class Problems {
     for (const Error& error : errors) Add(error);
   }
   [[nodiscard]] bool none() const { return errors_.empty(); }
-  /// The problems so far; past kMost, their number stands for the rest.
+  /// The problems so far; past kMost, one line stands for the rest.
   [[nodiscard]] Errors Take() {
-    if (omitted_ > 0) {
-      errors_.push_back({.message = "and " + std::to_string(omitted_) + " more problems",
+    if (cut_) {
+      errors_.push_back({.message = "there are further problems; correct the ones above first",
                          .where = errors_.back().where});
     }
-    omitted_ = 0;
+    cut_ = false;
     return std::exchange(errors_, {});
   }
 
@@ -37,15 +37,12 @@ class Problems {
   // One mistake met on two ways is told once.
   void Add(Error error) {
     if (std::find(errors_.begin(), errors_.end(), error) != errors_.end()) return;
-    if (errors_.size() < kMost) {
-      errors_.push_back(std::move(error));
-    } else {
-      ++omitted_;
-    }
+    cut_ = errors_.size() >= kMost;
+    if (!cut_) errors_.push_back(std::move(error));
   }
 
   Errors errors_;
-  size_t omitted_ = 0;
+  bool cut_ = false;
 };
 
 /// Where each field of a message was written, by dotted path.

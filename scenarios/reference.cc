@@ -29,6 +29,16 @@ reported at once with file, line and column. Units are part of the key, never of
   removes the other keys. Catalog entries can be changed below their name: `--set model.formats.experts=fp8`.
 - **`variants` and `loads`** are lists of `{name, set}`, where `set` holds such overrides, as paths or as nested mappings. Every variant runs at every load.
 - **`moecast run --resolve`** prints the file with every default and catalog entry in place. It loads again and gives the same study.
+
+## Examples
+
+Each of `scenarios/examples` is a lesson; its first lines say what to look for.
+
+- `01_first_forecast.yaml`: what computing fewer experts per token gains, at three loads.
+- `02_replay_captured_routing.yaml`: captured arrivals on captured routing; the files are named with `--set`.
+- `03_gpt_oss_20b_decode.yaml`: what the assumption of uniform routing costs.
+- `04_saturation.yaml`: where a GPU stops keeping up, and how the KV format moves that point.
+- `05_two_replicas.yaml`: two GPUs as two replicas under two routers, or as one.
 )";
 
 std::string Range(const pb::FieldRule& rule) {
