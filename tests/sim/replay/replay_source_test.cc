@@ -114,11 +114,11 @@ TEST(ReplaySource, AStepOfMoreRowsThanTheCountersHoldIsStillExact) {
 
 TEST(ReplaySource, SpansBeyondTheRangeOfRunningCountsAreExact) {
   RngStream rng({.seed = 4, .replication = 0}, "test/replay");
-  const TraceShape shape{.moe_layers = 1, .experts = 8, .top_k = 1, .sequences = 1};
+  const TraceShape shape{.moe_layers = 1, .experts = 2, .top_k = 2, .sequences = 1};
   TraceSequence sequence{test::RandomChunk(shape, 100'000, rng), {}};
   sequence.second.phase = RoutingPhase::kDecode;
   const std::vector<TraceSequence> trace = {sequence};
-  NaiveCounter naive(shape, trace, 1);
+  NaiveCounter naive(shape, trace, shape.top_k);
   const RoutedSpan span{SequenceId(0), RoutingPhase::kPrefill, 70, 99'000};
   naive.Add(span);
   const LoadShape load{.expert_ranks = 2, .tile_rows = 16};
