@@ -25,14 +25,19 @@ function(moecast_test name)
 endfunction()
 
 # moecast_fuzz(NAME SOURCE target.cc CORPUS dir DEPS lib)
-#   With MOECAST_FUZZ (clang) a libFuzzer binary; always a ctest entry that replays the stored corpus.
+#   With MOECAST_FUZZ (clang) a libFuzzer binary, part of the target `fuzzers`, and a ctest entry that runs it for a
+#   minute; otherwise a ctest entry that replays the stored corpus.
 function(moecast_fuzz name)
   cmake_parse_arguments(ARG "" "SOURCE;CORPUS" "DEPS" ${ARGN})
   if(NOT MOECAST_TESTS)
     return()
   endif()
   if(MOECAST_FUZZ)
+    if(NOT TARGET fuzzers)
+      add_custom_target(fuzzers)
+    endif()
     add_executable(${name} ${ARG_SOURCE})
+    add_dependencies(fuzzers ${name})
     target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
     target_link_libraries(${name} PRIVATE ${ARG_DEPS})
