@@ -167,10 +167,11 @@ uint16_t RoutingSynthesiser::DrawUnused(std::span<const uint32_t> columns, RngSt
 void RoutingSynthesiser::ScoreRow(float* scores, RngStream& rng) const {
   constexpr uint64_t kMask = (1u << kRatioBits) - 1;
   constexpr int kRatiosPerWord = 64 / kRatioBits;
+  const int32_t top_k = header_.top_k;
   scores[0] = 1;
   float sum = 1;
   uint64_t word = 0;
-  for (int32_t rank = 1; rank < header_.top_k; ++rank) {
+  for (int32_t rank = 1; rank < top_k; ++rank) {
     if ((rank - 1) % kRatiosPerWord == 0) word = rng.NextU64();
     const uint64_t quantile = word & kMask;
     word >>= kRatioBits;
@@ -178,8 +179,8 @@ void RoutingSynthesiser::ScoreRow(float* scores, RngStream& rng) const {
     scores[rank] = scores[rank - 1] * ratios_[row + quantile];
     sum += scores[rank];
   }
-  const float total = sum + scores[header_.top_k - 1] * tail_ratio_;
-  for (int32_t rank = 0; rank < header_.top_k; ++rank) scores[rank] /= total;
+  const float share = 1 / (sum + scores[top_k - 1] * tail_ratio_);
+  for (int32_t rank = 0; rank < top_k; ++rank) scores[rank] *= share;
 }
 
 }  // namespace moecast
