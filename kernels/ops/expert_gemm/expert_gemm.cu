@@ -122,35 +122,40 @@ __device__ int SlotOfLane(const Unit& unit, int base, int j) {
 }
 
 constexpr int kGateUpSplit = 8;
+// An expert no wider than this, with one token tile, is read in units of two row-tile pairs: longer
+// streams per block, too few blocks for anything wider to lose by it. docs/kernels.md, "Ladder".
+constexpr int kWideUnitsUpTo = 1408;
 constexpr int kDownSplit = 8;
 constexpr int kDownRowTiles = 4;
 constexpr int kDownRows =
     kWarps / kDownSplit * kDownRowTiles * kFragmentRows;  // weight rows of one down unit
 
-// One pass over a gate-up unit's weights for slots [base, base + 8 * kTiles).
-template <int kTiles>
+// One pass over a gate-up unit's weights for slots [base, base + 8 * kTiles). Row tiles alternate
+// gate, up.
+template <int kTiles, int kRowTiles>
 __device__ void GateUpPass(const ExpertShape& shape, const ExpertSlots& slots, const Unit& unit,
                            int base, const __nv_bfloat16* __restrict__ x,
-                           const __nv_bfloat16* const (&weights)[2],
+                           const __nv_bfloat16* const (&weights)[kRowTiles],
                            __nv_bfloat16* __restrict__ act, float* partial) {
   const __nv_bfloat16* rows[kTiles];
 #pragma unroll
   for (int j = 0; j < kTiles; ++j)
     rows[j] = x + static_cast<size_t>(slots.slot_token[SlotOfLane(unit, base, j)]) * shape.hidden;
-  float acc[2][kTiles][4] = {};
-  Accumulate<kGateUpSplit, kTiles == 1 ? 4 : 2, 2, kTiles>(weights, rows, shape.hidden / kBlockK,
-                                                           acc);
-  ReduceOverSplit<kGateUpSplit, 2, kTiles>(acc, partial);
+  float acc[kRowTiles][kTiles][4] = {};
+  constexpr int kUnroll = (kTiles == 1 ? 8 : 4) / kRowTiles;
+  Accumulate<kGateUpSplit, kUnroll, kRowTiles, kTiles>(weights, rows, shape.hidden / kBlockK, acc);
+  ReduceOverSplit<kGateUpSplit, kRowTiles, kTiles>(acc, partial);
   constexpr int kColumns = kTiles * 8;
-  for (int e = static_cast<int>(threadIdx.x); e < kFragmentRows * kColumns; e += kThreads) {
-    const int row = e % kFragmentRows;
-    const int column = e / kFragmentRows;
+  constexpr int kRows = kRowTiles / 2 * kFragmentRows;  // of the activation
+  for (int e = static_cast<int>(threadIdx.x); e < kRows * kColumns; e += kThreads) {
+    const int row = e % kRows;
+    const int column = e / kRows;
     if (base + column >= unit.slots) continue;
-    const float gate = partial[row * kColumns + column];
-    const float up = partial[(kFragmentRows + row) * kColumns + column];
+    const int gate_row = row / kFragmentRows * 2 * kFragmentRows + row % kFragmentRows;
+    const float gate = partial[gate_row * kColumns + column];
+    const float up = partial[(gate_row + kFragmentRows) * kColumns + column];
     act[static_cast<size_t>(unit.first_slot + base + column) * shape.intermediate +
-        unit.row_block * kFragmentRows + row] =
-        __float2bfloat16(gate / (1.0F + __expf(-gate)) * up);
+        unit.row_block * kRows + row] = __float2bfloat16(gate / (1.0F + __expf(-gate)) * up);
   }
   __syncthreads();
 }
@@ -198,7 +203,7 @@ __device__ void ForEachPass(const Unit& unit, Pass pass) {
 // Resident blocks per multiprocessor that the register budget is cut for.
 constexpr int kResident = 2;
 
-template <int kMax>
+template <int kMax, int kRowTiles>
 __global__ void __launch_bounds__(kThreads, kResident)
     GateUpKernel(ExpertShape shape, ExpertSlots slots, const __nv_bfloat16* __restrict__ x,
                  const __nv_bfloat16* __restrict__ gate_up, __nv_bfloat16* __restrict__ act) {
@@ -206,15 +211,18 @@ __global__ void __launch_bounds__(kThreads, kResident)
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
   Unit unit;
-  if (!FindUnit(slots, shape.intermediate / kFragmentRows, unit)) return;
+  if (!FindUnit(slots, 2 * shape.intermediate / (kRowTiles * kFragmentRows), unit)) return;
   const size_t tile = static_cast<size_t>(kFragmentRows) * shape.hidden;
   const size_t first_tile =
       static_cast<size_t>(unit.expert) * (2 * shape.intermediate / kFragmentRows) +
-      2 * unit.row_block;
-  const __nv_bfloat16* const weights[2] = {gate_up + first_tile * tile,
-                                           gate_up + (first_tile + 1) * tile};
+      static_cast<size_t>(unit.row_block) * kRowTiles;
+  const __nv_bfloat16* weights[kRowTiles];
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) weights[m] = gate_up + (first_tile + m) * tile;
   ForEachPass<kMax>(unit, [&](auto tiles, int base) {
-    GateUpPass<decltype(tiles)::value>(shape, slots, unit, base, x, weights, act, partial);
+    GateUpPass<decltype(tiles)::value, kRowTiles>(
+        shape, slots, unit, base, x,
+        reinterpret_cast<const __nv_bfloat16* const(&)[kRowTiles]>(weights), act, partial);
   });
 }
 
@@ -277,11 +285,15 @@ void PackRows(const __nv_bfloat16* row_major, int64_t rows, int64_t k, __nv_bflo
 
 void GateUpSwiGlu(const ExpertShape& shape, const ExpertSlots& slots, const __nv_bfloat16* x,
                   const __nv_bfloat16* gate_up, __nv_bfloat16* act, cudaStream_t stream) {
-  const int blocks = MaxActive(shape) * (shape.intermediate / kFragmentRows);
-  DispatchTiles(shape.tokens, [&](auto tiles) {
-    Launch(GateUpKernel<tiles()>, {blocks, kThreads, kSharedBytes<2, tiles()>}, stream, shape,
+  const auto launch = [&](auto tiles, auto row_tiles) {
+    const int units = 2 * shape.intermediate / (row_tiles() * kFragmentRows);
+    Launch(GateUpKernel<tiles(), row_tiles()>,
+           {MaxActive(shape) * units, kThreads, kSharedBytes<row_tiles(), tiles()>}, stream, shape,
            slots, x, gate_up, act);
-  });
+  };
+  if (shape.tokens <= kExpertTileRows && shape.intermediate <= kWideUnitsUpTo)
+    return launch(std::integral_constant<int, 1>{}, std::integral_constant<int, 4>{});
+  DispatchTiles(shape.tokens, [&](auto tiles) { launch(tiles, std::integral_constant<int, 2>{}); });
 }
 
 void Down(const ExpertShape& shape, const ExpertSlots& slots, const __nv_bfloat16* act,

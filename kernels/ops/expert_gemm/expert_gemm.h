@@ -17,6 +17,8 @@
 
 #include <cstdint>
 
+#include "kernels/ops/expert_shape.h"
+
 namespace moecast::kernels {
 
 /// Routing of one layer after alignment, as written by the route op. Slots of one expert are
@@ -28,19 +30,6 @@ struct ExpertSlots {
       nullptr;  // [experts + 1] first slot of each active expert, by position in active_experts
   const int32_t* slot_token = nullptr;  // [tokens * top_k] token of each slot
 };
-
-struct ExpertShape {
-  int32_t tokens = 0;        // T
-  int32_t top_k = 0;         // slots per token at most
-  int32_t experts = 0;       // E
-  int32_t hidden = 0;        // H
-  int32_t intermediate = 0;  // I
-};
-
-/// Token tile: rows of one expert are padded to a multiple of this many (the N of the product).
-inline constexpr int kExpertTileRows = 8;
-/// Weight rows of one fragment (the M of the product).
-inline constexpr int kFragmentRows = 16;
 
 /// Reorders a row-major [rows, k] bf16 matrix into fragment order, on the host. Tile (row tile r of
 /// 16, column block c of 32) becomes 1024 contiguous bytes: for each half h, each lane l the 8

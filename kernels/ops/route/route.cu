@@ -10,45 +10,78 @@ namespace {
 
 constexpr int kBlockK = 32;
 constexpr int kTileElements = kFragmentRows * kBlockK;
-constexpr int kBlocksPerSplit = 8;  // column blocks of one gate split: 256 columns
-constexpr int kSelectWarps = 4;     // tokens per block of the selection kernel
+constexpr int kGateWarps = 8;
+constexpr int kGateThreads = kGateWarps * 32;
+constexpr int kBlocksPerWarp = 4;  // column blocks of one warp: a split has 1024 columns
+constexpr int kGateTokens = 32;    // tokens of one block of the gate product
+constexpr int kSelectWarps = 8;    // tokens per block of the selection kernel
 constexpr int kAlignThreads = kSelectWarps * 32;
+constexpr int kCombineThreads = 128;
+constexpr int kCombineColumns = kCombineThreads * 8;  // columns of one block of the combine
 constexpr unsigned kAll = 0xffffffffU;
 
-// partial[split][t][e] for one 16-expert tile, one split and, per warp, one tile of 8 tokens.
-__global__ void __launch_bounds__(128)
+__host__ __device__ constexpr int GateSplitsOf(int hidden) {
+  constexpr int kColumns = kGateWarps * kBlocksPerWarp * kBlockK;
+  return (hidden + kColumns - 1) / kColumns;
+}
+
+// partial[split][t][e] for one 16-expert tile, one split and up to 32 tokens; the warps share the
+// split's columns. The weights depend on no earlier kernel, so they are on their way before the
+// wait.
+__global__ void __launch_bounds__(kGateThreads)
     GateKernel(ExpertShape shape, const __nv_bfloat16* __restrict__ x,
                const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial) {
-  ptx::GridDependencyWait();
-  ptx::GridDependencyLaunch();
+  constexpr int kPitch = kFragmentRows + 1;  // spreads a token's experts over the banks
+  __shared__ float sums[kGateWarps][kGateTokens * kPitch];
   const int tiles = (shape.experts + kFragmentRows - 1) / kFragmentRows;
+  const int splits = GateSplitsOf(shape.hidden);
   const int tile = static_cast<int>(blockIdx.x) % tiles;
-  const int split = static_cast<int>(blockIdx.x) / tiles;
+  const int split = static_cast<int>(blockIdx.x) / tiles % splits;
+  const int first = static_cast<int>(blockIdx.x) / (tiles * splits) * kGateTokens;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int k_blocks = shape.hidden / kBlockK;
+  const int first_block = (split * kGateWarps + warp) * kBlocksPerWarp;
   const __nv_bfloat16* weights = gate + static_cast<size_t>(tile) * kFragmentRows * shape.hidden;
-  for (int first = static_cast<int>(threadIdx.x) / 32 * 8; first < shape.tokens; first += 4 * 8) {
+  uint4 a[kBlocksPerWarp][2] = {};
+#pragma unroll
+  for (int u = 0; u < kBlocksPerWarp; ++u) {
+    if (first_block + u >= k_blocks) break;
+    const __nv_bfloat16* fragment =
+        weights + static_cast<size_t>(first_block + u) * kTileElements + lane * 8;
+    a[u][0] = ptx::LoadCached(fragment);
+    a[u][1] = ptx::LoadCached(fragment + kTileElements / 2);
+  }
+  ptx::GridDependencyWait();
+  ptx::GridDependencyLaunch();
+  float acc[kGateTokens / 8][4] = {};
+#pragma unroll
+  for (int j = 0; j < kGateTokens / 8; ++j) {
+    if (first + j * 8 >= shape.tokens) break;
     const __nv_bfloat16* row =
-        x + static_cast<size_t>(min(first + lane / 4, shape.tokens - 1)) * shape.hidden;
-    float acc[4] = {};
+        x + static_cast<size_t>(min(first + j * 8 + lane / 4, shape.tokens - 1)) * shape.hidden;
 #pragma unroll
-    for (int u = 0; u < kBlocksPerSplit; ++u) {
-      const int block = split * kBlocksPerSplit + u;
-      if (block >= k_blocks) break;
-      const __nv_bfloat16* fragment =
-          weights + static_cast<size_t>(block) * kTileElements + lane * 8;
-      const uint4 b = ptx::LoadCached(row + block * kBlockK + lane % 4 * 8);
-      ptx::MmaBf16(acc, ptx::LoadCached(fragment), b.x, b.y);
-      ptx::MmaBf16(acc, ptx::LoadCached(fragment + kTileElements / 2), b.z, b.w);
+    for (int u = 0; u < kBlocksPerWarp; ++u) {
+      if (first_block + u >= k_blocks) break;
+      const uint4 b = ptx::LoadCached(row + (first_block + u) * kBlockK + lane % 4 * 8);
+      ptx::MmaBf16(acc[j], a[u][0], b.x, b.y);
+      ptx::MmaBf16(acc[j], a[u][1], b.z, b.w);
     }
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int token = first + lane % 4 * 2 + i % 2;
-      const int expert = tile * kFragmentRows + lane / 4 + i / 2 * 8;
-      if (token < shape.tokens && expert < shape.experts)
-        partial[(static_cast<size_t>(split) * shape.tokens + token) * shape.experts + expert] =
-            acc[i];
-    }
+    for (int i = 0; i < 4; ++i)
+      sums[warp][(j * 8 + lane % 4 * 2 + i % 2) * kPitch + lane / 4 + i / 2 * 8] = acc[j][i];
+  }
+  __syncthreads();
+  const int tokens = min(kGateTokens, shape.tokens - first);
+  for (int e = static_cast<int>(threadIdx.x); e < tokens * kFragmentRows; e += kGateThreads) {
+    const int expert = tile * kFragmentRows + e % kFragmentRows;
+    const int token = e / kFragmentRows;
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kGateWarps; ++w) sum += sums[w][token * kPitch + e % kFragmentRows];
+    if (expert < shape.experts)
+      partial[(static_cast<size_t>(split) * shape.tokens + first + token) * shape.experts +
+              expert] = sum;
   }
 }
 
@@ -73,7 +106,7 @@ __device__ void LoadLogits(const ExpertShape& shape, const float* partial, int s
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) logits[i] = i * 32 + lane < shape.experts ? 0.0F : -INFINITY;
-  constexpr int kGroup = 32 / kPerLane;  // splits in flight
+  constexpr int kGroup = 64 / kPerLane > 8 ? 8 : 64 / kPerLane;  // splits in flight
   for (int first = 0; first < splits; first += kGroup) {
     float part[kGroup][kPerLane];
 #pragma unroll
@@ -98,9 +131,11 @@ __device__ void LoadLogits(const ExpertShape& shape, const float* partial, int s
 }
 
 // One warp selects the experts of one token. Lane j ends with rank j's expert and weight.
+//   chosen_expert  the block's own copy of expert_of_slot, whole when one block has every token
 template <int kPerLane>
 __device__ void SelectToken(const ExpertShape& shape, const SkipRule& rule, Renormalise renormalise,
-                            const RouteBuffers& buffers, int splits, int token) {
+                            const RouteBuffers& buffers, int splits, int token,
+                            uint16_t* chosen_expert) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   float logits[kPerLane];
   LoadLogits(shape, buffers.partial_logits, splits, token, logits);
@@ -160,7 +195,9 @@ __device__ void SelectToken(const ExpertShape& shape, const SkipRule& rule, Reno
                      : renormalise == Renormalise::kNative ? native_mass
                                                            : 1.0F;
   const int slot = token * shape.top_k + lane;
-  buffers.expert_of_slot[slot] = kept ? expert : shape.experts;
+  if (!kept) expert = shape.experts;
+  chosen_expert[slot] = static_cast<uint16_t>(expert);
+  buffers.expert_of_slot[slot] = expert;
   buffers.weight_of_slot[slot] = kept ? score / norm : 0.0F;
 }
 
@@ -172,21 +209,17 @@ struct AlignShared {
 };
 
 // Compacts the kept slots by expert: counts, scan over experts, scatter. Each warp owns a
-// contiguous quarter of the slots, so rows of an expert are in token order and the result is
-// deterministic. One block.
+// contiguous share of the slots, so rows of an expert are in token order and the result is
+// deterministic. One block. REQUIRES: shared.next is zero.
 __device__ void Align(const ExpertShape& shape, const RouteBuffers& buffers, AlignShared& shared) {
-  const int thread = static_cast<int>(threadIdx.x);
-  const int warp = thread / 32;
-  const int lane = thread % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   const int slots = shape.tokens * shape.top_k;
   const int share = ((slots + kSelectWarps - 1) / kSelectWarps + 31) / 32 * 32;
   const int begin = min(warp * share, slots);
   const int end = min(begin + share, slots);
-  for (int e = thread; e < kSelectWarps * kMaxExperts; e += kAlignThreads)
-    (&shared.next[0][0])[e] = 0;
-  __syncthreads();
   for (int slot = begin + lane; slot < end; slot += 32) {
-    const int expert = __ldcg(&buffers.expert_of_slot[slot]);
+    const int expert = gridDim.x == 1 ? shared.expert[slot] : __ldcg(&buffers.expert_of_slot[slot]);
     shared.expert[slot] = static_cast<uint16_t>(expert);
     if (expert < shape.experts) atomicAdd(&shared.next[warp][expert], 1);
   }
@@ -248,63 +281,90 @@ __global__ void __launch_bounds__(kAlignThreads)
                  int splits) {
   __shared__ AlignShared shared;
   __shared__ bool last;
+  for (int e = static_cast<int>(threadIdx.x); e < kSelectWarps * kMaxExperts; e += kAlignThreads)
+    (&shared.next[0][0])[e] = 0;
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
   const int token =
       static_cast<int>(blockIdx.x) * kSelectWarps + static_cast<int>(threadIdx.x) / 32;
-  if (token < shape.tokens) SelectToken<kPerLane>(shape, rule, renormalise, buffers, splits, token);
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(buffers.blocks_done, 1U) == gridDim.x - 1;
-  __syncthreads();
-  if (!last) return;
-  __threadfence();
+  if (token < shape.tokens)
+    SelectToken<kPerLane>(shape, rule, renormalise, buffers, splits, token, shared.expert);
+  if (gridDim.x > 1) {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) last = atomicAdd(buffers.blocks_done, 1U) == gridDim.x - 1;
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+  } else {
+    __syncthreads();
+  }
   Align(shape, buffers, shared);
-  if (threadIdx.x == 0) *buffers.blocks_done = 0;
+  if (threadIdx.x == 0 && gridDim.x > 1) *buffers.blocks_done = 0;
 }
 
-// One block per token and 2048 columns; a thread owns 8 columns.
-__global__ void __launch_bounds__(256)
+// One block per token and kCombineColumns columns; a thread owns 8 columns. The rows of kInFlight
+// slots are asked for together.
+__global__ void __launch_bounds__(kCombineThreads)
     CombineKernel(ExpertShape shape, RouteBuffers buffers, const __nv_bfloat16* __restrict__ y,
                   __nv_bfloat16* __restrict__ out) {
+  constexpr int kInFlight = 8;
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
-  const int token = static_cast<int>(blockIdx.x);
-  for (int column = static_cast<int>(threadIdx.x) * 8; column < shape.hidden; column += 256 * 8) {
-    float sum[8] = {};
-    for (int j = 0; j < shape.top_k; ++j) {
-      const int slot = token * shape.top_k + j;
-      const int row = buffers.position_of_slot[slot];
-      if (row < 0) continue;
-      const float weight = buffers.weight_of_slot[slot];
-      const uint4 values =
-          *reinterpret_cast<const uint4*>(y + static_cast<size_t>(row) * shape.hidden + column);
-      const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&values);
+  const int chunks = (shape.hidden + kCombineColumns - 1) / kCombineColumns;
+  const int token = static_cast<int>(blockIdx.x) / chunks;
+  const int column =
+      static_cast<int>(blockIdx.x) % chunks * kCombineColumns + static_cast<int>(threadIdx.x) * 8;
+  if (column >= shape.hidden) return;
+  float sum[8] = {};
+  for (int first = 0; first < shape.top_k; first += kInFlight) {
+    int row[kInFlight];
+    float weight[kInFlight];
+    uint4 values[kInFlight];
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) {
+      const bool inside = first + j < shape.top_k;
+      const int slot = token * shape.top_k + first + j;
+      row[j] = inside ? buffers.position_of_slot[slot] : -1;
+      weight[j] = inside ? buffers.weight_of_slot[slot] : 0.0F;
+    }
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) {
+      values[j] = uint4{};
+      if (row[j] >= 0)
+        values[j] = *reinterpret_cast<const uint4*>(y + static_cast<size_t>(row[j]) * shape.hidden +
+                                                    column);
+    }
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) {
+      const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&values[j]);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float2 pair = __bfloat1622float2(pairs[i]);
-        sum[2 * i] += weight * pair.x;
-        sum[2 * i + 1] += weight * pair.y;
+        sum[2 * i] += weight[j] * pair.x;
+        sum[2 * i + 1] += weight[j] * pair.y;
       }
     }
-    __nv_bfloat162 result[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) result[i] = __floats2bfloat162_rn(sum[2 * i], sum[2 * i + 1]);
-    *reinterpret_cast<uint4*>(out + static_cast<size_t>(token) * shape.hidden + column) =
-        *reinterpret_cast<uint4*>(result);
   }
+  __nv_bfloat162 result[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) result[i] = __floats2bfloat162_rn(sum[2 * i], sum[2 * i + 1]);
+  *reinterpret_cast<uint4*>(out + static_cast<size_t>(token) * shape.hidden + column) =
+      *reinterpret_cast<uint4*>(result);
 }
 
 }  // namespace
 
-int GateSplits(int hidden) { return (hidden / kBlockK + kBlocksPerSplit - 1) / kBlocksPerSplit; }
+int GateSplits(int hidden) { return GateSplitsOf(hidden); }
 
 void Route(const ExpertShape& shape, const SkipRule& rule, Renormalise renormalise,
            const __nv_bfloat16* x, const __nv_bfloat16* gate, const RouteBuffers& buffers,
            cudaStream_t stream) {
   const int splits = GateSplits(shape.hidden);
-  Launch(GateKernel, {(shape.experts + kFragmentRows - 1) / kFragmentRows * splits, 128, 0}, stream,
-         shape, x, gate, buffers.partial_logits);
+  const int tiles = (shape.experts + kFragmentRows - 1) / kFragmentRows;
+  const int groups = (shape.tokens + kGateTokens - 1) / kGateTokens;
+  Launch(GateKernel, {tiles * splits * groups, kGateThreads, 0}, stream, shape, x, gate,
+         buffers.partial_logits);
   const LaunchShape select{(shape.tokens + kSelectWarps - 1) / kSelectWarps, kAlignThreads, 0};
   if (shape.experts <= 64)
     return Launch(SelectKernel<2>, select, stream, shape, rule, renormalise, buffers, splits);
@@ -318,7 +378,9 @@ void Route(const ExpertShape& shape, const SkipRule& rule, Renormalise renormali
 
 void Combine(const ExpertShape& shape, const RouteBuffers& buffers, const __nv_bfloat16* y,
              __nv_bfloat16* out, cudaStream_t stream) {
-  Launch(CombineKernel, {shape.tokens, 256, 0}, stream, shape, buffers, y, out);
+  const int chunks = (shape.hidden + kCombineColumns - 1) / kCombineColumns;
+  Launch(CombineKernel, {shape.tokens * chunks, kCombineThreads, 0}, stream, shape, buffers, y,
+         out);
 }
 
 }  // namespace moecast::kernels

@@ -1,0 +1,204 @@
+#include "kernels/bench/layer_bench.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/bench/fill.h"
+#include "sim/base/check.h"
+
+namespace moecast::kernels {
+namespace {
+
+constexpr int kMaxCopies = 8;
+constexpr double kBf16Bytes = 2;
+// Standard deviation of the router's logits on random tokens: scores as uneven as a trained
+// router's, so that threshold rules skip some and keep some.
+constexpr double kLogitDeviation = 1.5;
+constexpr float kWeightScale = 0.05F;
+
+size_t Slots(const ExpertShape& shape) {
+  return static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.top_k);
+}
+size_t RouterElements(const ExpertShape& shape) {
+  const int padded = (shape.experts + kFragmentRows - 1) / kFragmentRows * kFragmentRows;
+  return static_cast<size_t>(padded) * static_cast<size_t>(shape.hidden);
+}
+size_t ProjectionElements(const ExpertShape& shape) {
+  return static_cast<size_t>(shape.experts) * static_cast<size_t>(shape.hidden) *
+         static_cast<size_t>(shape.intermediate);
+}
+// Uniform values in [-1, 1) have variance 1/3, on both sides of the product.
+float RouterScale(const ExpertShape& shape) {
+  return static_cast<float>(3 * kLogitDeviation / std::sqrt(static_cast<double>(shape.hidden)));
+}
+
+// Offsets of a given load: [D + 1].
+std::vector<int32_t> OffsetsOf(const GivenLoad& load) {
+  const int32_t total = load.distinct * load.rows_per_expert;
+  const int32_t hot = load.spread == Spread::kHot ? total / 2 : 0;
+  std::vector<int32_t> offsets{0};
+  const int32_t others = load.spread == Spread::kHot ? load.distinct - 1 : load.distinct;
+  if (hot > 0) offsets.push_back(hot);
+  for (int32_t i = 1; i <= others; ++i) {
+    const auto share = static_cast<int64_t>(total - hot) * i / others;
+    offsets.push_back(hot + static_cast<int32_t>(share));
+  }
+  return offsets;
+}
+
+}  // namespace
+
+WeightPool::WeightPool(const ExpertShape& shape, double budget_bytes, const Stream& stream)
+    : router_elements_(RouterElements(shape)),
+      expert_elements_(ProjectionElements(shape)),
+      copies_(static_cast<int>(std::clamp<double>(
+          budget_bytes / (3 * kBf16Bytes * static_cast<double>(expert_elements_)), 1, kMaxCopies))),
+      router_(router_elements_ * static_cast<size_t>(copies_)),
+      gate_up_(2 * expert_elements_ * static_cast<size_t>(copies_)),
+      down_(expert_elements_ * static_cast<size_t>(copies_)) {
+  FillUniform(router_.data(), router_.size(), RouterScale(shape), 1, stream.get());
+  FillUniform(gate_up_.data(), gate_up_.size(), kWeightScale, 2, stream.get());
+  FillUniform(down_.data(), down_.size(), kWeightScale, 3, stream.get());
+}
+
+const __nv_bfloat16* WeightPool::gate_up(int launch) const {
+  return gate_up_.data() + static_cast<size_t>(launch % copies_) * 2 * expert_elements_;
+}
+const __nv_bfloat16* WeightPool::down(int launch) const {
+  return down_.data() + static_cast<size_t>(launch % copies_) * expert_elements_;
+}
+const __nv_bfloat16* WeightPool::router(int launch) const {
+  return router_.data() + static_cast<size_t>(launch % copies_) * router_elements_;
+}
+
+LayerBench::LayerBench(const ExpertShape& shape, const WeightPool& weights, const Stream& stream)
+    : shape_(shape),
+      weights_(weights),
+      stream_(stream),
+      partial_logits_(static_cast<size_t>(GateSplits(shape.hidden)) *
+                      static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.experts)),
+      weight_of_slot_(kRoutings * ::moecast::kernels::Slots(shape)),
+      slots_(kRoutings * 3 * ::moecast::kernels::Slots(shape)),
+      experts_(kRoutings * (2 * static_cast<size_t>(shape.experts) + 2)),
+      blocks_done_(1),
+      tokens_(kRoutings * static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.hidden)),
+      act_(::moecast::kernels::Slots(shape) * static_cast<size_t>(shape.intermediate)),
+      y_(::moecast::kernels::Slots(shape) * static_cast<size_t>(shape.hidden)),
+      out_(static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.hidden)) {
+  SIM_CHECK(::moecast::kernels::Slots(shape) <= static_cast<size_t>(kMaxSlots));
+  blocks_done_.Zero();
+  FillUniform(tokens_.data(), tokens_.size(), 1.0F, 4, stream.get());
+  FillUniform(act_.data(), act_.size(), 1.0F, 5, stream.get());
+  FillUniform(y_.data(), y_.size(), 1.0F, 6, stream.get());
+  stream.Synchronize();
+}
+
+RouteBuffers LayerBench::Buffers(int launch) const {
+  const auto routing = static_cast<size_t>(launch % kRoutings);
+  const size_t slots = ::moecast::kernels::Slots(shape_);
+  const auto experts = static_cast<size_t>(shape_.experts);
+  int32_t* const of_slots = slots_.data() + routing * 3 * slots;
+  int32_t* const of_experts = experts_.data() + routing * (2 * experts + 2);
+  return {.partial_logits = partial_logits_.data(),
+          .expert_of_slot = of_slots,
+          .weight_of_slot = weight_of_slot_.data() + routing * slots,
+          .position_of_slot = of_slots + slots,
+          .active_experts = of_experts,
+          .active_count = of_experts + experts,
+          .offsets = of_experts + experts + 1,
+          .slot_token = of_slots + 2 * slots,
+          .blocks_done = blocks_done_.data()};
+}
+
+ExpertSlots LayerBench::Slots(int launch) const {
+  const RouteBuffers buffers = Buffers(launch);
+  return {.active_experts = buffers.active_experts,
+          .active_count = buffers.active_count,
+          .offsets = buffers.offsets,
+          .slot_token = buffers.slot_token};
+}
+
+const __nv_bfloat16* LayerBench::Tokens(int launch) const {
+  return tokens_.data() + static_cast<size_t>(launch % kRoutings) *
+                              static_cast<size_t>(shape_.tokens) *
+                              static_cast<size_t>(shape_.hidden);
+}
+
+void LayerBench::Route(const SkipRule& rule, int launch) const {
+  kernels::Route(shape_, rule, Renormalise::kKept, Tokens(launch), weights_.router(launch),
+                 Buffers(launch), stream_.get());
+}
+void LayerBench::GateUp(int launch) const {
+  GateUpSwiGlu(shape_, Slots(launch), Tokens(launch), weights_.gate_up(launch), act_.data(),
+               stream_.get());
+}
+void LayerBench::Down(int launch) const {
+  kernels::Down(shape_, Slots(launch), act_.data(), weights_.down(launch), y_.data(),
+                stream_.get());
+}
+void LayerBench::Combine(int launch) const {
+  kernels::Combine(shape_, Buffers(launch), y_.data(), out_.data(), stream_.get());
+}
+void LayerBench::Layer(const SkipRule& rule, int launch) const {
+  Route(rule, launch);
+  GateUp(launch);
+  Down(launch);
+  Combine(launch);
+}
+
+void LayerBench::PrepareRouted(const SkipRule& rule) {
+  for (int launch = 0; launch < kRoutings; ++launch) Route(rule, launch);
+  stream_.Synchronize();
+  ReadLoads();
+}
+
+void LayerBench::PrepareGiven(const GivenLoad& load) {
+  const std::vector<int32_t> offsets = OffsetsOf(load);
+  const int32_t rows = offsets.back();
+  SIM_CHECK(load.distinct <= shape_.experts);
+  SIM_CHECK(static_cast<size_t>(rows) <= ::moecast::kernels::Slots(shape_));
+  std::vector<int32_t> slot_token;
+  for (int32_t row = 0; row < rows; ++row) slot_token.push_back(row % shape_.tokens);
+  for (int launch = 0; launch < kRoutings; ++launch) {
+    std::vector<int32_t> active;
+    for (int32_t i = 0; i < load.distinct; ++i)
+      active.push_back((launch * load.distinct + i) % shape_.experts);
+    const RouteBuffers buffers = Buffers(launch);
+    const auto copy = [](int32_t* to, const std::vector<int32_t>& from) {
+      CUDA_CHECK(
+          cudaMemcpy(to, from.data(), from.size() * sizeof(int32_t), cudaMemcpyHostToDevice));
+    };
+    copy(buffers.active_experts, active);
+    copy(buffers.active_count, {load.distinct});
+    copy(buffers.offsets, offsets);
+    copy(buffers.slot_token, slot_token);
+  }
+  ReadLoads();
+}
+
+void LayerBench::ReadLoads() {
+  const std::vector<int32_t> all = experts_.ToHost();
+  const auto experts = static_cast<size_t>(shape_.experts);
+  loads_.clear();
+  active_experts_.clear();
+  for (size_t routing = 0; routing < kRoutings; ++routing) {
+    const int32_t* const active = all.data() + routing * (2 * experts + 2);
+    const auto distinct = static_cast<size_t>(active[experts]);
+    const int32_t* const offsets = active + experts + 1;
+    loads_.push_back(LoadOf({offsets, distinct + 1}));
+    active_experts_.emplace_back(active, active + distinct);
+  }
+}
+
+double LayerBench::warm_ratio(double bytes_per_expert, double l2_bytes) const {
+  std::vector<TouchedWeights> launches;
+  for (int launch = 0; launch < kRoutings; ++launch) {
+    TouchedWeights touched;
+    for (const int32_t expert : active_experts_[static_cast<size_t>(launch)])
+      touched.push_back(static_cast<int64_t>(launch % weights_.copies()) * shape_.experts + expert);
+    launches.push_back(std::move(touched));
+  }
+  return WarmRatio(launches, bytes_per_expert, l2_bytes);
+}
+
+}  // namespace moecast::kernels

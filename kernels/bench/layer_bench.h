@@ -1,0 +1,98 @@
+// LayerBench: the device buffers of one MoE layer and its launches, rotated so that a launch finds
+// its weights outside the caches. A launch's number picks its copy of the weights, its tokens and
+// its routing.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/harness/device_buffer.h"
+#include "kernels/harness/expert_load.h"
+#include "kernels/harness/stream.h"
+#include "kernels/ops/route/route.h"
+
+namespace moecast::kernels {
+
+/// Routings kept apart; launch r uses routing r % kRoutings.
+inline constexpr int kRoutings = 16;
+
+/// Copies of one layer's weights, as many as `budget_bytes` holds, at least one, at most 8.
+class WeightPool {
+ public:
+  WeightPool(const ExpertShape& shape, double budget_bytes, const Stream& stream);
+
+  [[nodiscard]] int copies() const { return copies_; }
+  [[nodiscard]] const __nv_bfloat16* gate_up(int launch) const;
+  [[nodiscard]] const __nv_bfloat16* down(int launch) const;
+  [[nodiscard]] const __nv_bfloat16* router(int launch) const;
+
+ private:
+  size_t router_elements_;
+  size_t expert_elements_;  // of one projection of all experts
+  int copies_;
+  DeviceBuffer<__nv_bfloat16> router_;
+  DeviceBuffer<__nv_bfloat16> gate_up_;
+  DeviceBuffer<__nv_bfloat16> down_;
+};
+
+/// How slots are spread when they are given instead of routed.
+enum class Spread {
+  kEven,  // every active expert has the same load
+  kHot,   // one expert has half of all slots, the others share the rest
+};
+
+struct GivenLoad {
+  int32_t distinct = 1;           // D
+  int32_t rows_per_expert = 1;    // A / D
+  Spread spread = Spread::kEven;  // REQUIRES: distinct > 1 for kHot
+};
+
+class LayerBench {
+ public:
+  /// `shape.tokens` is the number of tokens of every launch.
+  LayerBench(const ExpertShape& shape, const WeightPool& weights, const Stream& stream);
+
+  /// Routes every routing once, so that products can be timed alone and the loads are known.
+  void PrepareRouted(const SkipRule& rule);
+  /// Writes the given load, on expert subsets that follow each other through all experts.
+  void PrepareGiven(const GivenLoad& load);
+
+  // Enqueue one launch. Those after Route read the routing of the same launch number.
+  void Route(const SkipRule& rule, int launch) const;
+  void GateUp(int launch) const;
+  void Down(int launch) const;
+  void Combine(int launch) const;
+  /// Router to combine.
+  void Layer(const SkipRule& rule, int launch) const;
+
+  [[nodiscard]] const ExpertShape& shape() const { return shape_; }
+  /// Mean over the prepared routings.
+  [[nodiscard]] ExpertLoad load() const { return MeanLoad(loads_); }
+  /// Part of the weight reads that a cache of `l2_bytes` may serve, see WarmRatio.
+  [[nodiscard]] double warm_ratio(double bytes_per_expert, double l2_bytes) const;
+
+ private:
+  void ReadLoads();
+  [[nodiscard]] RouteBuffers Buffers(int launch) const;
+  [[nodiscard]] ExpertSlots Slots(int launch) const;
+  [[nodiscard]] const __nv_bfloat16* Tokens(int launch) const;
+
+  ExpertShape shape_;
+  const WeightPool& weights_;
+  const Stream& stream_;
+  std::vector<ExpertLoad> loads_;                     // [kRoutings]
+  std::vector<std::vector<int32_t>> active_experts_;  // [kRoutings][D]
+  DeviceBuffer<float> partial_logits_;                // shared: launches follow each other
+  DeviceBuffer<float> weight_of_slot_;                // [kRoutings][T * k]
+  DeviceBuffer<int32_t> slots_;                       // [kRoutings][3 * T * k]
+  DeviceBuffer<int32_t> experts_;                     // [kRoutings][2 * E + 2]
+  DeviceBuffer<uint32_t> blocks_done_;                // [1]
+  DeviceBuffer<__nv_bfloat16> tokens_;                // [kRoutings][T, H]
+  DeviceBuffer<__nv_bfloat16> act_;                   // [T * k, I]
+  DeviceBuffer<__nv_bfloat16> y_;                     // [T * k, H]
+  DeviceBuffer<__nv_bfloat16> out_;                   // [T, H]
+};
+
+}  // namespace moecast::kernels

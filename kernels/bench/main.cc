@@ -1,0 +1,149 @@
+// moecast_kernels: checks every kernel against its reference, then measures suites.
+//   moecast_kernels --suite all --out DIR --data kernels/data --commit HASH
+//   moecast_kernels --suite all --check        checks only
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <stdexcept>
+
+#include "kernels/bench/check.h"
+#include "kernels/bench/suites.h"
+#include "sim/base/files.h"
+#include "sim/base/text.h"
+
+namespace moecast::kernels {
+namespace {
+
+struct Options {
+  std::vector<std::string> suites;
+  std::string out;
+  std::string data = "kernels/data";
+  std::string commit = "unknown";
+  std::vector<std::string> models;
+  bool check_only = false;
+  uint64_t seed = 0;  // 0: a fresh one
+};
+
+void OrThrow(const Status& status) {
+  if (!status.ok()) throw std::runtime_error(ToString(status.errors()));
+}
+template <class T>
+T OrThrow(Result<T> result) {
+  if (!result.ok()) throw std::runtime_error(ToString(result.errors()));
+  return std::move(result).value();
+}
+
+void RunChecks(uint64_t seed, const Stream& stream) {
+  std::fprintf(stderr, "checks with seed %llu\n", static_cast<unsigned long long>(seed));
+  for (const CheckCase& check : CheckCases())
+    std::fprintf(stderr, "  %s\n", CheckOnDevice(check, seed++, stream).c_str());
+}
+
+std::vector<ModelShape> WantedModels(const Options& options) {
+  const std::vector<ModelShape> all =
+      OrThrow(ReadModelShapes(std::filesystem::path(options.data) / "models.csv"));
+  if (options.models.empty()) return all;
+  std::vector<std::string> names;
+  for (const ModelShape& model : all) names.push_back(model.name);
+  std::vector<ModelShape> wanted;
+  for (const std::string& name : options.models) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end())
+      throw std::runtime_error("--model " + name + ": no such shape" + DidYouMean(name, names));
+    wanted.push_back(all[static_cast<size_t>(found - names.begin())]);
+  }
+  return wanted;
+}
+
+std::vector<NamedSuite> WantedSuites(const Options& options) {
+  std::vector<std::string> names{"all"};
+  for (const NamedSuite& suite : AllSuites()) names.push_back(suite.name);
+  std::vector<NamedSuite> wanted;
+  for (const std::string& name : options.suites) {
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      throw std::runtime_error("--suite " + name + ": no such suite" + DidYouMean(name, names));
+    for (const NamedSuite& suite : AllSuites()) {
+      if (name == "all" || name == suite.name) wanted.push_back(suite);
+    }
+  }
+  return wanted;
+}
+
+// A finished suite has its file: files are written whole. Another card's folder is refused.
+void RunSuites(const Options& options, const std::vector<NamedSuite>& suites,
+               const SuiteContext& context) {
+  const std::filesystem::path folder(options.out);
+  std::filesystem::create_directories(folder);
+  const std::string environment =
+      ToYaml(context.environment, context.peak, context.bench.clocks, options.commit);
+  if (std::filesystem::exists(folder / "environment.yaml")) {
+    if (OrThrow(ReadFile(folder / "environment.yaml")) != environment)
+      throw std::runtime_error(options.out + " holds measurements of another environment");
+  } else {
+    OrThrow(WriteFileAtomically(folder / "environment.yaml", environment));
+  }
+  for (const NamedSuite& suite : suites) {
+    const std::filesystem::path file = folder / (suite.name + ".csv");
+    if (std::filesystem::exists(file)) {
+      std::fprintf(stderr, "%s is complete\n", file.c_str());
+      continue;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const std::vector<Measurement> rows = suite.run(context);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    OrThrow(WriteFileAtomically(folder / (suite.name + ".samples.csv"), SamplesToCsv(rows)));
+    OrThrow(WriteFileAtomically(file, ToCsv(rows)));
+    std::fprintf(stderr, "%s: %zu rows in %.1f s\n", suite.name.c_str(), rows.size(), took.count());
+  }
+}
+
+void Run(const Options& options) {
+  const std::vector<NamedSuite> suites = WantedSuites(options);
+  const Stream stream;
+  const Environment environment = ReadEnvironment();
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  RunChecks(options.seed != 0 ? options.seed : static_cast<uint64_t>(now), stream);
+  if (options.check_only) return;
+  const ClockMonitor clocks(environment.pci_bus_id);
+  if (!clocks.available())
+    std::fprintf(stderr, "NVML is not available: throttled samples cannot be told apart\n");
+  const SuiteContext context{
+      .bench = {.stream = stream, .clocks = clocks, .rule = {}},
+      .environment = environment,
+      .peak = OrThrow(
+          ReadCardPeak(std::filesystem::path(options.data) / "cards.csv", environment.device_name)),
+      .models = WantedModels(options)};
+  RunSuites(options, suites, context);
+}
+
+}  // namespace
+}  // namespace moecast::kernels
+
+int main(int argc, char** argv) {
+  moecast::kernels::Options options;
+  CLI::App app("Checks the kernels against their references, then measures suites");
+  app.add_option("--suite", options.suites, "all, launch, stream, route, layer or experts")
+      ->required();
+  auto* const out = app.add_option("--out", options.out, "folder of the measurement files");
+  auto* const check =
+      app.add_flag("--check", options.check_only, "check only: small shapes, no timing");
+  app.add_option("--model", options.models, "shapes of models.csv, instead of all");
+  app.add_option("--data", options.data, "folder of models.csv and cards.csv");
+  app.add_option("--commit", options.commit, "what was built, for environment.yaml");
+  app.add_option("--seed", options.seed, "of the checks' data; 0 draws a fresh one");
+  out->excludes(check);
+  CLI11_PARSE(app, argc, argv);
+  if (!options.check_only && options.out.empty()) {
+    std::fprintf(stderr, "--out is required unless --check is given\n");
+    return 2;
+  }
+  try {
+    moecast::kernels::Run(options);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}

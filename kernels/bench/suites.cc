@@ -1,0 +1,61 @@
+#include "kernels/bench/suites.h"
+
+#include <stdexcept>
+
+#include "kernels/bench/layer_bench.h"
+
+namespace moecast::kernels {
+
+const std::vector<NamedSuite>& AllSuites() {
+  static const std::vector<NamedSuite> suites{{"launch", RunLaunchSuite},
+                                              {"stream", RunStreamSuite},
+                                              {"route", RunRouteSuite},
+                                              {"layer", RunLayerSuite},
+                                              {"experts", RunExpertsSuite}};
+  return suites;
+}
+
+NamedRule UniformRule(int32_t k) {
+  return {"uniform k=" + std::to_string(k), {.kind = SkipKind::kUniform, .k = k}};
+}
+
+std::vector<NamedRule> RulesFor(const ExpertShape& shape) {
+  return {
+      {"native", {}},
+      UniformRule((shape.top_k + 1) / 2),
+      {"ratio 0.5", {.kind = SkipKind::kRatio, .threshold = 0.5F}},
+      {"top-p 0.7", {.kind = SkipKind::kTopP, .threshold = 0.7F}},
+      {"aset-derived 0.7 0.5",
+       {.kind = SkipKind::kAsetDerived, .threshold = 0.7F, .penalty = 0.5F}},
+  };
+}
+
+Measurement DescribeRow(const std::string& op, const std::string& model, const LayerBench& layer) {
+  const ExpertShape& shape = layer.shape();
+  const ExpertLoad load = layer.load();
+  Measurement row;
+  row.op = op;
+  row.model = model;
+  row.regime = "routed";
+  row.rule = "-";
+  row.tokens = shape.tokens;
+  row.top_k = shape.top_k;
+  row.experts = shape.experts;
+  row.hidden = shape.hidden;
+  row.intermediate = shape.intermediate;
+  row.assignments = load.assignments;
+  row.distinct = load.distinct;
+  row.padded_rows = load.padded_rows;
+  row.max_load = load.max_load;
+  return row;
+}
+
+void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue, Measurement row,
+                    std::vector<Measurement>& rows) {
+  Measure(context.bench, {}, enqueue, row);
+  const Status status = CheckAgainstPeak(row, context.peak.hbm_bytes_per_s);
+  if (!status.ok()) throw std::runtime_error(ToString(status.errors()));
+  rows.push_back(std::move(row));
+}
+
+}  // namespace moecast::kernels

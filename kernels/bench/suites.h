@@ -1,0 +1,52 @@
+// The suites of moecast_kernels. Each returns its rows; none writes a file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/harness/environment.h"
+#include "kernels/harness/measure.h"
+#include "kernels/ops/route/skip_rule.h"
+
+namespace moecast::kernels {
+
+struct SuiteContext {
+  Bench bench;
+  Environment environment;
+  CardPeak peak;
+  std::vector<ModelShape> models;
+};
+
+using Suite = std::vector<Measurement> (*)(const SuiteContext& context);
+
+std::vector<Measurement> RunLaunchSuite(const SuiteContext& context);
+std::vector<Measurement> RunStreamSuite(const SuiteContext& context);
+std::vector<Measurement> RunRouteSuite(const SuiteContext& context);
+std::vector<Measurement> RunExpertsSuite(const SuiteContext& context);
+std::vector<Measurement> RunLayerSuite(const SuiteContext& context);
+
+struct NamedSuite {
+  std::string name;
+  Suite run;
+};
+/// In the order they run in.
+const std::vector<NamedSuite>& AllSuites();
+
+/// A skip rule with the text that stands in the `rule` column.
+struct NamedRule {
+  std::string text;
+  SkipRule rule;
+};
+/// Native top-k, half of the ranks, and one setting of every threshold rule.
+std::vector<NamedRule> RulesFor(const ExpertShape& shape);
+NamedRule UniformRule(int32_t k);
+
+class LayerBench;
+/// The shape and load columns of a row.
+Measurement DescribeRow(const std::string& op, const std::string& model, const LayerBench& layer);
+
+/// Measures and appends. ERRORS: throws when the row exceeds the card's peak.
+void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue, Measurement row,
+                    std::vector<Measurement>& rows);
+
+}  // namespace moecast::kernels

@@ -1,0 +1,26 @@
+# CUDA ops for sm_90a and the program that measures them. Compiles wherever nvcc is; runs where a
+# Hopper GPU is. CMake 3.25 knows no CUDA standard above 17 for nvcc, so the flag is given by hand.
+set(CMAKE_CUDA_ARCHITECTURES 90a-real)
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+find_package(CLI11 REQUIRED)
+
+add_library(moecast_kernels_ops STATIC ops/expert_gemm/expert_gemm.cu ops/route/route.cu)
+target_include_directories(moecast_kernels_ops PUBLIC ${PROJECT_SOURCE_DIR})
+target_link_libraries(moecast_kernels_ops PUBLIC CUDA::cudart_static)
+target_compile_options(moecast_kernels_ops PUBLIC $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -Xcompiler=-Wall>)
+
+add_executable(
+  moecast_kernels
+  bench/ceiling.cu
+  bench/check.cc
+  bench/fill.cu
+  bench/layer_bench.cc
+  bench/main.cc
+  bench/suite_ceilings.cc
+  bench/suite_layer.cc
+  bench/suites.cc
+  harness/environment.cc
+  harness/measure.cc)
+target_link_libraries(moecast_kernels PRIVATE moecast_kernels_ops moecast_kernels_host CLI11::CLI11)

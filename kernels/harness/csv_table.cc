@@ -1,0 +1,67 @@
+#include "kernels/harness/csv_table.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "sim/base/text.h"
+
+namespace moecast::kernels {
+namespace {
+
+std::vector<std::string> SplitLine(std::string_view line) {
+  std::vector<std::string> cells;
+  while (true) {
+    const size_t comma = line.find(',');
+    cells.emplace_back(line.substr(0, comma));
+    if (comma == std::string_view::npos) return cells;
+    line.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace
+
+Result<size_t> CsvTable::Column(std::string_view column) const {
+  const auto found = std::find(columns.begin(), columns.end(), column);
+  if (found == columns.end())
+    return Error{"no column '" + std::string(column) + "'" + DidYouMean(column, columns), name};
+  return static_cast<size_t>(found - columns.begin());
+}
+
+Result<CsvTable> ParseCsv(std::string_view text, std::string name) {
+  CsvTable table{.name = std::move(name), .columns = {}, .rows = {}};
+  for (size_t line_number = 1; !text.empty(); ++line_number) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string where = table.name + ":" + std::to_string(line_number);
+    if (line.find_first_of("\"\r") != std::string_view::npos)
+      return Error{"a cell holds a quote or a carriage return; cells are plain text", where};
+    std::vector<std::string> cells = SplitLine(line);
+    if (line_number == 1) {
+      table.columns = std::move(cells);
+      for (auto column = table.columns.begin(); column != table.columns.end(); ++column) {
+        if (std::find(table.columns.begin(), column, *column) != column)
+          return Error{"column '" + *column + "' appears twice", where};
+      }
+    } else if (cells.size() != table.columns.size()) {
+      return Error{std::to_string(cells.size()) + " cells, the header has " +
+                       std::to_string(table.columns.size()),
+                   where};
+    } else {
+      table.rows.push_back(std::move(cells));
+    }
+  }
+  if (table.columns.empty()) return Error{"empty; a header line is required", table.name};
+  return table;
+}
+
+Result<double> ParseNumber(std::string_view cell, const std::string& where) {
+  double value = 0;
+  const auto [end, code] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (code != std::errc{} || end != cell.data() + cell.size() || !std::isfinite(value))
+    return Error{"'" + std::string(cell) + "' is not a finite number", where};
+  return value;
+}
+
+}  // namespace moecast::kernels

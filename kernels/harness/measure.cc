@@ -1,0 +1,79 @@
+#include "kernels/harness/measure.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/harness/sample_ledger.h"
+
+namespace moecast::kernels {
+namespace {
+
+constexpr int kWarmUpReplays = 2;
+constexpr int kBlock = 10;  // replays judged by one clock reading
+
+// Microseconds of each of `count` replays. All are enqueued before the host waits, behind one that
+// is not timed, so the stream never runs dry between them.
+std::vector<double> TimeReplays(const Bench& bench, const Graph& graph, int count) {
+  std::vector<Event> events(static_cast<size_t>(count) + 1);
+  graph.Launch(bench.stream);
+  events[0].Record(bench.stream);
+  for (size_t i = 1; i < events.size(); ++i) {
+    graph.Launch(bench.stream);
+    events[i].Record(bench.stream);
+  }
+  events.back().Synchronize();
+  std::vector<double> times;
+  for (size_t i = 1; i < events.size(); ++i)
+    times.push_back(events[i].MicrosecondsSince(events[i - 1]));
+  return times;
+}
+
+int LaunchesPerReplay(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& enqueue) {
+  const Graph pilot(bench.stream, [&] {
+    for (int i = 0; i < plan.min_launches; ++i) enqueue(i);
+  });
+  const std::vector<double> times = TimeReplays(bench, pilot, kWarmUpReplays + 1);
+  const double launch_us = times.back() / plan.min_launches;
+  const double wanted = std::ceil(plan.replay_us / std::max(launch_us, 0.1));
+  return static_cast<int>(std::clamp<double>(wanted, plan.min_launches, plan.max_launches));
+}
+
+}  // namespace
+
+void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& enqueue,
+             Measurement& row) {
+  const int launches = LaunchesPerReplay(bench, plan, enqueue);
+  const Graph graph(bench.stream, [&] {
+    for (int i = 0; i < launches; ++i) enqueue(i);
+  });
+  TimeReplays(bench, graph, kWarmUpReplays);
+  SampleLedger ledger;
+  double seconds = 0;
+  StopReason stop = StopReason::kGoOn;
+  // A card that is held back for good ends the row with what it has.
+  const size_t most_discarded = 2 * bench.rule.max_samples;
+  while (stop == StopReason::kGoOn && ledger.discarded() < most_discarded) {
+    std::vector<double> block = TimeReplays(bench, graph, kBlock);
+    for (double& time : block) {
+      seconds += time * 1e-6;
+      time /= launches;
+    }
+    ledger.Offer(block, bench.clocks.Read());
+    stop = Decide(bench.rule, ledger.kept(), seconds);
+  }
+  if (ledger.kept().empty())
+    throw CudaError(row.op + ": every sample was taken while the card was held back");
+  const ClockReading clocks = ledger.MeanClocks();
+  row.launches = launches;
+  row.samples = static_cast<double>(ledger.kept().size());
+  row.discarded = static_cast<double>(ledger.discarded());
+  row.time_us = Summarise(ledger.kept());
+  row.stop = ToString(stop);
+  row.sm_mhz = clocks.sm_mhz;
+  row.power_w = clocks.power_w;
+  row.reasons = static_cast<double>(clocks.reasons);
+  row.samples_us = ledger.kept();
+}
+
+}  // namespace moecast::kernels

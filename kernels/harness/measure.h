@@ -1,0 +1,37 @@
+// Measure: device time of one launch, as the median over replays of a graph that holds several.
+// docs/measurement.md says why and when the number may be trusted.
+#pragma once
+
+#include <functional>
+
+#include "kernels/harness/clock_monitor.h"
+#include "kernels/harness/measurement.h"
+#include "kernels/harness/stopping_rule.h"
+#include "kernels/harness/stream.h"
+
+namespace moecast::kernels {
+
+/// Launches per graph and how long the graph should run at least, so that the events' resolution
+/// and the graph's own start weigh little.
+struct ReplayPlan {
+  int min_launches = 4;
+  int max_launches = 64;
+  double replay_us = 400;
+};
+
+struct Bench {
+  const Stream& stream;
+  const ClockMonitor& clocks;
+  StoppingRule rule;
+};
+
+/// Enqueues launch number `launch` of a replay on the bench's stream. The caller rotates its
+/// buffers by that number, so that a launch finds its weights outside the caches.
+using EnqueueLaunch = std::function<void(int launch)>;
+
+/// Fills the timing columns of `row`: launches to power_w. The kernels must have passed their check
+/// in this process.
+void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& enqueue,
+             Measurement& row);
+
+}  // namespace moecast::kernels

@@ -1,0 +1,91 @@
+// Measurement: one row of a suite, and its CSV form. The columns, their units and their meaning are
+// stated in docs/measurement.md; VisitFields below is the only list of them in the code.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/harness/stopping_rule.h"
+#include "sim/base/result.h"
+
+namespace moecast::kernels {
+
+struct Measurement {
+  std::string op;      // gate_up, down, layer, route, combine, copy, read, empty, ...
+  std::string model;   // shape name, or "-"
+  std::string regime;  // how the load came about: routed, even, hot, chain, ...
+  std::string rule;    // skip rule with its parameters, or "-"
+  double tokens = 0;
+  double top_k = 0;
+  double experts = 0;
+  double hidden = 0;
+  double intermediate = 0;
+  double assignments = 0;  // A, mean over the launches of a sample; so are D, P and m
+  double distinct = 0;     // D
+  double padded_rows = 0;  // P
+  double max_load = 0;     // m
+  double bytes = 0;        // compulsory traffic of one launch
+  double flops = 0;        // of the assignments, without padding
+  double warm_ratio = 0;   // part of the weight bytes that L2 may still hold from a former launch
+  double launches = 0;     // in one sample
+  double samples = 0;      // kept
+  double discarded = 0;    // taken while the card was held back
+  SampleSummary time_us;   // of one launch
+  std::string stop;        // StopReason
+  double sm_mhz = 0;
+  double power_w = 0;
+  double reasons = 0;              // NVML event reason bits seen with the kept samples
+  std::vector<double> samples_us;  // kept apart from the CSV row
+};
+
+/// Calls visit(column, member) for every column in file order. Row is Measurement or const of it.
+template <class Row, class Visit>
+void VisitFields(Row& row, Visit visit) {
+  visit("op", row.op);
+  visit("model", row.model);
+  visit("regime", row.regime);
+  visit("rule", row.rule);
+  visit("tokens", row.tokens);
+  visit("top_k", row.top_k);
+  visit("experts", row.experts);
+  visit("hidden", row.hidden);
+  visit("intermediate", row.intermediate);
+  visit("assignments", row.assignments);
+  visit("distinct", row.distinct);
+  visit("padded_rows", row.padded_rows);
+  visit("max_load", row.max_load);
+  visit("bytes", row.bytes);
+  visit("flops", row.flops);
+  visit("warm_ratio", row.warm_ratio);
+  visit("launches", row.launches);
+  visit("samples", row.samples);
+  visit("discarded", row.discarded);
+  visit("median_us", row.time_us.median);
+  visit("min_us", row.time_us.min);
+  visit("p05_us", row.time_us.p05);
+  visit("p25_us", row.time_us.p25);
+  visit("p75_us", row.time_us.p75);
+  visit("p95_us", row.time_us.p95);
+  visit("stop", row.stop);
+  visit("sm_mhz", row.sm_mhz);
+  visit("power_w", row.power_w);
+  visit("reasons", row.reasons);
+}
+
+/// Header and one line per row. Numbers have six significant digits.
+/// REQUIRES: text fields hold neither comma, quote nor line break.
+std::string ToCsv(const std::vector<Measurement>& rows);
+/// ERRORS: as ParseCsv, a missing or unknown column, a cell that is no number.
+Result<std::vector<Measurement>> ParseMeasurements(std::string_view text, const std::string& name);
+
+/// One line per row: its number, then its samples in microseconds.
+std::string SamplesToCsv(const std::vector<Measurement>& rows);
+
+/// What a row says against the memory bandwidth of the card that produced it. The part of the bytes
+/// that L2 may hold is not counted.
+/// ERRORS: cold bytes / median above the peak: bytes are miscounted or the caches were warm.
+Status CheckAgainstPeak(const Measurement& row, double hbm_bytes_per_s);
+
+}  // namespace moecast::kernels

@@ -1,0 +1,33 @@
+// The shapes that are measured and the cards' datasheet peaks, read from kernels/data/*.csv, where
+// every number stands with its source.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kernels/ops/expert_shape.h"
+#include "sim/base/result.h"
+
+namespace moecast::kernels {
+
+/// Routed experts of one model, or of one tensor-parallel slice of it.
+struct ModelShape {
+  std::string name;
+  ExpertShape shape;  // tokens is 0
+};
+
+/// Datasheet rates of one card.
+struct CardPeak {
+  std::string name;  // folder name of its measurements
+  double hbm_bytes_per_s = 0;
+  double bf16_flop_per_s = 0;
+};
+
+/// ERRORS: unreadable, or a cell that is no positive whole number.
+Result<std::vector<ModelShape>> ReadModelShapes(const std::filesystem::path& path);
+/// The first row whose `device_name_contains` is part of `device_name`.
+/// ERRORS: unreadable, or no row matches.
+Result<CardPeak> ReadCardPeak(const std::filesystem::path& path, const std::string& device_name);
+
+}  // namespace moecast::kernels
