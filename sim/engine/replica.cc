@@ -1,7 +1,6 @@
 #include "sim/engine/replica.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "sim/base/check.h"
 
@@ -34,9 +33,8 @@ int64_t CapturedBatch(std::span<const int64_t> captured, int64_t rows) {
   return it == captured.end() ? 0 : *it;
 }
 
-Replica::Replica(const Config& config, CostModel cost)
+Replica::Replica(const Config& config)
     : config_(config),
-      cost_(std::move(cost)),
       groups_(static_cast<size_t>(config.parallelism.data),
               Scheduler({.max_batch_tokens = config.engine.max_batch_tokens,
                          .max_sequences = config.engine.max_sequences,
@@ -61,7 +59,7 @@ void Replica::Submit(const Sequence& sequence) {
 
 bool Replica::has_work() const { return std::ranges::any_of(groups_, &Scheduler::has_work); }
 
-const StepRecord& Replica::StartStep(Time now, RoutingSource& routing) {
+const StepRecord& Replica::StartStep(Time now, CostModel& cost, RoutingSource& routing) {
   outcome_.Clear();
   step_ = {.start = now, .replica = config_.id};
   for (size_t g = 0; g < groups_.size(); ++g) {
@@ -76,7 +74,7 @@ const StepRecord& Replica::StartStep(Time now, RoutingSource& routing) {
   const StepShape shape = Shape();
   SIM_CHECK(shape.tokens > 0);  // INV-4
   if (config_.moe_layers > 0) CountRouting(shape, routing);
-  step_.time = PredictStep(cost_, shape);
+  step_.time = PredictStep(cost, shape);
   step_.end = now + step_.time.total;
   return step_;
 }

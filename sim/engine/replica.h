@@ -33,7 +33,7 @@ class Replica {
     int64_t sliding_window = 0;
     int64_t moe_layers = 0;  // 0: nothing is routed
   };
-  Replica(const Config& config, CostModel cost);
+  explicit Replica(const Config& config);
 
   /// False when no group could ever hold the request.
   [[nodiscard]] bool CanEverFit(const Sequence& sequence) const;
@@ -42,7 +42,7 @@ class Replica {
 
   /// Forms the next batch, counts its routing and prices it. The step is in flight until
   /// FinishStep. REQUIRES: has_work(), no step in flight. RETURNS: the step; record.end says when.
-  const StepRecord& StartStep(Time now, RoutingSource& routing);
+  const StepRecord& StartStep(Time now, CostModel& cost, RoutingSource& routing);
   /// Ends the step in flight. RETURNS: what left; valid until the next call.
   const StepOutcome& FinishStep(RoutingSource& routing);
   /// What is still in the system when the run ends. Call once, last.
@@ -59,7 +59,6 @@ class Replica {
   void ReportExecuted(RoutingSource& routing) const;
 
   Config config_;
-  CostModel cost_;
   std::vector<Scheduler> groups_;
   std::vector<GroupStep> plan_;           // [group], of the step in flight
   std::vector<AttentionLoad> attention_;  // [group], view for the cost model

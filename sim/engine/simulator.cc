@@ -12,7 +12,8 @@ constexpr int64_t kMaxRejectionsInARow = 1 << 16;
 }  // namespace
 
 Simulator::Simulator(SimulatorInputs inputs)
-    : routing_(std::move(inputs.routing)),
+    : cost_(std::move(inputs.cost)),
+      routing_(std::move(inputs.routing)),
       requests_(std::move(inputs.requests)),
       router_(inputs.router),
       stop_(inputs.stop),
@@ -25,8 +26,7 @@ Simulator::Simulator(SimulatorInputs inputs)
                                            .parallelism = inputs.parallelism,
                                            .kv_tokens_per_group = inputs.kv_tokens_per_group,
                                            .sliding_window = inputs.sliding_window,
-                                           .moe_layers = inputs.moe_layers},
-                           inputs.cost);
+                                           .moe_layers = inputs.moe_layers});
     views_.push_back(replicas_.back().View());
     kv_tokens_total_ += views_.back().kv_tokens_total;
   }
@@ -51,7 +51,7 @@ Result<RunResult> Simulator::Run() {
 
 void Simulator::Handle(const FormBatchEvent& event) {
   Replica& replica = replicas_[event.replica.value()];
-  const StepRecord& step = replica.StartStep(now_, routing_);
+  const StepRecord& step = replica.StartStep(now_, cost_, routing_);
   queue_.Schedule(step.end, StepDoneEvent{event.replica});
   Refresh(event.replica);
 }

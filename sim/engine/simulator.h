@@ -31,7 +31,7 @@ struct SimulatorInputs {
   int64_t replicas = 1;
   int64_t kv_tokens_per_group = 0;  // capacity of one attention-data-parallel group
   Router router{};
-  CostModel cost{};  // copied per replica
+  CostModel cost{};
   RoutingSource routing{};
   RequestStream requests{};
   StopRule stop{};
@@ -60,6 +60,7 @@ class Simulator {
   void Refresh(ReplicaId id);
   Result<RunResult> Finish();
 
+  CostModel cost_;
   RoutingSource routing_;
   RequestStream requests_;
   Router router_;

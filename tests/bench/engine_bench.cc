@@ -69,6 +69,26 @@ BENCHMARK(MoeReplayClosedLoop)
     ->Args({4'096, 8, 64})
     ->Unit(benchmark::kMillisecond);
 
+/// The dense shape on many replicas: a step costs the same however many there are.
+/// Args: replicas, requests per replica.
+void ManyReplicas(benchmark::State& state) {
+  const ModelSpec model = DenseModel();
+  RunResult result;
+  for (auto _ : state) {
+    SimulatorInputs inputs = DenseInputs(model);
+    inputs.replicas = state.range(0);
+    inputs.requests = ClosedLoopOf(64 * state.range(0), {.input = 1024, .output = 128});
+    inputs.stop.requests = static_cast<uint64_t>(state.range(0) * state.range(1));
+    result = Simulator(std::move(inputs)).Run().value();
+  }
+  ReportRun(state, result);
+}
+BENCHMARK(ManyReplicas)
+    ->ArgNames({"replicas", "requests"})
+    ->Args({1, 4096})
+    ->Args({1000, 256})
+    ->Unit(benchmark::kMillisecond);
+
 /// Highest resident set of this process since the last call, in MiB (Linux).
 double PeakMebibytes() {
   double kibibytes = 0;
@@ -110,6 +130,7 @@ BENCHMARK(StreamedMemory)
     ->Arg(100'000)
     ->Arg(1'000'000)
     ->Arg(10'000'000)
+    ->Arg(20'000'000)
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
 

@@ -33,18 +33,19 @@ Replica::Config TwoGroups() {
 }
 
 TEST(Replica, RequestsGoToTheGroupWithTheFewest) {
-  Replica replica(TwoGroups(), AffineCost{});
+  Replica replica(TwoGroups());
   for (uint64_t id = 0; id < 3; ++id) replica.Submit(MakeSequence(id, {.input = 4, .output = 2}));
   EXPECT_EQ(replica.groups()[0].waiting(), 2);
   EXPECT_EQ(replica.groups()[1].waiting(), 1);
 }
 
 TEST(Replica, GroupsStepInLockstepAndEmitTogether) {
-  Replica replica(TwoGroups(), AffineCost{.per_token = Duration(10)});
+  Replica replica(TwoGroups());
+  CostModel cost = AffineCost{.per_token = Duration(10)};
   RoutingSource routing;
   replica.Submit(MakeSequence(0, {.input = 40, .output = 1}));
   replica.Submit(MakeSequence(1, {.input = 4, .output = 1}));
-  const StepRecord& step = replica.StartStep(Time{}, routing);
+  const StepRecord& step = replica.StartStep(Time{}, cost, routing);
   EXPECT_EQ(step.end, Time(Duration(1 + 440)));
   const StepOutcome& outcome = replica.FinishStep(routing);
   ASSERT_EQ(outcome.records.size(), 2u);
@@ -57,12 +58,13 @@ uint64_t PaddingRowsOfADecodeStep(GraphPadding padding) {
   config.engine.graph_batch_sizes = {4, 8};
   config.engine.padding = padding;
   config.moe_layers = 1;
-  Replica replica(config, AffineCost{});
+  Replica replica(config);
+  CostModel cost;
   RoutingSource routing = UniformSource(1, 16, {2}, LoadShape{.expert_ranks = 1, .tile_rows = 1});
   for (uint64_t id = 0; id < 9; ++id) replica.Submit(MakeSequence(id, {.input = 4, .output = 3}));
-  replica.StartStep(Time{}, routing);
+  replica.StartStep(Time{}, cost, routing);
   replica.FinishStep(routing);
-  replica.StartStep(Time(Duration(1)), routing);
+  replica.StartStep(Time(Duration(1)), cost, routing);
   replica.FinishStep(routing);
   const RoutingNotes notes = std::get<UniformSource>(routing).notes();
   EXPECT_EQ(notes.decode_rows, 9u);
@@ -78,11 +80,12 @@ TEST(Replica, RoutedPaddingFillsEveryGroupToTheCapturedSize) {
 }
 
 TEST(Replica, ViewAddsUpItsGroups) {
-  Replica replica(TwoGroups(), AffineCost{});
+  Replica replica(TwoGroups());
+  CostModel cost;
   RoutingSource routing;
   for (uint64_t id = 0; id < 2; ++id) replica.Submit(MakeSequence(id, {.input = 5, .output = 2}));
   EXPECT_EQ(replica.View().waiting_requests, 2);
-  replica.StartStep(Time{}, routing);
+  replica.StartStep(Time{}, cost, routing);
   const ReplicaView view = replica.View();
   EXPECT_EQ(view.running_requests, 2);
   EXPECT_EQ(view.kv_tokens_used, 2 * 8);
