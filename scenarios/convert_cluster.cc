@@ -67,7 +67,8 @@ void ConvertCluster(const pb::Cluster& in, const FieldReporter& report, Scenario
 void ConvertEngine(const pb::Engine& in, const FieldReporter& report, Scenario& out) {
   out.kv_format = ConvertFormat(in.kv_format());
   out.memory = {.memory_fraction = in.gpu_memory_fraction(),
-                .reserved = Bytes(in.reserved_gib() * kGibi)};
+                .reserved = Bytes(in.reserved_gib() * kGibi),
+                .state_sequences = in.max_sequences()};
   out.engine = {.max_batch_tokens = in.max_batch_tokens(),
                 .max_sequences = in.max_sequences(),
                 .kv_block_tokens = in.kv_block_tokens(),

@@ -19,6 +19,12 @@ TEST(Overrides, ReplaceAScalar) {
   EXPECT_EQ(OnlyScenario(kMinimal, {"workload.stop.requests=7"}).stop.requests, 7u);
 }
 
+TEST(Overrides, SequenceBudgetAlsoReservesLinearAttentionState) {
+  const Scenario scenario = OnlyScenario(kMinimal, {"engine.max_sequences=48"});
+  EXPECT_EQ(scenario.engine.max_sequences, 48);
+  EXPECT_EQ(scenario.memory.state_sequences, 48);
+}
+
 TEST(Overrides, LaterOnesWin) { EXPECT_EQ(OnlyScenario(kMinimal, {"seed=3", "seed=4"}).seed, 4u); }
 
 TEST(Overrides, CreateWhatTheFileLeavesOut) {
