@@ -140,7 +140,7 @@ std::string DescribeLabels(const RunTotals& totals) {
     text += (text.empty() ? "" : ", ") + Percent(totals.label_share[i]) + " " +
             std::string(LabelName(static_cast<Label>(i)));
   }
-  return text.empty() ? "no step was run" : text;
+  return text.empty() ? "no step was finished" : text;
 }
 
 std::vector<std::string> Caveats(const RunTotals& totals) {

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "reports/provenance.h"
+#include "sim/base/files.h"
 #include "sim/base/text.h"
 #include "sim/base/version.h"
 
@@ -199,6 +200,7 @@ object ProvenanceJson(const Study& study) {
   return {{"version", Version()},
           {"commit", GitCommit()},
           {"scenario", study.name},
+          {"resolved_scenario_sha256", Sha256(study.resolved_yaml)},
           {"inputs", std::move(inputs)}};
 }
 

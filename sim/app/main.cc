@@ -1,5 +1,6 @@
 // The moecast binary: parse arguments, call one function, print.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -10,21 +11,23 @@
 
 namespace {
 
-/// The first word when it is no verb of the app; empty otherwise. CLI11 would only say that a verb
-/// is missing.
-std::string UnknownVerb(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-' || app.get_subcommand_no_throw(argv[1]) != nullptr) return {};
-  return argv[1];
-}
-
-int FailUnknownVerb(const CLI::App& app, const std::string& word) {
+std::vector<std::string> VerbNames(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
     names.push_back(verb->get_name());
   }
-  std::fprintf(stderr, "unknown verb '%s'%s; moecast --help lists them\n", word.c_str(),
-               moecast::DidYouMean(word, names).c_str());
-  return moecast::kExitBadInput;
+  return names;
+}
+
+/// What to say when the first word is no verb of the app; empty when it is one, or a flag. CLI11
+/// would only say that a verb is missing.
+std::string UnknownVerb(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  const std::string word = argv[1];
+  const std::vector<std::string> names = VerbNames(app);
+  if (std::find(names.begin(), names.end(), word) != names.end()) return {};
+  return "unknown verb '" + word + "'" + moecast::DidYouMean(word, names) +
+         " (moecast --help lists the verbs)\n";
 }
 
 }  // namespace
@@ -42,8 +45,9 @@ int main(int argc, char** argv) {
   moecast::AddExplainCommand(app, exit_code);
   moecast::AddImportCommand(app, exit_code);
   moecast::AddTraceCommand(app, exit_code);
-  if (const std::string word = UnknownVerb(app, argc, argv); !word.empty()) {
-    return FailUnknownVerb(app, word);
+  if (const std::string error = UnknownVerb(app, argc, argv); !error.empty()) {
+    std::fputs(error.c_str(), stderr);
+    return moecast::kExitBadInput;
   }
   try {
     app.parse(argc, argv);
