@@ -50,6 +50,45 @@ TEST(FirstForecast, PrintsTheGoldenTable) {
   EXPECT_TRUE(MatchesGolden("01_first_forecast/console.txt", WithoutBuild(outcome.out)));
 }
 
+/// One column of table.csv, by case.
+std::vector<double> Column(const std::string& csv, const std::string& name) {
+  std::istringstream lines(csv);
+  std::vector<std::vector<std::string>> rows;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream cells(line);
+    rows.emplace_back();
+    for (std::string cell; std::getline(cells, cell, ',');) rows.back().push_back(cell);
+  }
+  const auto column =
+      static_cast<size_t>(std::find(rows[0].begin(), rows[0].end(), name) - rows[0].begin());
+  std::vector<double> values;
+  for (size_t r = 1; r < rows.size(); ++r) values.push_back(std::stod(rows[r].at(column)));
+  return values;
+}
+
+// What must hold whatever the constants of the golden are: variants are ordered top-6, top-4,
+// top-2.
+TEST(FirstForecast, FewerExpertsReadLessServeFasterAndKeepLessGateMass) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(RunMoecast({"run", kFirst, "--out", folder / "out"}).exit_code, 0);
+  const std::string csv = ReadFile(folder / "out/table.csv").value();
+  const std::vector<double> output = Column(csv, "output_tokens_per_s");
+  const std::vector<double> tpot = Column(csv, "tpot_median_ms");
+  const std::vector<double> distinct = Column(csv, "mean_distinct_experts");
+  const std::vector<double> mass = Column(csv, "kept_gate_mass");
+  ASSERT_EQ(output.size(), 9U);
+  for (size_t i = 0; i < output.size(); ++i) {
+    if (i % 3 == 0) {
+      EXPECT_EQ(mass[i], 1);
+      continue;
+    }
+    EXPECT_GT(output[i], output[i - 1]);
+    EXPECT_LT(tpot[i], tpot[i - 1]);
+    EXPECT_LT(distinct[i], distinct[i - 1]);
+    EXPECT_LT(mass[i], mass[i - 1]);
+  }
+}
+
 TEST(FirstForecast, WritesTheSameBytesAtAnyThreadCountInv2) {
   const TemporaryFolder folder;
   const Outcome one = RunMoecast({"run", kFirst, "--threads", "1", "--out", folder / "a"});
