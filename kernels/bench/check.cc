@@ -228,6 +228,7 @@ std::vector<CheckCase> CheckCases() {
     cases.push_back({{tokens, 8, 64, 256, 128}, {}, Renormalise::kKept});
   cases.push_back({{130, 4, 33, 128, 96}, {}, Renormalise::kNone});
   cases.push_back({{3, 2, 8, 64, 32}, {}, Renormalise::kNative});
+  cases.push_back({{261, 4, 40, 1088, 32}, {}, Renormalise::kKept});
   cases.push_back({{63, 1, 5, 192, 64}, {}, Renormalise::kKept});
   cases.push_back({{1, 8, 60, 320, 32}, {.kind = SkipKind::kUniform, .k = 1}, {}});
   cases.push_back({{9, 8, 300, 512, 32}, {.kind = SkipKind::kUniform, .k = 3}, {}});

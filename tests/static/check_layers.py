@@ -16,7 +16,7 @@ RESTRICTED = {
 
 # Header prefix -> folders whose files may include it.
 LIBRARIES = {
-    "CLI/": ("sim/app",),
+    "CLI/": ("sim/app", "kernels/bench"),
     "Eigen/": ("calibration", "kernels", "tests"),
     "Random123/": ("sim/base",),
     "benchmark/": ("tests/bench", "kernels"),

@@ -1,5 +1,6 @@
 // Gate product, selection, alignment and combine. See route.h for the shape of the pipeline.
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/ops/launch.h"
 #include "kernels/ops/ptx.cuh"
@@ -13,8 +14,10 @@ constexpr int kTileElements = kFragmentRows * kBlockK;
 constexpr int kGateWarps = 8;
 constexpr int kGateThreads = kGateWarps * 32;
 constexpr int kBlocksPerWarp = 4;  // column blocks of one warp: a split has 1024 columns
-constexpr int kGateTokens = 32;    // tokens of one block of the gate product
-constexpr int kSelectWarps = 8;    // tokens per block of the selection kernel
+// Up to this many tokens a block of the gate product takes one tile of them: more blocks, each with
+// the shortest chain. Above, four tiles share a read of the weights.
+constexpr int kOneTileUpTo = 256;
+constexpr int kSelectWarps = 8;  // tokens per block of the selection kernel
 constexpr int kAlignThreads = kSelectWarps * 32;
 constexpr int kCombineThreads = 128;
 constexpr int kCombineColumns = kCombineThreads * 8;  // columns of one block of the combine
@@ -25,19 +28,20 @@ __host__ __device__ constexpr int GateSplitsOf(int hidden) {
   return (hidden + kColumns - 1) / kColumns;
 }
 
-// partial[split][t][e] for one 16-expert tile, one split and up to 32 tokens; the warps share the
-// split's columns. The weights depend on no earlier kernel, so they are on their way before the
+// partial[split][t][e] for one 16-expert tile, one split and up to kTokens tokens; the warps share
+// the split's columns. The weights depend on no earlier kernel, so they are on their way before the
 // wait.
+template <int kTokens>
 __global__ void __launch_bounds__(kGateThreads)
     GateKernel(ExpertShape shape, const __nv_bfloat16* __restrict__ x,
                const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial) {
   constexpr int kPitch = kFragmentRows + 1;  // spreads a token's experts over the banks
-  __shared__ float sums[kGateWarps][kGateTokens * kPitch];
+  __shared__ float sums[kGateWarps][kTokens * kPitch];
   const int tiles = (shape.experts + kFragmentRows - 1) / kFragmentRows;
   const int splits = GateSplitsOf(shape.hidden);
   const int tile = static_cast<int>(blockIdx.x) % tiles;
   const int split = static_cast<int>(blockIdx.x) / tiles % splits;
-  const int first = static_cast<int>(blockIdx.x) / (tiles * splits) * kGateTokens;
+  const int first = static_cast<int>(blockIdx.x) / (tiles * splits) * kTokens;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int k_blocks = shape.hidden / kBlockK;
@@ -54,9 +58,9 @@ __global__ void __launch_bounds__(kGateThreads)
   }
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
-  float acc[kGateTokens / 8][4] = {};
+  float acc[kTokens / 8][4] = {};
 #pragma unroll
-  for (int j = 0; j < kGateTokens / 8; ++j) {
+  for (int j = 0; j < kTokens / 8; ++j) {
     if (first + j * 8 >= shape.tokens) break;
     const __nv_bfloat16* row =
         x + static_cast<size_t>(min(first + j * 8 + lane / 4, shape.tokens - 1)) * shape.hidden;
@@ -72,7 +76,7 @@ __global__ void __launch_bounds__(kGateThreads)
       sums[warp][(j * 8 + lane % 4 * 2 + i % 2) * kPitch + lane / 4 + i / 2 * 8] = acc[j][i];
   }
   __syncthreads();
-  const int tokens = min(kGateTokens, shape.tokens - first);
+  const int tokens = min(kTokens, shape.tokens - first);
   for (int e = static_cast<int>(threadIdx.x); e < tokens * kFragmentRows; e += kGateThreads) {
     const int expert = tile * kFragmentRows + e % kFragmentRows;
     const int token = e / kFragmentRows;
@@ -362,9 +366,15 @@ void Route(const ExpertShape& shape, const SkipRule& rule, Renormalise renormali
            cudaStream_t stream) {
   const int splits = GateSplits(shape.hidden);
   const int tiles = (shape.experts + kFragmentRows - 1) / kFragmentRows;
-  const int groups = (shape.tokens + kGateTokens - 1) / kGateTokens;
-  Launch(GateKernel, {tiles * splits * groups, kGateThreads, 0}, stream, shape, x, gate,
-         buffers.partial_logits);
+  const auto launch_gate = [&](auto tokens) {
+    const int groups = (shape.tokens + tokens() - 1) / tokens();
+    Launch(GateKernel<tokens()>, {tiles * splits * groups, kGateThreads, 0}, stream, shape, x, gate,
+           buffers.partial_logits);
+  };
+  if (shape.tokens <= kOneTileUpTo)
+    launch_gate(std::integral_constant<int, 8>{});
+  else
+    launch_gate(std::integral_constant<int, 32>{});
   const LaunchShape select{(shape.tokens + kSelectWarps - 1) / kSelectWarps, kAlignThreads, 0};
   if (shape.experts <= 64)
     return Launch(SelectKernel<2>, select, stream, shape, rule, renormalise, buffers, splits);
