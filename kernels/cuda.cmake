@@ -6,7 +6,8 @@ enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 find_package(CLI11 REQUIRED)
 
-add_library(moecast_kernels_ops STATIC ops/expert_gemm/expert_gemm.cu ops/route/route.cu)
+add_library(moecast_kernels_ops STATIC ops/expert_gemm/expert_gemm.cu ops/route/combine.cu
+                                       ops/route/route.cu)
 target_include_directories(moecast_kernels_ops PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(moecast_kernels_ops PUBLIC CUDA::cudart_static)
 target_compile_options(moecast_kernels_ops PUBLIC $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -Xcompiler=-Wall>)

@@ -1,4 +1,4 @@
-// Gate product, selection, alignment and combine. See route.h for the shape of the pipeline.
+// Gate product, selection and alignment. See route.h for the shape of the pipeline.
 #include <cstddef>
 #include <type_traits>
 
@@ -13,19 +13,32 @@ constexpr int kBlockK = 32;
 constexpr int kTileElements = kFragmentRows * kBlockK;
 constexpr int kGateWarps = 8;
 constexpr int kGateThreads = kGateWarps * 32;
-constexpr int kBlocksPerWarp = 4;  // column blocks of one warp: a split has 1024 columns
+constexpr int kPitch = kFragmentRows + 1;  // spreads the sums of a token over the banks
+constexpr int kBlocksPerWarp = 4;          // column blocks of one warp: a split has 1024 columns
 // Up to this many tokens a block of the gate product takes one tile of them: more blocks, each with
 // the shortest chain. Above, four tiles share a read of the weights.
 constexpr int kOneTileUpTo = 256;
 constexpr int kSelectWarps = 8;  // tokens per block of the selection kernel
 constexpr int kAlignThreads = kSelectWarps * 32;
-constexpr int kCombineThreads = 128;
-constexpr int kCombineColumns = kCombineThreads * 8;  // columns of one block of the combine
 constexpr unsigned kAll = 0xffffffffU;
 
 __host__ __device__ constexpr int GateSplitsOf(int hidden) {
   constexpr int kColumns = kGateWarps * kBlocksPerWarp * kBlockK;
   return (hidden + kColumns - 1) / kColumns;
+}
+
+// out[t][e] = sum over the block's warps, for the tile's experts and `tokens` tokens.
+template <int kTokens>
+__device__ void SumWarps(const float (&sums)[kGateWarps][kTokens * kPitch], int tokens, int tile,
+                         int experts, float* out) {
+  for (int i = static_cast<int>(threadIdx.x); i < tokens * kFragmentRows; i += kGateThreads) {
+    const int expert = tile * kFragmentRows + i % kFragmentRows;
+    const int token = i / kFragmentRows;
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kGateWarps; ++w) sum += sums[w][token * kPitch + i % kFragmentRows];
+    if (expert < experts) out[static_cast<size_t>(token) * experts + expert] = sum;
+  }
 }
 
 // partial[split][t][e] for one 16-expert tile, one split and up to kTokens tokens; the warps share
@@ -35,7 +48,6 @@ template <int kTokens>
 __global__ void __launch_bounds__(kGateThreads)
     GateKernel(ExpertShape shape, const __nv_bfloat16* __restrict__ x,
                const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial) {
-  constexpr int kPitch = kFragmentRows + 1;  // spreads a token's experts over the banks
   __shared__ float sums[kGateWarps][kTokens * kPitch];
   const int tiles = (shape.experts + kFragmentRows - 1) / kFragmentRows;
   const int splits = GateSplitsOf(shape.hidden);
@@ -76,17 +88,8 @@ __global__ void __launch_bounds__(kGateThreads)
       sums[warp][(j * 8 + lane % 4 * 2 + i % 2) * kPitch + lane / 4 + i / 2 * 8] = acc[j][i];
   }
   __syncthreads();
-  const int tokens = min(kTokens, shape.tokens - first);
-  for (int e = static_cast<int>(threadIdx.x); e < tokens * kFragmentRows; e += kGateThreads) {
-    const int expert = tile * kFragmentRows + e % kFragmentRows;
-    const int token = e / kFragmentRows;
-    float sum = 0;
-#pragma unroll
-    for (int w = 0; w < kGateWarps; ++w) sum += sums[w][token * kPitch + e % kFragmentRows];
-    if (expert < shape.experts)
-      partial[(static_cast<size_t>(split) * shape.tokens + first + token) * shape.experts +
-              expert] = sum;
-  }
+  float* const out = partial + (static_cast<size_t>(split) * shape.tokens + first) * shape.experts;
+  SumWarps<kTokens>(sums, min(kTokens, shape.tokens - first), tile, shape.experts, out);
 }
 
 // Order-preserving bits of a float: a larger value has larger bits.
@@ -134,15 +137,16 @@ __device__ void LoadLogits(const ExpertShape& shape, const float* partial, int s
   }
 }
 
-// One warp selects the experts of one token. Lane j ends with rank j's expert and weight.
-//   chosen_expert  the block's own copy of expert_of_slot, whole when one block has every token
+struct Softmax {
+  float top;            // largest logit
+  float sum;            // of exp(logit - top)
+  float entropy_ratio;  // entropy over ln E
+};
+
+__device__ float Add(float a, float b) { return a + b; }
+
 template <int kPerLane>
-__device__ void SelectToken(const ExpertShape& shape, const SkipRule& rule, Renormalise renormalise,
-                            const RouteBuffers& buffers, int splits, int token,
-                            uint16_t* chosen_expert) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  float logits[kPerLane];
-  LoadLogits(shape, buffers.partial_logits, splits, token, logits);
+__device__ Softmax SoftmaxOf(const float (&logits)[kPerLane], int experts) {
   float top = logits[0];
 #pragma unroll
   for (int i = 1; i < kPerLane; ++i) top = fmaxf(top, logits[i]);
@@ -156,15 +160,17 @@ __device__ void SelectToken(const ExpertShape& shape, const SkipRule& rule, Reno
     sum += e;
     weighted += e == 0.0F ? 0.0F : e * shifted;
   }
-  const auto add = [](float a, float b) { return a + b; };
-  sum = WarpReduce(sum, add);
-  weighted = WarpReduce(weighted, add);
-  const float entropy_ratio =
-      (__logf(sum) - weighted / sum) / __logf(static_cast<float>(shape.experts));
+  sum = WarpReduce(sum, Add);
+  weighted = WarpReduce(weighted, Add);
+  return {top, sum, (__logf(sum) - weighted / sum) / __logf(static_cast<float>(experts))};
+}
 
-  int expert = shape.experts;
-  float score = 0;
-  for (int rank = 0; rank < shape.top_k; ++rank) {
+// Takes the best logit out `top_k` times; lane j gets rank j's expert and its score.
+template <int kPerLane>
+__device__ void PickTopK(float (&logits)[kPerLane], const Softmax& softmax, int top_k, int& expert,
+                         float& score) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int rank = 0; rank < top_k; ++rank) {
     float best = logits[0];
     int where = 0;
 #pragma unroll
@@ -180,9 +186,24 @@ __device__ void SelectToken(const ExpertShape& shape, const SkipRule& rule, Reno
     for (int i = 0; i < kPerLane; ++i) {
       if (static_cast<unsigned>(i * 32 + lane) == chosen) logits[i] = -INFINITY;
     }
-    if (lane == rank) expert = static_cast<int>(chosen), score = __expf(value - top) / sum;
+    if (lane == rank)
+      expert = static_cast<int>(chosen), score = __expf(value - softmax.top) / softmax.sum;
   }
+}
 
+// One warp selects the experts of one token. Lane j ends with rank j's expert and weight.
+//   chosen_expert  the block's own copy of expert_of_slot, whole when one block has every token
+template <int kPerLane>
+__device__ void SelectToken(const ExpertShape& shape, const SkipRule& rule, Renormalise renormalise,
+                            const RouteBuffers& buffers, int splits, int token,
+                            uint16_t* chosen_expert) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  float logits[kPerLane];
+  LoadLogits(shape, buffers.partial_logits, splits, token, logits);
+  const Softmax softmax = SoftmaxOf(logits, shape.experts);
+  int expert = shape.experts;
+  float score = 0;
+  PickTopK(logits, softmax, shape.top_k, expert, score);
   const float best_score = __shfl_sync(kAll, score, 0);
   float mass = score;  // inclusive prefix sum over ranks
 #pragma unroll
@@ -191,9 +212,9 @@ __device__ void SelectToken(const ExpertShape& shape, const SkipRule& rule, Reno
     if (lane >= distance) mass += below;
   }
   const float native_mass = __shfl_sync(kAll, mass, shape.top_k - 1);
-  const bool kept = lane < shape.top_k &&
-                    rule.Keeps(lane, score, best_score, mass - score, native_mass, entropy_ratio);
-  const float kept_mass = WarpReduce(kept ? score : 0.0F, add);
+  const bool kept = lane < shape.top_k && rule.Keeps(lane, score, best_score, mass - score,
+                                                     native_mass, softmax.entropy_ratio);
+  const float kept_mass = WarpReduce(kept ? score : 0.0F, Add);
   if (lane >= shape.top_k) return;
   const float norm = renormalise == Renormalise::kKept     ? kept_mass
                      : renormalise == Renormalise::kNative ? native_mass
@@ -212,6 +233,65 @@ struct AlignShared {
           [kMaxExperts];  // first the count, then the next row, per warp's share of the slots
 };
 
+// Turns counts into first rows, expert by expert, and lists the active experts. One warp.
+__device__ void ScanExperts(const ExpertShape& shape, const RouteBuffers& buffers,
+                            AlignShared& shared) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  int active = 0;
+  int offset = 0;
+  for (int first = 0; first < shape.experts; first += 32) {
+    const int expert = first + lane;
+    int count = 0;
+#pragma unroll
+    for (int w = 0; w < kSelectWarps; ++w)
+      count += expert < shape.experts ? shared.next[w][expert] : 0;
+    const unsigned used = __ballot_sync(kAll, count > 0);
+    int inclusive = count;
+#pragma unroll
+    for (int distance = 1; distance < 32; distance *= 2) {
+      const int below = __shfl_up_sync(kAll, inclusive, static_cast<unsigned>(distance));
+      if (lane >= distance) inclusive += below;
+    }
+    if (count > 0) {
+      const int position = active + __popc(used & ((1U << lane) - 1U));
+      int row = offset + inclusive - count;
+      buffers.active_experts[position] = expert;
+      buffers.offsets[position] = row;
+#pragma unroll
+      for (int w = 0; w < kSelectWarps; ++w) {
+        const int rows = shared.next[w][expert];
+        shared.next[w][expert] = row;
+        row += rows;
+      }
+    }
+    active += __popc(used);
+    offset += __shfl_sync(kAll, inclusive, 31);
+  }
+  if (lane == 0) buffers.offsets[active] = offset, *buffers.active_count = active;
+}
+
+// Gives the slots [begin, end) of this warp their rows, in slot order.
+__device__ void Scatter(const ExpertShape& shape, const RouteBuffers& buffers, int begin, int end,
+                        AlignShared& shared) {
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int first = begin; first < end; first += 32) {
+    const int slot = first + lane;
+    const int expert = slot < end ? shared.expert[slot] : shape.experts;
+    const unsigned peers = __match_any_sync(kAll, expert);
+    if (expert < shape.experts) {
+      const int row = shared.next[warp][expert] + __popc(peers & ((1U << lane) - 1U));
+      buffers.slot_token[row] = slot / shape.top_k;
+      buffers.position_of_slot[slot] = row;
+    } else if (slot < end) {
+      buffers.position_of_slot[slot] = -1;
+    }
+    __syncwarp();
+    if (expert < shape.experts && (peers >> lane) == 1U) shared.next[warp][expert] += __popc(peers);
+    __syncwarp();
+  }
+}
+
 // Compacts the kept slots by expert: counts, scan over experts, scatter. Each warp owns a
 // contiguous share of the slots, so rows of an expert are in token order and the result is
 // deterministic. One block. REQUIRES: shared.next is zero.
@@ -228,55 +308,9 @@ __device__ void Align(const ExpertShape& shape, const RouteBuffers& buffers, Ali
     if (expert < shape.experts) atomicAdd(&shared.next[warp][expert], 1);
   }
   __syncthreads();
-  if (warp == 0) {
-    int active = 0;
-    int offset = 0;
-    for (int first = 0; first < shape.experts; first += 32) {
-      const int expert = first + lane;
-      int count = 0;
-#pragma unroll
-      for (int w = 0; w < kSelectWarps; ++w)
-        count += expert < shape.experts ? shared.next[w][expert] : 0;
-      const unsigned used = __ballot_sync(kAll, count > 0);
-      int inclusive = count;
-#pragma unroll
-      for (int distance = 1; distance < 32; distance *= 2) {
-        const int below = __shfl_up_sync(kAll, inclusive, static_cast<unsigned>(distance));
-        if (lane >= distance) inclusive += below;
-      }
-      if (count > 0) {
-        const int position = active + __popc(used & ((1U << lane) - 1U));
-        int row = offset + inclusive - count;
-        buffers.active_experts[position] = expert;
-        buffers.offsets[position] = row;
-#pragma unroll
-        for (int w = 0; w < kSelectWarps; ++w) {
-          const int rows = shared.next[w][expert];
-          shared.next[w][expert] = row;
-          row += rows;
-        }
-      }
-      active += __popc(used);
-      offset += __shfl_sync(kAll, inclusive, 31);
-    }
-    if (lane == 0) buffers.offsets[active] = offset, *buffers.active_count = active;
-  }
+  if (warp == 0) ScanExperts(shape, buffers, shared);
   __syncthreads();
-  for (int first = begin; first < end; first += 32) {
-    const int slot = first + lane;
-    const int expert = slot < end ? shared.expert[slot] : shape.experts;
-    const unsigned peers = __match_any_sync(kAll, expert);
-    if (expert < shape.experts) {
-      const int row = shared.next[warp][expert] + __popc(peers & ((1U << lane) - 1U));
-      buffers.slot_token[row] = slot / shape.top_k;
-      buffers.position_of_slot[slot] = row;
-    } else if (slot < end) {
-      buffers.position_of_slot[slot] = -1;
-    }
-    __syncwarp();
-    if (expert < shape.experts && (peers >> lane) == 1U) shared.next[warp][expert] += __popc(peers);
-    __syncwarp();
-  }
+  Scatter(shape, buffers, begin, end, shared);
 }
 
 template <int kPerLane>
@@ -307,56 +341,6 @@ __global__ void __launch_bounds__(kAlignThreads)
   if (threadIdx.x == 0 && gridDim.x > 1) *buffers.blocks_done = 0;
 }
 
-// One block per token and kCombineColumns columns; a thread owns 8 columns. The rows of kInFlight
-// slots are asked for together.
-__global__ void __launch_bounds__(kCombineThreads)
-    CombineKernel(ExpertShape shape, RouteBuffers buffers, const __nv_bfloat16* __restrict__ y,
-                  __nv_bfloat16* __restrict__ out) {
-  constexpr int kInFlight = 8;
-  ptx::GridDependencyWait();
-  ptx::GridDependencyLaunch();
-  const int chunks = (shape.hidden + kCombineColumns - 1) / kCombineColumns;
-  const int token = static_cast<int>(blockIdx.x) / chunks;
-  const int column =
-      static_cast<int>(blockIdx.x) % chunks * kCombineColumns + static_cast<int>(threadIdx.x) * 8;
-  if (column >= shape.hidden) return;
-  float sum[8] = {};
-  for (int first = 0; first < shape.top_k; first += kInFlight) {
-    int row[kInFlight];
-    float weight[kInFlight];
-    uint4 values[kInFlight];
-#pragma unroll
-    for (int j = 0; j < kInFlight; ++j) {
-      const bool inside = first + j < shape.top_k;
-      const int slot = token * shape.top_k + first + j;
-      row[j] = inside ? buffers.position_of_slot[slot] : -1;
-      weight[j] = inside ? buffers.weight_of_slot[slot] : 0.0F;
-    }
-#pragma unroll
-    for (int j = 0; j < kInFlight; ++j) {
-      values[j] = uint4{};
-      if (row[j] >= 0)
-        values[j] = *reinterpret_cast<const uint4*>(y + static_cast<size_t>(row[j]) * shape.hidden +
-                                                    column);
-    }
-#pragma unroll
-    for (int j = 0; j < kInFlight; ++j) {
-      const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&values[j]);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float2 pair = __bfloat1622float2(pairs[i]);
-        sum[2 * i] += weight[j] * pair.x;
-        sum[2 * i + 1] += weight[j] * pair.y;
-      }
-    }
-  }
-  __nv_bfloat162 result[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) result[i] = __floats2bfloat162_rn(sum[2 * i], sum[2 * i + 1]);
-  *reinterpret_cast<uint4*>(out + static_cast<size_t>(token) * shape.hidden + column) =
-      *reinterpret_cast<uint4*>(result);
-}
-
 }  // namespace
 
 int GateSplits(int hidden) { return GateSplitsOf(hidden); }
@@ -384,13 +368,6 @@ void Route(const ExpertShape& shape, const SkipRule& rule, Renormalise renormali
     return Launch(SelectKernel<8>, select, stream, shape, rule, renormalise, buffers, splits);
   return Launch(SelectKernel<kMaxExperts / 32>, select, stream, shape, rule, renormalise, buffers,
                 splits);
-}
-
-void Combine(const ExpertShape& shape, const RouteBuffers& buffers, const __nv_bfloat16* y,
-             __nv_bfloat16* out, cudaStream_t stream) {
-  const int chunks = (shape.hidden + kCombineColumns - 1) / kCombineColumns;
-  Launch(CombineKernel, {shape.tokens * chunks, kCombineThreads, 0}, stream, shape, buffers, y,
-         out);
 }
 
 }  // namespace moecast::kernels
