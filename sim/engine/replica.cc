@@ -21,7 +21,7 @@ void SummariseExperts(std::span<const ExpertLoad> loads, size_t ranks, StepRecor
     }
     imbalance += assignments > 0 ? fullest * static_cast<double>(ranks) / assignments : 1.0;
   }
-  const auto layers = static_cast<double>(loads.size() / ranks);
+  const auto layers = static_cast<double>(loads.size()) / static_cast<double>(ranks);
   step.distinct_experts = distinct / layers;
   step.rank_imbalance = imbalance / layers;
 }

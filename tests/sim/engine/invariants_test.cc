@@ -72,6 +72,7 @@ TEST(Invariants, TwoSimulatorsOnTwoThreadsRunAsIfAlone) {
   const Observed alone = RunAndKeepRows(BusyInputs(BusyRequests(4)));
   std::vector<Observed> together(2);
   std::vector<std::thread> threads;
+  threads.reserve(together.size());
   for (Observed& observed : together) {
     threads.emplace_back([&observed] { observed = RunAndKeepRows(BusyInputs(BusyRequests(4))); });
   }
