@@ -6,6 +6,7 @@
 #include "sim/engine/simulator.h"
 #include "tests/bench/bench_models.h"
 
+// NOLINTNEXTLINE(bugprone-exception-escape): a fixed input; an exception may end the program.
 int main() {
   using namespace moecast;
   const ModelSpec model = bench::DenseModel();
