@@ -34,7 +34,16 @@ const pb::FieldRule& RuleOf(const FieldDescriptor& field) {
 
 std::vector<std::string> FieldNames(const Descriptor& type) {
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(type.field_count()));
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
+  return names;
+}
+
+std::vector<std::string> ValueNames(const FieldDescriptor& field) {
+  const google::protobuf::EnumDescriptor& type = *field.enum_type();
+  std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(type.value_count()));
+  for (int i = 0; i < type.value_count(); ++i) names.push_back(type.value(i)->name());
   return names;
 }
 
@@ -57,13 +66,8 @@ std::string AllowedValues(const FieldDescriptor& field) {
       return "true or false";
     case FieldDescriptor::CPPTYPE_STRING:
       return "text";
-    case FieldDescriptor::CPPTYPE_ENUM: {
-      std::vector<std::string> names;
-      for (int i = 0; i < field.enum_type()->value_count(); ++i) {
-        names.push_back(field.enum_type()->value(i)->name());
-      }
-      return "one of " + Join(names);
-    }
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return "one of " + Join(ValueNames(field));
     default:
       return IsMessage(field) ? "a mapping with " + Join(FieldNames(*field.message_type()))
                               : "a mapping of names to texts";

@@ -25,6 +25,9 @@ const pb::FieldRule& RuleOf(const FieldDescriptor& field);
 /// Keys a mapping of this type may hold, in schema order.
 std::vector<std::string> FieldNames(const Descriptor& type);
 
+/// Values of an enum field, in schema order.
+std::vector<std::string> ValueNames(const FieldDescriptor& field);
+
 /// True for a message that is one choice: nothing but one oneof.
 bool IsChoice(const Descriptor& type);
 

@@ -67,6 +67,17 @@ YamlNode Keyed(YamlNode node, const std::string& key, const Place& place) {
   return node;
 }
 
+// A changed field of a catalog entry no longer is what its source says.
+void NoteChange(YamlNode& entry, const YamlNode& change) {
+  YamlNode* sources = entry.Find("sources");
+  if (sources == nullptr || !sources->is_mapping() || change.key == "sources") return;
+  Erase(*sources, change.key);
+  const char* changed = change.place.on_command_line() ? "changed by " : "changed at ";
+  YamlNode note = MakeScalar(changed + change.place.Text(), change.place);
+  note.quoted = true;
+  sources->children.push_back(Keyed(std::move(note), change.key, change.key_place));
+}
+
 }  // namespace
 
 std::vector<std::string> SplitPath(const std::string& path) {
@@ -109,11 +120,12 @@ void TreeEditor::Merge(YamlNode& into, const Descriptor& type, const YamlNode& o
         [&](const YamlNode& earlier) { return earlier.key == written; });
     if (doubled) problems_.Add(value.key_place, child_path, "key '" + written + "' appears twice");
     const FieldDescriptor* field = type.FindFieldByName(value.key);
-    if (field != nullptr) {
-      MergeField(into, *field, value, child_path);
-    } else {
+    if (field == nullptr) {
       into.children.push_back(value);  // the reader reports it
+      continue;
     }
+    MergeField(into, *field, value, child_path);
+    NoteChange(into, value);
   }
 }
 

@@ -175,13 +175,9 @@ class Walker {
             const std::string& path) {
     const auto* known = field.enum_type()->FindValueByName(value.text);
     if (known != nullptr) return message.GetReflection()->SetEnum(&message, &field, known);
-    std::vector<std::string> names;
-    for (int i = 0; i < field.enum_type()->value_count(); ++i) {
-      names.push_back(field.enum_type()->value(i)->name());
-    }
     problems_.Add(value.place, path,
                   "expected " + AllowedValues(field) + ", got '" + value.text + "'" +
-                      DidYouMean(value.text, names));
+                      DidYouMean(value.text, ValueNames(field)));
   }
 
   void WrongValue(const YamlNode& value, const FieldDescriptor& field, const std::string& path) {

@@ -24,9 +24,13 @@ std::vector<std::string> Names(const std::string& kind) {
   return *names;
 }
 
+std::string Override(const std::string& path, const std::string& value) {
+  return path + "=" + value;
+}
+
 void ExpectLoads(const std::string& path, const std::string& kind) {
   for (const std::string& name : Names(kind)) {
-    const Result<Study> study = Parse(kMinimal, {path + "=" + name});
+    const Result<Study> study = Parse(kMinimal, {Override(path, name)});
     EXPECT_TRUE(study.ok()) << ToString(study.errors());
   }
 }
@@ -74,7 +78,7 @@ TEST(Catalog, HoldsTheAdvertisedEntries) {
   int moe = 0;
   int dense = 0;
   for (const std::string& name : Names("models")) {
-    (OnlyScenario(kMinimal, {"model=" + name}).model.moe ? moe : dense) += 1;
+    (OnlyScenario(kMinimal, {Override("model", name)}).model.moe ? moe : dense) += 1;
   }
   EXPECT_GE(moe, 20);
   EXPECT_GE(dense, 4);

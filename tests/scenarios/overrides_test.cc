@@ -13,6 +13,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 TEST(Overrides, ReplaceAScalar) {
@@ -62,6 +63,14 @@ TEST(Overrides, DefaultOfAnAbsentFieldIsChangedNotReplaced) {
   EXPECT_DOUBLE_EQ(after.efficiencies.gemm.memory, 0.5);
   EXPECT_EQ(after.efficiencies.gemm.compute, before.efficiencies.gemm.compute);
   EXPECT_EQ(after.efficiencies.experts.memory, before.efficiencies.experts.memory);
+}
+
+TEST(Overrides, ChangedCatalogFieldNamesWhoChangedIt) {
+  const Result<Study> study = Parse(kMinimal, {"cluster.gpu.memory_gib=96"});
+  ASSERT_TRUE(study.ok());
+  EXPECT_THAT(study->resolved_yaml,
+              HasSubstr("memory_gib: \"changed by --set cluster.gpu.memory_gib\""));
+  EXPECT_THAT(study->resolved_yaml, Not(HasSubstr("datasheet 141 GB")));
 }
 
 TEST(Overrides, NameReplacesAnInlineEntry) {
