@@ -189,7 +189,7 @@ class Importer {
     for (size_t i = 0; i < raw_scores_.size(); ++i) {
       chunk_.scores[i] = static_cast<float>(raw_scores_[i] * import_.header.score_unit);
     }
-    const Status added = writer_.Add(chunk_);
+    Status added = writer_.Add(chunk_);
     if (added.ok() || !added.errors()[0].where.empty()) return added;
     const int64_t index = notes_.sequences + notes_.dropped_sequences;
     return Error{added.errors()[0].message, import_.ids.path.string() + ": sequence " +

@@ -24,6 +24,7 @@ std::string Allowed(WholeRange range) {
 
 std::vector<ImportSequence> FromLengths(const std::vector<int64_t>& lengths) {
   std::vector<ImportSequence> sequences;
+  sequences.reserve(lengths.size());
   for (const int64_t tokens : lengths) sequences.push_back({.tokens = tokens});
   return sequences;
 }

@@ -48,8 +48,8 @@ std::optional<Number> ParseNumber(const std::string& text) {
 
 }  // namespace
 
-YamlFields::YamlFields(YAML::Node node, std::string file, std::string name, Errors& errors)
-    : node_(std::move(node)), file_(std::move(file)), name_(std::move(name)), errors_(&errors) {}
+YamlFields::YamlFields(const YAML::Node& node, std::string file, std::string name, Errors& errors)
+    : node_(node), file_(std::move(file)), name_(std::move(name)), errors_(&errors) {}
 
 std::string YamlFields::Where(const YAML::Node& node) const { return PlaceOf(file_, node.Mark()); }
 

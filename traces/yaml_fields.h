@@ -30,7 +30,7 @@ struct RealRange {
 class YamlFields {
  public:
   /// `errors` collects; `name` is the mapping's own name in messages ("ids"), empty at the top.
-  YamlFields(YAML::Node node, std::string file, std::string name, Errors& errors);
+  YamlFields(const YAML::Node& node, std::string file, std::string name, Errors& errors);
 
   /// Reports every key that is not one of these, or that appears twice.
   void AllowOnly(std::initializer_list<std::string_view> keys);

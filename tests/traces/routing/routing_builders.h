@@ -14,6 +14,8 @@
 
 namespace moecast::test {
 
+// Arguments are in the order of a shape.
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters)
 inline RoutingHeader MakeHeader(int32_t layers, int32_t experts, int32_t top_k,
                                 bool has_scores = false) {
   RoutingHeader header;
@@ -29,7 +31,8 @@ inline RoutingHeader MakeHeader(int32_t layers, int32_t experts, int32_t top_k,
 /// Random distinct ids, every `unknown_every`-th row unknown (0: none), and random scores.
 inline RoutingChunk MakeChunk(const RoutingHeader& header, uint32_t sequence, RoutingPhase phase,
                               int64_t first_position, int64_t tokens, uint64_t unknown_every = 0) {
-  RngStream rng(Seed{7}, "test/chunk", sequence * 1000u + static_cast<uint64_t>(first_position));
+  RngStream rng(Seed{7}, "test/chunk",
+                uint64_t{1000} * sequence + static_cast<uint64_t>(first_position));
   RoutingChunk chunk;
   chunk.sequence = SequenceId(sequence);
   chunk.phase = phase;

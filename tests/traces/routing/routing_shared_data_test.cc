@@ -55,11 +55,14 @@ const BatchRouting& Of(const PhaseRouting& phase, BatchForming forming, int64_t 
   return phase.batches.at(0);
 }
 
-#define SKIP_WITHOUT_SHARED_DATA() \
-  if (!std::filesystem::exists(kRouting)) GTEST_SKIP() << "needs " << kRouting
+class RealRouting : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(kRouting)) GTEST_SKIP() << "needs " << kRouting;
+  }
+};
 
-TEST(RealRouting, GptOss20bReadings) {
-  SKIP_WITHOUT_SHARED_DATA();
+TEST_F(RealRouting, GptOss20bReadings) {
   const auto phase = Import("gpt_oss_20b.yaml", "gptoss20b",
                             {.batches = {4, 8, 16, 32, 64, 128}, .ranks = {}, .draws = 10000});
   ASSERT_TRUE(phase.ok()) << ToString(phase.errors());
@@ -77,8 +80,7 @@ TEST(RealRouting, GptOss20bReadings) {
   }
 }
 
-TEST(RealRouting, GptOss20bWithoutRepetitions) {
-  SKIP_WITHOUT_SHARED_DATA();
+TEST_F(RealRouting, GptOss20bWithoutRepetitions) {
   const auto import =
       LoadRoutingImport(kDescriptions / "gpt_oss_20b.yaml",
                         {.data = kRouting / "gptoss20b", .drop = {{"has_repetition", "1"}}});
@@ -90,8 +92,7 @@ TEST(RealRouting, GptOss20bWithoutRepetitions) {
   EXPECT_EQ(notes->dropped_sequences, 209);
 }
 
-TEST(RealRouting, EsftLawReadings) {
-  SKIP_WITHOUT_SHARED_DATA();
+TEST_F(RealRouting, EsftLawReadings) {
   const auto phase = Import("esft_law.yaml", "esft_deepseek_v2_lite",
                             {.batches = {16, 64, 256, 1024}, .ranks = {8}, .draws = 4000});
   ASSERT_TRUE(phase.ok()) << ToString(phase.errors());
@@ -108,8 +109,7 @@ TEST(RealRouting, EsftLawReadings) {
   }
 }
 
-TEST(RealRouting, OtherEsftTasksImport) {
-  SKIP_WITHOUT_SHARED_DATA();
+TEST_F(RealRouting, OtherEsftTasksImport) {
   const RoutingStatsOptions options = {.batches = {1}, .ranks = {}, .draws = 1};
   const auto intent = Import("esft_intent.yaml", "esft_deepseek_v2_lite", options);
   ASSERT_TRUE(intent.ok()) << ToString(intent.errors());

@@ -139,10 +139,11 @@ std::string WriteError(const RoutingHeader& header, const std::vector<RoutingChu
 TEST(RoutingWriter, SaysWhichTokenAndLayerHoldsABadId) {
   const RoutingHeader header = MakeHeader(3, 8, 2);
   RoutingChunk chunk = MakeChunk(header, 0, kPrefill, 0, 10);
-  chunk.ids[(4 * 3 + 1) * 2] = 8;
+  constexpr size_t kFirstId = (size_t{4} * 3 + 1) * 2;  // of token 4 at the second layer
+  chunk.ids[kFirstId] = 8;
   EXPECT_THAT(WriteError(header, {chunk}), AllOf(HasSubstr("token 4"), HasSubstr("model layer 2"),
                                                  HasSubstr("expert 8"), HasSubstr("below 8")));
-  chunk.ids[(4 * 3 + 1) * 2] = chunk.ids[(4 * 3 + 1) * 2 + 1];
+  chunk.ids[kFirstId] = chunk.ids[kFirstId + 1];
   EXPECT_THAT(WriteError(header, {chunk}), HasSubstr("chosen twice"));
 }
 
