@@ -21,7 +21,8 @@ function(moecast_test name)
   if(ARG_LABELS)
     set(properties PROPERTIES LABELS "${ARG_LABELS}")
   endif()
-  gtest_discover_tests(${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} DISCOVERY_TIMEOUT 60 ${properties})
+  gtest_discover_tests(${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
+                       ${properties})
 endfunction()
 
 # moecast_fuzz(NAME SOURCE target.cc CORPUS dir DEPS lib)
