@@ -65,8 +65,8 @@ std::string RenderOps(const StepAnswer& answer) {
 
 std::string RenderParts(const StepTime& time) {
   struct Part {
-    StepPart part;
-    Seconds seconds;
+    StepPart part = StepPart::kAttention;
+    Seconds seconds{};
   };
   const std::array<Part, kStepPartCount> parts{{{StepPart::kAttention, time.attention},
                                                 {StepPart::kExperts, time.experts},

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,7 @@ std::string UnknownVerb(const CLI::App& app, int argc, char** argv) {
          " (moecast --help lists the verbs)\n";
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   CLI::App app("moecast forecasts how Mixture-of-Experts language models serve.", "moecast");
   app.set_version_flag("--version", "moecast " + std::string(moecast::Version()) + ", commit " +
                                         std::string(moecast::GitCommit()));
@@ -55,4 +54,15 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? moecast::kExitOk : moecast::kExitBadInput;
   }
   return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::exception& error) {  // out of memory, most likely
+    std::fprintf(stderr, "moecast stopped: %s\n", error.what());
+    return moecast::kExitCheckFailed;
+  }
 }

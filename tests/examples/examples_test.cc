@@ -97,7 +97,7 @@ TEST(FirstForecast, WritesTheSameBytesAtAnyThreadCountInv2) {
   ASSERT_EQ(two.exit_code, 0) << two.err;
   const auto a = Tree(folder / "a");
   const auto b = Tree(folder / "b");
-  EXPECT_TRUE(a.contains("top-2@8_in_flight/requests.csv"));
+  EXPECT_TRUE(a.contains("top-2@8_in_flight/requests.r0.csv"));
   EXPECT_TRUE(a.contains("study.json"));
   EXPECT_EQ(a, b);
 }
