@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -40,6 +41,7 @@ std::vector<std::string> TrafficColumns(const std::filesystem::path& file) {
   }
   std::sort(rows.begin(), rows.end());
   std::vector<std::string> traffic;
+  traffic.reserve(rows.size());
   for (auto& [id, text] : rows) traffic.push_back(std::move(text));
   return traffic;
 }
