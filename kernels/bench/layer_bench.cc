@@ -190,15 +190,20 @@ void LayerBench::ReadLoads() {
   }
 }
 
-double LayerBench::warm_ratio(double bytes_per_expert, double l2_bytes) const {
-  std::vector<TouchedWeights> launches;
-  for (int launch = 0; launch < kRoutings; ++launch) {
+ExpertLoad LayerBench::LoadOfLaunches(int launches) const {
+  SIM_CHECK(launches <= kRoutings || launches % kRoutings == 0);
+  return MeanLoad(std::span(loads_).first(static_cast<size_t>(std::min(launches, kRoutings))));
+}
+
+double LayerBench::WarmRatioOf(int launches, double bytes_per_expert, double l2_bytes) const {
+  std::vector<TouchedWeights> ring;
+  for (int launch = 0; launch < launches; ++launch) {
     TouchedWeights touched;
-    for (const int32_t expert : active_experts_[static_cast<size_t>(launch)])
+    for (const int32_t expert : active_experts_[static_cast<size_t>(launch % kRoutings)])
       touched.push_back(static_cast<int64_t>(launch % weights_.copies()) * shape_.experts + expert);
-    launches.push_back(std::move(touched));
+    ring.push_back(std::move(touched));
   }
-  return WarmRatio(launches, bytes_per_expert, l2_bytes);
+  return WarmRatio(ring, bytes_per_expert, l2_bytes);
 }
 
 }  // namespace moecast::kernels

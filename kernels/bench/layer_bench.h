@@ -68,10 +68,12 @@ class LayerBench {
   void Layer(const SkipRule& rule, int launch) const;
 
   [[nodiscard]] const ExpertShape& shape() const { return shape_; }
-  /// Mean over the prepared routings.
-  [[nodiscard]] ExpertLoad load() const { return MeanLoad(loads_); }
-  /// Part of the weight reads that a cache of `l2_bytes` may serve, see WarmRatio.
-  [[nodiscard]] double warm_ratio(double bytes_per_expert, double l2_bytes) const;
+  /// Mean over launches 0 to `launches` - 1.
+  /// REQUIRES: at most kRoutings of them, or a multiple of it.
+  [[nodiscard]] ExpertLoad LoadOfLaunches(int launches) const;
+  /// Part of the weight reads that a cache of `l2_bytes` may serve when `launches` repeat, see
+  /// WarmRatio.
+  [[nodiscard]] double WarmRatioOf(int launches, double bytes_per_expert, double l2_bytes) const;
 
  private:
   void ReadLoads();

@@ -21,23 +21,41 @@ double ExpertBytes(const ExpertShape& shape) {
   return 3 * kBf16Bytes * shape.hidden * shape.intermediate;
 }
 
+using TrafficOf = Traffic (*)(const ExpertShape& shape, const ExpertLoad& load);
+
+// Load and traffic of the launches that were measured; `cold_bytes` of weights per expert, 0 for an
+// op whose inputs are all warm.
+FinishRow FinishWith(const SuiteContext& context, const LayerBench& layer, TrafficOf traffic,
+                     double cold_bytes) {
+  return [&context, &layer, traffic, cold_bytes](Measurement& row) {
+    const int launches = static_cast<int>(row.launches);
+    const ExpertLoad load = layer.LoadOfLaunches(launches);
+    row.assignments = load.assignments;
+    row.distinct = load.distinct;
+    row.padded_rows = load.padded_rows;
+    row.max_load = load.max_load;
+    const Traffic total = traffic(layer.shape(), load);
+    row.bytes = total.bytes;
+    row.flops = total.flops;
+    row.warm_ratio = cold_bytes > 0
+                         ? layer.WarmRatioOf(launches, cold_bytes, context.environment.l2_bytes)
+                         : kAllWarm;
+  };
+}
+
+Traffic RouteOnly(const ExpertShape& shape, const ExpertLoad&) { return RouteTraffic(shape); }
+
 void AppendProducts(const SuiteContext& context, const LayerBench& layer, Measurement row,
                     std::vector<Measurement>& rows) {
   const double expert_bytes = ExpertBytes(layer.shape());
-  const Traffic gate_up = GateUpTraffic(layer.shape(), layer.load());
   row.op = "gate_up";
-  row.bytes = gate_up.bytes;
-  row.flops = gate_up.flops;
-  row.warm_ratio = layer.warm_ratio(expert_bytes * 2 / 3, context.environment.l2_bytes);
   AppendMeasured(
-      context, [&](int r) { layer.GateUp(r); }, row, rows);
-  const Traffic down = DownTraffic(layer.shape(), layer.load());
+      context, [&](int r) { layer.GateUp(r); },
+      FinishWith(context, layer, GateUpTraffic, expert_bytes * 2 / 3), row, rows);
   row.op = "down";
-  row.bytes = down.bytes;
-  row.flops = down.flops;
-  row.warm_ratio = layer.warm_ratio(expert_bytes / 3, context.environment.l2_bytes);
   AppendMeasured(
-      context, [&](int r) { layer.Down(r); }, row, rows);
+      context, [&](int r) { layer.Down(r); },
+      FinishWith(context, layer, DownTraffic, expert_bytes / 3), row, rows);
 }
 
 void AppendRoutedProducts(const SuiteContext& context, const ModelShape& model,
@@ -94,18 +112,14 @@ std::vector<Measurement> RunRouteSuite(const SuiteContext& context) {
         layer.PrepareRouted(rule.rule);
         Measurement row = DescribeRow("route", model.name, layer);
         row.rule = rule.text;
-        row.bytes = RouteTraffic(shape).bytes;
-        row.flops = RouteTraffic(shape).flops;
-        row.warm_ratio = kAllWarm;
         AppendMeasured(
-            context, [&](int r) { layer.Route(rule.rule, r); }, row, rows);
+            context, [&](int r) { layer.Route(rule.rule, r); },
+            FinishWith(context, layer, RouteOnly, 0), row, rows);
       }
-      Measurement row = DescribeRow("combine", model.name, layer);
-      row.bytes = CombineTraffic(shape, layer.load()).bytes;
-      row.flops = CombineTraffic(shape, layer.load()).flops;
-      row.warm_ratio = kAllWarm;
+      layer.PrepareRouted({});
       AppendMeasured(
-          context, [&](int r) { layer.Combine(r); }, row, rows);
+          context, [&](int r) { layer.Combine(r); }, FinishWith(context, layer, CombineTraffic, 0),
+          DescribeRow("combine", model.name, layer), rows);
     }
   }
   return rows;
@@ -136,11 +150,9 @@ std::vector<Measurement> RunLayerSuite(const SuiteContext& context) {
         layer.PrepareRouted(rule.rule);
         Measurement row = DescribeRow("layer", model.name, layer);
         row.rule = rule.text;
-        row.bytes = LayerTraffic(shape, layer.load()).bytes;
-        row.flops = LayerTraffic(shape, layer.load()).flops;
-        row.warm_ratio = layer.warm_ratio(ExpertBytes(shape), context.environment.l2_bytes);
         AppendMeasured(
-            context, [&](int r) { layer.Layer(rule.rule, r); }, row, rows);
+            context, [&](int r) { layer.Layer(rule.rule, r); },
+            FinishWith(context, layer, LayerTraffic, ExpertBytes(shape)), row, rows);
       }
     }
   }

@@ -32,7 +32,6 @@ std::vector<NamedRule> RulesFor(const ExpertShape& shape) {
 
 Measurement DescribeRow(const std::string& op, const std::string& model, const LayerBench& layer) {
   const ExpertShape& shape = layer.shape();
-  const ExpertLoad load = layer.load();
   Measurement row;
   row.op = op;
   row.model = model;
@@ -43,16 +42,13 @@ Measurement DescribeRow(const std::string& op, const std::string& model, const L
   row.experts = shape.experts;
   row.hidden = shape.hidden;
   row.intermediate = shape.intermediate;
-  row.assignments = load.assignments;
-  row.distinct = load.distinct;
-  row.padded_rows = load.padded_rows;
-  row.max_load = load.max_load;
   return row;
 }
 
-void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue, Measurement row,
-                    std::vector<Measurement>& rows) {
-  Measure(context.bench, {}, enqueue, row);
+void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue,
+                    const FinishRow& finish, Measurement row, std::vector<Measurement>& rows) {
+  Measure(context.bench, {.period = kRoutings}, enqueue, row);
+  finish(row);
   const Status status = CheckAgainstPeak(row, context.peak.hbm_bytes_per_s);
   if (!status.ok()) throw std::runtime_error(ToString(status.errors()));
   rows.push_back(std::move(row));

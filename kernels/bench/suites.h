@@ -1,6 +1,7 @@
 // The suites of moecast_kernels. Each returns its rows; none writes a file.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -42,11 +43,14 @@ std::vector<NamedRule> RulesFor(const ExpertShape& shape);
 NamedRule UniformRule(int32_t k);
 
 class LayerBench;
-/// The shape and load columns of a row.
+/// The text and shape columns of a row; its load and traffic are known once it is measured.
 Measurement DescribeRow(const std::string& op, const std::string& model, const LayerBench& layer);
 
-/// Measures and appends. ERRORS: throws when the row exceeds the card's peak.
-void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue, Measurement row,
-                    std::vector<Measurement>& rows);
+/// Fills the columns that depend on which launches were taken: row.launches of them.
+using FinishRow = std::function<void(Measurement& row)>;
+
+/// Measures, finishes and appends. ERRORS: throws when the row exceeds the card's peak.
+void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue,
+                    const FinishRow& finish, Measurement row, std::vector<Measurement>& rows);
 
 }  // namespace moecast::kernels

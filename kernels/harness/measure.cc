@@ -36,7 +36,9 @@ int LaunchesPerReplay(const Bench& bench, const ReplayPlan& plan, const EnqueueL
   const std::vector<double> times = TimeReplays(bench, pilot, kWarmUpReplays + 1);
   const double launch_us = times.back() / plan.min_launches;
   const double wanted = std::ceil(plan.replay_us / std::max(launch_us, 0.1));
-  return static_cast<int>(std::clamp<double>(wanted, plan.min_launches, plan.max_launches));
+  if (wanted <= plan.period) return std::max(static_cast<int>(wanted), plan.min_launches);
+  const double periods = std::min<double>(std::ceil(wanted / plan.period), plan.max_periods);
+  return plan.period * static_cast<int>(periods);
 }
 
 }  // namespace

@@ -12,10 +12,12 @@
 namespace moecast::kernels {
 
 /// Launches per graph and how long the graph should run at least, so that the events' resolution
-/// and the graph's own start weigh little.
+/// and the graph's own start weigh little. Above one `period` the number is a multiple of it, so
+/// that every member of the caller's rotation is launched equally often.
 struct ReplayPlan {
   int min_launches = 4;
-  int max_launches = 64;
+  int period = 16;
+  int max_periods = 4;
   double replay_us = 400;
 };
 
