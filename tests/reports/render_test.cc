@@ -17,9 +17,9 @@ namespace moecast {
 namespace {
 
 using test::HandMadeResult;
+using test::TinyStudy;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using test::TinyStudy;
 
 std::vector<std::string> Lines(const std::string& text) {
   std::vector<std::string> lines;

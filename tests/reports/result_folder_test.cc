@@ -13,10 +13,10 @@
 namespace moecast {
 namespace {
 
+using test::TemporaryFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using test::TemporaryFolder;
 
 void Write(const std::filesystem::path& path, std::string_view text) {
   std::filesystem::create_directories(path.parent_path());
