@@ -11,9 +11,9 @@
 namespace moecast::kernels {
 namespace {
 
-std::string SixDigits(double value) {
+std::string FiveDigits(double value) {
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.6g", value);
+  std::snprintf(text.data(), text.size(), "%.5g", value);
   return text.data();
 }
 
@@ -21,7 +21,7 @@ void AppendCell(const std::string& value, std::string& line) {
   SIM_CHECK(value.find_first_of(",\"\r\n") == std::string::npos);
   line += value;
 }
-void AppendCell(double value, std::string& line) { line += SixDigits(value); }
+void AppendCell(double value, std::string& line) { line += FiveDigits(value); }
 
 Status SetCell(const std::string& cell, const std::string&, std::string& value) {
   value = cell;
@@ -94,7 +94,7 @@ std::string SamplesToCsv(const std::vector<Measurement>& rows) {
   for (size_t r = 0; r < rows.size(); ++r) {
     text += std::to_string(r) + ',';
     for (size_t i = 0; i < rows[r].samples_us.size(); ++i)
-      text += (i == 0 ? "" : " ") + SixDigits(rows[r].samples_us[i]);
+      text += (i == 0 ? "" : " ") + FiveDigits(rows[r].samples_us[i]);
     text += '\n';
   }
   return text;
@@ -103,10 +103,10 @@ std::string SamplesToCsv(const std::vector<Measurement>& rows) {
 Status CheckAgainstPeak(const Measurement& row, double hbm_bytes_per_s) {
   const double rate = row.bytes * (1 - row.warm_ratio) / (row.time_us.median * 1e-6);
   if (rate <= hbm_bytes_per_s) return Ok();
-  return Error{"implies " + SixDigits(rate) + " bytes/s, above the card's " +
-                   SixDigits(hbm_bytes_per_s) + ": bytes are miscounted or the weights were in L2",
-               row.op + " " + row.model + " T=" + SixDigits(row.tokens) +
-                   " D=" + SixDigits(row.distinct) + " " + row.regime};
+  return Error{"implies " + FiveDigits(rate) + " bytes/s, above the card's " +
+                   FiveDigits(hbm_bytes_per_s) + ": bytes are miscounted or the weights were in L2",
+               row.op + " " + row.model + " T=" + FiveDigits(row.tokens) +
+                   " D=" + FiveDigits(row.distinct) + " " + row.regime};
 }
 
 }  // namespace moecast::kernels

@@ -74,7 +74,7 @@ void VisitFields(Row& row, Visit visit) {
   visit("reasons", row.reasons);
 }
 
-/// Header and one line per row. Numbers have six significant digits.
+/// Header and one line per row. Numbers have five significant digits.
 /// REQUIRES: text fields hold neither comma, quote nor line break.
 std::string ToCsv(const std::vector<Measurement>& rows);
 /// ERRORS: as ParseCsv, a missing or unknown column, a cell that is no number.

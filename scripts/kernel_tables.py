@@ -1,0 +1,235 @@
+"""Writes the tables of docs/kernels.md from the committed measurements.
+
+  python3 scripts/kernel_tables.py            rewrites the page's generated part
+  python3 scripts/kernel_tables.py --check    fails if the page differs from what would be written
+"""
+
+import argparse
+import csv
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/kernels.md"
+BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
+TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+ROUTE_TOKENS = (1, 8, 32, 128, 256, 1024)
+ROUTE_MODELS = ("OLMoE-1B-7B", "Qwen3-30B-A3B", "DeepSeek-V3")
+
+
+def read_rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    text = ("op", "model", "regime", "rule", "stop")
+    return [{k: v if k in text else float(v) for k, v in row.items()} for row in rows]
+
+
+def read_environment(folder):
+    lines = (folder / "environment.yaml").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(": ", 1) for line in lines)
+
+
+class Card:
+    """The newest measurements of one card."""
+
+    def __init__(self, folder):
+        newest = sorted(p for p in folder.iterdir() if (p / "environment.yaml").exists())[-1]
+        self.name, self.date = folder.name, newest.name
+        self.environment = read_environment(newest)
+        self.peak = float(self.environment["datasheet_hbm_bytes_per_s"])
+        self.rows = {p.stem: read_rows(p) for p in sorted(newest.glob("*.csv"))}
+
+    def find(self, suite, **want):
+        return [r for r in self.rows[suite] if all(r[k] == v for k, v in want.items())]
+
+    def share(self, row):
+        """Fraction of datasheet HBM bandwidth."""
+        return row["bytes"] / (row["median_us"] * 1e-6) / self.peak
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+
+
+def percent(value):
+    return f"{100 * value:.0f} %"
+
+
+def layer_table(card):
+    lines = [f"### Layer, router to combine, native top-k, bf16: {card.name}", "",
+             "Microseconds and share of datasheet HBM bandwidth.", ""]
+    models = list(dict.fromkeys(r["model"] for r in card.rows["layer"]))
+    rows = []
+    for model in models:
+        found = {r["tokens"]: r for r in card.find("layer", model=model, rule="native")}
+        rows.append([model] + [f"{found[t]['median_us']:.1f} ({percent(card.share(found[t]))})"
+                               if t in found else "-" for t in TOKENS])
+    return lines + table(["shape"] + [f"T={t}" for t in TOKENS], rows)
+
+
+def product_table(card):
+    lines = [f"### Products alone: {card.name}", "",
+             "Share of datasheet HBM bandwidth, gate-up / down, native top-k.", ""]
+    rows = []
+    for model in dict.fromkeys(r["model"] for r in card.rows["experts"]):
+        cells = []
+        for tokens in TOKENS:
+            pair = []
+            for op in ("gate_up", "down"):
+                found = [r for r in card.find("experts", model=model, op=op, regime="routed",
+                                              tokens=float(tokens))
+                         if r["rule"] == f"uniform k={r['top_k']:.0f}"]
+                pair.append(f"{100 * card.share(found[0]):.0f}" if found else "-")
+            cells.append(" / ".join(pair))
+        rows.append([model] + cells)
+    return lines + table(["shape"] + [f"T={t}" for t in TOKENS], rows)
+
+
+def route_table(card):
+    lines = [f"### Routing and combine: {card.name}", "", "Microseconds.", ""]
+    rows = []
+    for model in ROUTE_MODELS:
+        for label, op, rule in (("route", "route", "native"), ("route, ratio 0.5", "route", "ratio 0.5"),
+                                ("route, aset-derived", "route", "aset-derived 0.7 0.5"),
+                                ("combine", "combine", "-")):
+            found = {r["tokens"]: r for r in card.find("route", model=model, op=op, rule=rule)}
+            rows.append([model, label] + [f"{found[t]['median_us']:.1f}" if t in found else "-"
+                                          for t in ROUTE_TOKENS])
+    return lines + table(["shape", "launches"] + [f"T={t}" for t in ROUTE_TOKENS], rows)
+
+
+def line_fit(points):
+    """Least squares t = a + b * x. RETURNS: a, b, largest relative residual."""
+    n = len(points)
+    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    slope = (sum((x - mean_x) * (y - mean_y) for x, y in points)
+             / sum((x - mean_x) ** 2 for x, _ in points))
+    start = mean_y - slope * mean_x
+    return start, slope, max(abs(y - start - slope * x) / y for x, y in points)
+
+
+def linear_table(card):
+    """Time against the weights of distinct experts, at one token per expert."""
+    lines = [f"### Time against distinct experts: {card.name}", "",
+             "Even loads of one token per expert, products one after the other: "
+             "t = t0 + D W / BW fitted to D = 4, 8, ... E.", ""]
+    rows = []
+    for model in dict.fromkeys(r["model"] for r in card.rows["experts"] if r["regime"] == "even"):
+        sums = {}
+        for op in ("gate_up", "down"):
+            for r in card.find("experts", model=model, op=op, regime="even"):
+                if r["assignments"] == r["distinct"]:
+                    weight = 6 * r["hidden"] * r["intermediate"]
+                    sums.setdefault(r["distinct"], [weight, 0.0])[1] += r["median_us"]
+        points = [(d * weight, time) for d, (weight, time) in sorted(sums.items()) if d >= 4]
+        if len(points) < 3:
+            continue
+        start, slope, worst = line_fit(points)
+        rows.append([model, f"{start:.1f}", f"{1e-6 / slope:.2f}",
+                     percent(1e6 / slope / card.peak), percent(worst)])
+    return lines + table(["shape", "t0, us", "BW, TB/s", "of datasheet", "largest residual"], rows)
+
+
+def ceiling_table(cards):
+    lines = ["### Ceilings", "", "Share of datasheet HBM bandwidth; copies count both directions.", ""]
+    sizes = ("16 MiB", "64 MiB", "256 MiB", "1024 MiB", "2048 MiB")
+    rows = []
+    for card in cards:
+        for op in ("read", "copy", "copy_library"):
+            found = {r["regime"]: r for r in card.find("stream", op=op)}
+            rows.append([card.name, op] + [percent(card.share(found[s])) for s in sizes])
+    lines += table(["card", "kernel"] + list(sizes), rows)
+    lines += ["Gap of one dependent node of a graph, microseconds, from chains of 32 empty kernels.", ""]
+    rows = []
+    for card in cards:
+        for blocks in (1, 132, 1056):
+            cells = [card.name, str(blocks)]
+            for op in ("empty", "empty_pdl"):
+                found = card.find("launch", op=op, regime=f"chain 32 blocks {blocks}")
+                cells.append(f"{found[0]['median_us'] / 32:.2f}")
+            rows.append(cells)
+    return lines + table(["card", "blocks", "plain", "programmatic dependency"], rows)
+
+
+def skip_table(card):
+    """What skipping buys: the layer at half the ranks against the native top-k."""
+    lines = [f"### Half of the experts per token: {card.name}", "",
+             "Layer time over native, and bytes over native.", ""]
+    rows = []
+    for model in dict.fromkeys(r["model"] for r in card.rows["layer"]):
+        native = {r["tokens"]: r for r in card.find("layer", model=model, rule="native")}
+        half = {r["tokens"]: r for r in card.rows["layer"]
+                if r["model"] == model and r["rule"].startswith("uniform")}
+        rows.append([model] + [f"{half[t]['median_us'] / native[t]['median_us']:.2f} / "
+                               f"{half[t]['bytes'] / native[t]['bytes']:.2f}" for t in TOKENS])
+    return lines + table(["shape"] + [f"T={t}" for t in TOKENS], rows)
+
+
+def composition_table(card):
+    """The captured layer against the sum of its launches timed alone."""
+    lines = [f"### Layer over the sum of its launches: {card.name}", ""]
+    rows = []
+    for layer_model in dict.fromkeys(r["model"] for r in card.rows["layer"]):
+        cells = [layer_model]
+        for tokens in TOKENS:
+            want = {"model": layer_model, "tokens": float(tokens)}
+            layer = card.find("layer", rule="native", **want)[0]
+            native = f"uniform k={layer['top_k']:.0f}"
+            parts = (card.find("route", op="route", rule="native", **want)
+                     + card.find("route", op="combine", **want)
+                     + card.find("experts", regime="routed", rule=native, **want))
+            cells.append(f"{layer['median_us'] / sum(r['median_us'] for r in parts):.2f}")
+        rows.append(cells)
+    return lines + table(["shape"] + [f"T={t}" for t in TOKENS], rows)
+
+
+def quality_table(cards):
+    lines = ["### Samples", ""]
+    rows = []
+    for card in cards:
+        for suite, found in card.rows.items():
+            worst = sorted((r["p75_us"] - r["p25_us"]) / r["median_us"] for r in found)
+            rows.append([card.name, suite, str(len(found)),
+                         f"{sum(r['samples'] for r in found):.0f}",
+                         f"{sum(r['discarded'] for r in found):.0f}",
+                         str(sum(r["stop"] != "quiet" for r in found)),
+                         f"{100 * worst[len(worst) // 2]:.2f} %",
+                         f"{100 * worst[int(0.95 * (len(worst) - 1))]:.1f} %"])
+    return lines + table(["card", "suite", "rows", "samples", "discarded", "noisy rows",
+                          "median IQR", "95 % IQR"], rows)
+
+
+def generated(cards):
+    lines = []
+    for card in cards:
+        environment = card.environment
+        lines.append(f"{card.name}: {environment['device_name'].strip(chr(34))}, driver "
+                     f"{environment['driver'].strip(chr(34))}, CUDA "
+                     f"{environment['compiler_cuda'].strip(chr(34))}, measured {card.date}, commit "
+                     f"{environment['commit'].strip(chr(34))[:12]}.")
+        lines.append("")
+    lines += ceiling_table(cards)
+    for card in cards:
+        lines += layer_table(card) + product_table(card) + linear_table(card)
+        lines += composition_table(card) + route_table(card) + skip_table(card)
+    return "\n".join(lines + quality_table(cards))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare, do not write")
+    arguments = parser.parse_args()
+    folders = sorted(p for p in (ROOT / "calibration/measurements").iterdir() if p.is_dir())
+    page = PAGE.read_text(encoding="utf-8")
+    head, rest = page.split(BEGIN)
+    tail = rest.split(END)[1]
+    wanted = head + BEGIN + "\n" + generated([Card(f) for f in folders]) + END + tail
+    if not arguments.check:
+        PAGE.write_text(wanted, encoding="utf-8")
+    elif wanted != page:
+        sys.exit("docs/kernels.md does not agree with the measurements: run scripts/kernel_tables.py")
+
+
+if __name__ == "__main__":
+    main()
