@@ -6,17 +6,14 @@ enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 find_package(CLI11 REQUIRED)
 
-# CMake 3.25 takes C++'s standard and extensions for CUDA's and knows no standard above 17 for nvcc,
-# so device code stands in a library of its own that has no standard but the flag given by hand.
-unset(CMAKE_CXX_STANDARD)
-unset(CMAKE_CXX_EXTENSIONS)
+# CMake 3.25 knows no standard above 17 for nvcc; nvcc 13 does.
+set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 add_library(moecast_kernels_ops STATIC bench/ceiling.cu bench/fill.cu ops/expert_gemm/expert_gemm.cu
                                        ops/route/combine.cu ops/route/route.cu)
-set(CMAKE_CXX_STANDARD 20)
-set(CMAKE_CXX_EXTENSIONS OFF)
 target_include_directories(moecast_kernels_ops PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(moecast_kernels_ops PUBLIC CUDA::cudart_static)
-target_compile_options(moecast_kernels_ops PRIVATE -std=c++20 -Xcompiler=-Wall)
+target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall)
 
 add_executable(
   moecast_kernels
