@@ -9,8 +9,13 @@ find_package(CLI11 REQUIRED)
 # CMake 3.25 knows no standard above 17 for nvcc; nvcc 13 does.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
 set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
-add_library(moecast_kernels_ops STATIC bench/ceiling.cu bench/fill.cu ops/expert_gemm/expert_gemm.cu
-                                       ops/route/combine.cu ops/route/route.cu)
+add_library(
+  moecast_kernels_ops STATIC
+  bench/ceiling.cu
+  bench/fill.cu
+  ops/expert_gemm/expert_gemm.cu
+  ops/route/combine.cu
+  ops/route/route.cu)
 target_include_directories(moecast_kernels_ops PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(moecast_kernels_ops PUBLIC CUDA::cudart_static)
 target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall)
@@ -20,6 +25,7 @@ add_executable(
   bench/check.cc
   bench/layer_bench.cc
   bench/main.cc
+  bench/registry.cc
   bench/suite_ceilings.cc
   bench/suite_layer.cc
   bench/suites.cc

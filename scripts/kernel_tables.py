@@ -20,7 +20,7 @@ ROUTE_MODELS = ("OLMoE-1B-7B", "Qwen3-30B-A3B", "DeepSeek-V3")
 def read_rows(path):
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    text = ("op", "model", "regime", "rule", "stop")
+    text = ("op", "model", "regime", "rule", "stop", "format")
     return [{k: v if k in text else float(v) for k, v in row.items()} for row in rows]
 
 

@@ -279,4 +279,9 @@ std::string CheckOnDevice(const CheckCase& check, uint64_t seed, const Stream& s
   return line.data();
 }
 
+void CheckExpertPath(uint64_t seed, const Stream& stream,
+                     const std::function<void(const std::string& line)>& report) {
+  for (const CheckCase& check : CheckCases()) report(CheckOnDevice(check, seed++, stream));
+}
+
 }  // namespace moecast::kernels

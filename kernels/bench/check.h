@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,5 +28,9 @@ std::vector<CheckCase> CheckCases();
 /// RETURNS: one line that says what was compared.
 /// ERRORS: throws std::runtime_error with the first difference.
 std::string CheckOnDevice(const CheckCase& check, uint64_t seed, const Stream& stream);
+
+/// All cases. A Check of registry.h.
+void CheckExpertPath(uint64_t seed, const Stream& stream,
+                     const std::function<void(const std::string& line)>& report);
 
 }  // namespace moecast::kernels

@@ -2,14 +2,14 @@
 //   moecast_kernels --suite all --out DIR --data kernels/data --commit HASH
 //   moecast_kernels --suite all --check        checks only
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <stdexcept>
 
-#include "kernels/bench/check.h"
-#include "kernels/bench/suites.h"
+#include "kernels/bench/registry.h"
 #include "sim/base/files.h"
 #include "sim/base/text.h"
 
@@ -35,10 +35,17 @@ T OrThrow(Result<T> result) {
   return std::move(result).value();
 }
 
-void RunChecks(uint64_t seed, const Stream& stream) {
+// Each check that the wanted suites name, once.
+void RunChecks(const std::vector<NamedSuite>& suites, uint64_t seed, const Stream& stream) {
   std::fprintf(stderr, "checks with seed %llu\n", static_cast<unsigned long long>(seed));
-  for (const CheckCase& check : CheckCases())
-    std::fprintf(stderr, "  %s\n", CheckOnDevice(check, seed++, stream).c_str());
+  std::vector<Check> done{nullptr};
+  for (const NamedSuite& suite : suites) {
+    if (std::find(done.begin(), done.end(), suite.check) != done.end()) continue;
+    done.push_back(suite.check);
+    suite.check(seed, stream, [&](const std::string& line) {
+      std::fprintf(stderr, "  %s: %s\n", suite.name.c_str(), line.c_str());
+    });
+  }
 }
 
 std::vector<ModelShape> WantedModels(const Options& options) {
@@ -55,6 +62,12 @@ std::vector<ModelShape> WantedModels(const Options& options) {
     wanted.push_back(all[static_cast<size_t>(found - names.begin())]);
   }
   return wanted;
+}
+
+std::string SuiteNames() {
+  std::string names;
+  for (const NamedSuite& suite : AllSuites()) names += ", " + suite.name;
+  return names;
 }
 
 std::vector<NamedSuite> WantedSuites(const Options& options) {
@@ -104,7 +117,7 @@ void Run(const Options& options) {
   const Stream stream;
   const Environment environment = ReadEnvironment();
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  RunChecks(options.seed != 0 ? options.seed : static_cast<uint64_t>(now), stream);
+  RunChecks(suites, options.seed != 0 ? options.seed : static_cast<uint64_t>(now), stream);
   if (options.check_only) return;
   const ClockMonitor clocks(environment.pci_bus_id);
   if (!clocks.available())
@@ -124,8 +137,7 @@ void Run(const Options& options) {
 int main(int argc, char** argv) {
   moecast::kernels::Options options;
   CLI::App app("Checks the kernels against their references, then measures suites");
-  app.add_option("--suite", options.suites, "all, launch, stream, route, layer or experts")
-      ->required();
+  app.add_option("--suite", options.suites, "all" + moecast::kernels::SuiteNames())->required();
   auto* const out = app.add_option("--out", options.out, "folder of the measurement files");
   auto* const check =
       app.add_flag("--check", options.check_only, "check only: small shapes, no timing");

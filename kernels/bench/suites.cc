@@ -6,15 +6,6 @@
 
 namespace moecast::kernels {
 
-const std::vector<NamedSuite>& AllSuites() {
-  static const std::vector<NamedSuite> suites{{"launch", RunLaunchSuite},
-                                              {"stream", RunStreamSuite},
-                                              {"route", RunRouteSuite},
-                                              {"layer", RunLayerSuite},
-                                              {"experts", RunExpertsSuite}};
-  return suites;
-}
-
 NamedRule UniformRule(int32_t k) {
   return {"uniform k=" + std::to_string(k), {.kind = SkipKind::kUniform, .k = k}};
 }

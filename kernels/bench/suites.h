@@ -1,4 +1,4 @@
-// The suites of moecast_kernels. Each returns its rows; none writes a file.
+// The suites of moecast_kernels. Each returns its rows; none writes a file. registry.h names them.
 #pragma once
 
 #include <functional>
@@ -25,13 +25,6 @@ std::vector<Measurement> RunStreamSuite(const SuiteContext& context);
 std::vector<Measurement> RunRouteSuite(const SuiteContext& context);
 std::vector<Measurement> RunExpertsSuite(const SuiteContext& context);
 std::vector<Measurement> RunLayerSuite(const SuiteContext& context);
-
-struct NamedSuite {
-  std::string name;
-  Suite run;
-};
-/// In the order they run in.
-const std::vector<NamedSuite>& AllSuites();
 
 /// A skip rule with the text that stands in the `rule` column.
 struct NamedRule {

@@ -11,6 +11,8 @@
 namespace moecast::kernels {
 namespace {
 
+constexpr std::string_view kMayBeAbsent = "format";
+
 std::string FiveDigits(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.5g", value);
@@ -77,7 +79,8 @@ Result<std::vector<Measurement>> ParseMeasurements(std::string_view text, const 
     VisitFields(rows[r], [&](const char* column, auto& value) {
       const Result<size_t> at = table.Column(column);
       if (!at.ok()) {
-        if (r == 0) errors.insert(errors.end(), at.errors().begin(), at.errors().end());
+        if (r == 0 && column != kMayBeAbsent)
+          errors.insert(errors.end(), at.errors().begin(), at.errors().end());
         return;
       }
       const std::string where = name + ":" + std::to_string(r + 2) + ": " + column;

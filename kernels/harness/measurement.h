@@ -37,6 +37,7 @@ struct Measurement {
   double sm_mhz = 0;
   double power_w = 0;
   double reasons = 0;              // NVML event reason bits seen with the kept samples
+  std::string format = "bf16";     // of the weights: bf16, fp8_tensor, w4a16_g128, ...
   std::vector<double> samples_us;  // kept apart from the CSV row
 };
 
@@ -72,12 +73,14 @@ void VisitFields(Row& row, Visit visit) {
   visit("sm_mhz", row.sm_mhz);
   visit("power_w", row.power_w);
   visit("reasons", row.reasons);
+  visit("format", row.format);
 }
 
 /// Header and one line per row. Numbers have five significant digits.
 /// REQUIRES: text fields hold neither comma, quote nor line break.
 std::string ToCsv(const std::vector<Measurement>& rows);
-/// ERRORS: as ParseCsv, a missing or unknown column, a cell that is no number.
+/// A file without the column `format` is read as bf16 throughout.
+/// ERRORS: as ParseCsv, another missing or an unknown column, a cell that is no number.
 Result<std::vector<Measurement>> ParseMeasurements(std::string_view text, const std::string& name);
 
 /// One line per row: its number, then its samples in microseconds.

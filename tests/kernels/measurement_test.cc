@@ -50,6 +50,20 @@ TEST(MeasurementCsv, ColumnOrderIsFreeButNoneMayMissOrBeUnknown) {
   EXPECT_THAT(message, HasSubstr("no column 'tokens'"));
 }
 
+TEST(MeasurementCsv, FilesWithoutAFormatColumnAreBf16) {
+  Measurement row = SampleRow();
+  row.format = "fp8_block";
+  std::string text = ToCsv({row});
+  const auto read = ParseMeasurements(text, "rows.csv");
+  ASSERT_TRUE(read.ok()) << ToString(read.errors());
+  EXPECT_EQ((*read)[0].format, "fp8_block");
+  for (const std::string_view cell : {",format", ",fp8_block"})
+    text.erase(text.find(cell), cell.size());
+  const auto older = ParseMeasurements(text, "rows.csv");
+  ASSERT_TRUE(older.ok()) << ToString(older.errors());
+  EXPECT_EQ((*older)[0].format, "bf16");
+}
+
 TEST(MeasurementCsv, NamesLineAndColumnOfACellThatIsNoNumber) {
   std::string text = ToCsv({SampleRow()});
   text.replace(text.find("443.25"), 6, "443,2x");

@@ -1,0 +1,16 @@
+#include "kernels/bench/registry.h"
+
+#include "kernels/bench/check.h"
+
+namespace moecast::kernels {
+
+const std::vector<NamedSuite>& AllSuites() {
+  static const std::vector<NamedSuite> suites{
+      {"launch", RunLaunchSuite, nullptr},           {"stream", RunStreamSuite, nullptr},
+      {"route", RunRouteSuite, CheckExpertPath},     {"layer", RunLayerSuite, CheckExpertPath},
+      {"experts", RunExpertsSuite, CheckExpertPath},
+  };
+  return suites;
+}
+
+}  // namespace moecast::kernels

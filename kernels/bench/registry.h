@@ -1,0 +1,31 @@
+// The one table of what moecast_kernels measures. A suite stands in it beside the check that must
+// pass in the same process before any of its rows is timed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/bench/suites.h"
+#include "kernels/harness/stream.h"
+
+namespace moecast::kernels {
+
+/// Takes one line that says what was compared and how far apart it was.
+using ReportLine = std::function<void(const std::string& line)>;
+
+/// Compares kernels with their references on small shapes; `seed` draws the data.
+/// ERRORS: throws std::runtime_error that names the first difference and its case.
+using Check = void (*)(uint64_t seed, const Stream& stream, const ReportLine& report);
+
+struct NamedSuite {
+  std::string name;  // of its file, NAME.csv
+  Suite run;
+  Check check;  // nullptr where nothing of ours is computed; suites may share one
+};
+
+/// In the order they run in.
+const std::vector<NamedSuite>& AllSuites();
+
+}  // namespace moecast::kernels
