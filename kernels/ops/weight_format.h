@@ -7,7 +7,7 @@
 //
 //   format      weight code          weight scale                      activations
 //   bf16        bf16                 none                              bf16
-//   fp8         e4m3                 float32 per projection            e4m3, one static float32
+//   fp8_tensor  e4m3                 float32 per projection            e4m3, one static float32
 //   scale
 //                                                                      per operand (x; act)
 //   fp8_block   e4m3                 float32 per 128 rows x 128        e4m3, float32 scale per
@@ -44,8 +44,8 @@ inline constexpr int kInt4Zero = 8;
 
 /// The text of the `format` column.
 constexpr std::string_view Name(WeightFormat format) {
-  constexpr std::array<std::string_view, 5> kNames = {"bf16", "fp8", "fp8_block", "w4a16_g32",
-                                                      "w4a16_g128"};
+  constexpr std::array<std::string_view, 5> kNames = {"bf16", "fp8_tensor", "fp8_block",
+                                                      "w4a16_g32", "w4a16_g128"};
   return kNames[static_cast<size_t>(format)];
 }
 
