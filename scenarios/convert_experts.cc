@@ -52,6 +52,39 @@ ExpertSelection ConvertList(const pb::ScheduleList& in, const ModelSpec& model,
   return LayerSchedule{{in.k_per_moe_layer().begin(), in.k_per_moe_layer().end()}};
 }
 
+/// One value for all MoE layers or one for each.
+PerMoeLayer ConvertPerMoeLayer(const google::protobuf::RepeatedField<double>& in,
+                               const ModelSpec& model, const std::string& path,
+                               const FieldReporter& report) {
+  if (in.size() != 1 && in.size() != model.moe_layer_count()) {
+    report(path, "must have one entry, or one per MoE layer (" +
+                     std::to_string(model.moe_layer_count()) + "), got " +
+                     std::to_string(in.size()));
+  }
+  return {{in.begin(), in.end()}};
+}
+
+ExpertSelection ConvertAsetDerived(const pb::AsetDerived& in, const ModelSpec& model,
+                                   const FieldReporter& report) {
+  CheckK(in.min_k(), model, "experts.aset_derived.min_k", report);
+  return AsetDerived{.threshold = ConvertPerMoeLayer(in.threshold(), model,
+                                                     "experts.aset_derived.threshold", report),
+                     .penalty = in.penalty(),
+                     .min_k = in.min_k()};
+}
+
+ExpertSelection ConvertScoreRule(const pb::Experts& in, const ModelSpec& model,
+                                 const FieldReporter& report) {
+  if (in.has_ratio_to_best()) {
+    return RatioToBest{ConvertPerMoeLayer(in.ratio_to_best().threshold(), model,
+                                          "experts.ratio_to_best.threshold", report)};
+  }
+  if (in.has_top_p()) {
+    return TopP{ConvertPerMoeLayer(in.top_p().mass(), model, "experts.top_p.mass", report)};
+  }
+  return ConvertAsetDerived(in.aset_derived(), model, report);
+}
+
 }  // namespace
 
 ExpertSelection ConvertExperts(const pb::Experts& in, const ModelSpec& model,
@@ -65,10 +98,12 @@ ExpertSelection ConvertExperts(const pb::Experts& in, const ModelSpec& model,
     CheckK(in.uniform_top_k().k(), model, "experts.uniform_top_k.k", report);
     return UniformTopK{in.uniform_top_k().k()};
   }
-  if (in.layer_schedule().has_tuple()) {
-    return ConvertTuple(in.layer_schedule().tuple(), model, report);
+  if (in.has_layer_schedule()) {
+    const pb::LayerSchedule& schedule = in.layer_schedule();
+    return schedule.has_tuple() ? ConvertTuple(schedule.tuple(), model, report)
+                                : ConvertList(schedule.list(), model, report);
   }
-  return ConvertList(in.layer_schedule().list(), model, report);
+  return ConvertScoreRule(in, model, report);
 }
 
 }  // namespace moecast

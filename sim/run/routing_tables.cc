@@ -46,20 +46,6 @@ std::string TraceKey(const Scenario& scenario) {
              scenario.routing);
 }
 
-std::string SelectionKey(const ExpertSelection& selection) {
-  return std::visit(
-      Overloaded{[](const NativeTopK&) { return std::string("native"); },
-                 [](const UniformTopK& rule) { return "uniform " + std::to_string(rule.k); },
-                 [](const LayerSchedule& rule) {
-                   std::string key = "schedule";
-                   for (const int64_t k : rule.k_per_moe_layer) {
-                     key += " " + std::to_string(k);
-                   }
-                   return key;
-                 }},
-      selection);
-}
-
 /// Chunks of one trace, whatever it comes from.
 using ChunkSource = std::variant<RoutingReader, RoutingSynthesiser>;
 
@@ -116,7 +102,7 @@ Result<ChunkSource> OpenChunks(const Scenario& scenario) {
 /// Cases that read one trace, and one builder per distinct selection among them.
 struct TraceGroup {
   size_t first_case = 0;
-  std::vector<std::string> selection_keys;
+  std::vector<ExpertSelection> selections;
   std::vector<std::vector<size_t>> cases;  // [selection]
 };
 
@@ -136,13 +122,13 @@ std::vector<TraceGroup> GroupByTrace(std::span<const StudyCase> cases) {
     const size_t g = IndexOf(trace_keys, trace_key);
     if (g == groups.size()) {
       trace_keys.push_back(trace_key);
-      groups.push_back({.first_case = i, .selection_keys = {}, .cases = {}});
+      groups.push_back({.first_case = i, .selections = {}, .cases = {}});
     }
     TraceGroup& group = groups[g];
-    const std::string selection_key = SelectionKey(cases[i].scenario.experts);
-    const size_t s = IndexOf(group.selection_keys, selection_key);
+    const ExpertSelection& selection = cases[i].scenario.experts;
+    const size_t s = IndexOf(group.selections, selection);
     if (s == group.cases.size()) {
-      group.selection_keys.push_back(selection_key);
+      group.selections.push_back(selection);
       group.cases.emplace_back();
     }
     group.cases[s].push_back(i);
@@ -234,9 +220,14 @@ Status FeedAll(ChunkSource& source, BuilderPool& pool) {
 Status LoadGroup(const TraceGroup& group, std::span<const StudyCase> cases, int threads,
                  RoutingTables& tables) {
   SIM_TRY(ChunkSource source, OpenChunks(cases[group.first_case].scenario));
+  const RoutingHeader& header = HeaderOf(source);
   std::vector<ReplayTable::Builder> builders;
-  for (const std::vector<size_t>& members : group.cases) {
-    builders.emplace_back(HeaderOf(source), cases[members.front()].scenario.experts);
+  for (const ExpertSelection& selection : group.selections) {
+    if (NeedsScores(selection) && !header.has_scores) {
+      return Error{"the routing trace has no gate scores, and a rule of `experts` needs them",
+                   header.source};
+    }
+    builders.emplace_back(header, selection);
   }
   BuilderPool pool(std::move(builders), threads);
   SIM_RETURN_IF_ERROR(FeedAll(source, pool));

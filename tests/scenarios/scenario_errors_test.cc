@@ -173,6 +173,13 @@ TEST(ScenarioErrors, RulesAcrossFields) {
       "experts.uniform_top_k.k: must be at most the model's top_k (6), got 7");
   one(std::string(kMinimal) + "experts: {layer_schedule: {list: {k_per_moe_layer: [6, 6]}}}\n",
       "must have one entry per MoE layer (26), got 2");
+  one(std::string(kMinimal) + "experts: {ratio_to_best: {threshold: [0.1, 0.2]}}\n",
+      "experts.ratio_to_best.threshold: must have one entry, or one per MoE layer (26), got 2");
+  one(std::string(kMinimal) +
+          "experts: {aset_derived: {threshold: [0.5], penalty: 0.5, min_k: 7}}\n",
+      "experts.aset_derived.min_k: must be at most the model's top_k (6), got 7");
+  one(std::string(kMinimal) + "routing: uniform\nexperts: {top_p: {mass: [0.9]}}\n",
+      "experts: needs gate scores, which routing.uniform has not");
   one(std::string(kMinimal) + "engine: {graph_batch_sizes: [4, 2]}\n",
       "engine.graph_batch_sizes: must ascend without repeats");
   one(std::string(kMinimal) + "engine: {max_batch_tokens: 128}\n",

@@ -56,6 +56,25 @@ TEST(RoutingTables, AreAbsentForDenseModelsAndClosedForms) {
   EXPECT_NE(tables[2], nullptr);
 }
 
+TEST(RoutingTables, RefuseATraceWithoutScoresUnderARuleThatNeedsThem) {
+  const TemporaryFolder folder;
+  RoutingHeader header{
+      .source = "test", .model = "tiny", .moe_layers = {1}, .experts = 8, .top_k = 2};
+  RoutingWriter writer = RoutingWriter::Create(folder / "t.routing", header).value();
+  RoutingChunk chunk;
+  chunk.tokens = 1;
+  chunk.ids = {3, 4};
+  ASSERT_TRUE(writer.Add(chunk).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+  Study study = TinyStudy();
+  study.cases.resize(1);
+  study.cases[0].scenario.routing = ReplayRouting{folder / "t.routing"};
+  study.cases[0].scenario.experts = TopP{{{0.5}}};
+  const Result<RoutingTables> tables = LoadRoutingTables(study.cases, 1);
+  ASSERT_FALSE(tables.ok());
+  EXPECT_THAT(tables.errors().front().message, HasSubstr("no gate scores"));
+}
+
 TEST(RoutingTables, RefuseATraceOfAnotherModelShapeAndSayWhatDiffers) {
   const TemporaryFolder folder;
   RoutingHeader header{
