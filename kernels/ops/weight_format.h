@@ -1,20 +1,17 @@
 // WeightFormat: how expert weights are stored and with what precision their products are taken.
-// Shared by the memory-bound and the compute-bound expert products, their references and their
-// rows.
+// Shared by the memory-bound and the compute-bound expert products, their references and rows.
 //
-// W[row, column] is one projection (gate, up or down) of one expert, column runs along K, the
+// W[row, column] is one projection (gate, up or down) of one expert; columns run along K, the
 // summed dimension. Scales multiply codes.
 //
-//   format      weight code          weight scale                      activations
-//   bf16        bf16                 none                              bf16
-//   fp8_tensor  e4m3                 float32 per projection            e4m3, one static float32
-//   scale
-//                                                                      per operand (x; act)
-//   fp8_block   e4m3                 float32 per 128 rows x 128        e4m3, float32 scale per
-//   token
-//                                    columns                           and 128 columns, amax / 448
-//   w4a16_g32   4 bits               bf16 per row and 32 columns       bf16
-//   w4a16_g128  4 bits               bf16 per row and 128 columns      bf16
+//   format      code    weight scale                       activations
+//   bf16        bf16    none                               bf16
+//   fp8_tensor  e4m3    float32 per projection             e4m3, one static float32 scale each for
+//                                                          x and act
+//   fp8_block   e4m3    float32 per 128 rows x 128 columns e4m3, a float32 scale per token and 128
+//                                                          columns: largest magnitude / 448
+//   w4a16_g32   4 bits  bf16 per row and 32 columns        bf16
+//   w4a16_g128  4 bits  bf16 per row and 128 columns       bf16
 //
 // e4m3 is OCP FP8 E4M3: bit 7 sign, bits 6-3 exponent with bias 7, bits 2-0 mantissa, exponent 0
 // subnormal, 0x7f and 0xff not-a-number, no infinity, largest 448; conversion rounds to nearest
