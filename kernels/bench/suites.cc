@@ -40,7 +40,7 @@ void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue,
                     const FinishRow& finish, Measurement row, std::vector<Measurement>& rows) {
   Measure(context.bench, {.period = kRoutings}, enqueue, row);
   finish(row);
-  const Status status = CheckAgainstPeak(row, context.peak.hbm_bytes_per_s);
+  const Status status = CheckAgainstPeak(row, context.peak);
   if (!status.ok()) throw std::runtime_error(ToString(status.errors()));
   rows.push_back(std::move(row));
 }

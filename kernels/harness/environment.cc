@@ -52,6 +52,7 @@ std::string ToYaml(const Environment& environment, const CardPeak& peak, const C
   line("memory_bytes", ShortestDouble(environment.memory_bytes));
   line("datasheet_hbm_bytes_per_s", ShortestDouble(peak.hbm_bytes_per_s));
   line("datasheet_bf16_flop_per_s", ShortestDouble(peak.bf16_flop_per_s));
+  line("datasheet_fp8_flop_per_s", ShortestDouble(peak.fp8_flop_per_s));
   line("driver", '"' + clocks.driver_version() + '"');
   line("driver_cuda", '"' + CudaVersion(driver) + '"');
   line("runtime_cuda", '"' + CudaVersion(runtime) + '"');

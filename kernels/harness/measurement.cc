@@ -103,13 +103,24 @@ std::string SamplesToCsv(const std::vector<Measurement>& rows) {
   return text;
 }
 
-Status CheckAgainstPeak(const Measurement& row, double hbm_bytes_per_s) {
-  const double rate = row.bytes * (1 - row.warm_ratio) / (row.time_us.median * 1e-6);
-  if (rate <= hbm_bytes_per_s) return Ok();
-  return Error{"implies " + FiveDigits(rate) + " bytes/s, above the card's " +
-                   FiveDigits(hbm_bytes_per_s) + ": bytes are miscounted or the weights were in L2",
-               row.op + " " + row.model + " T=" + FiveDigits(row.tokens) +
-                   " D=" + FiveDigits(row.distinct) + " " + row.regime};
+Status CheckAgainstPeak(const Measurement& row, const CardPeak& peak) {
+  const std::string where = row.op + " " + row.model + " " + row.format +
+                            " T=" + FiveDigits(row.tokens) + " D=" + FiveDigits(row.distinct) +
+                            " " + row.regime;
+  const double seconds = row.time_us.median * 1e-6;
+  const double byte_rate = row.bytes * (1 - row.warm_ratio) / seconds;
+  if (byte_rate > peak.hbm_bytes_per_s)
+    return Error{"implies " + FiveDigits(byte_rate) + " bytes/s, above the card's " +
+                     FiveDigits(peak.hbm_bytes_per_s) +
+                     ": bytes are miscounted or the weights were in L2",
+                 where};
+  const bool is_fp8 = row.format.starts_with("fp8");
+  const double flop_peak = is_fp8 ? peak.fp8_flop_per_s : peak.bf16_flop_per_s;
+  if (row.flops / seconds > flop_peak)
+    return Error{"implies " + FiveDigits(row.flops / seconds) + " flop/s, above the card's " +
+                     FiveDigits(flop_peak) + ": operations are miscounted",
+                 where};
+  return Ok();
 }
 
 }  // namespace moecast::kernels

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/harness/reference_data.h"
 #include "kernels/harness/stopping_rule.h"
 #include "sim/base/result.h"
 
@@ -86,9 +87,10 @@ Result<std::vector<Measurement>> ParseMeasurements(std::string_view text, const 
 /// One line per row: its number, then its samples in microseconds.
 std::string SamplesToCsv(const std::vector<Measurement>& rows);
 
-/// What a row says against the memory bandwidth of the card that produced it. The part of the bytes
-/// that L2 may hold is not counted.
-/// ERRORS: cold bytes / median above the peak: bytes are miscounted or the caches were warm.
-Status CheckAgainstPeak(const Measurement& row, double hbm_bytes_per_s);
+/// What a row says against the datasheet rates of the card that produced it. The part of the bytes
+/// that L2 may hold is not counted; a row whose format begins with "fp8" may use the fp8 rate.
+/// ERRORS: cold bytes or operations over the median exceed the peak: they are miscounted, or the
+/// caches were warm.
+Status CheckAgainstPeak(const Measurement& row, const CardPeak& peak);
 
 }  // namespace moecast::kernels

@@ -54,6 +54,7 @@ Result<CardPeak> ReadCardPeak(const std::filesystem::path& path, const std::stri
     CardPeak peak{.name = table.rows[row][card]};
     SIM_TRY(peak.hbm_bytes_per_s, NumberAt(table, row, "hbm_bytes_per_s"));
     SIM_TRY(peak.bf16_flop_per_s, NumberAt(table, row, "bf16_flop_per_s"));
+    SIM_TRY(peak.fp8_flop_per_s, NumberAt(table, row, "fp8_flop_per_s"));
     return peak;
   }
   return Error{"no row for a device named '" + device_name + "'", path.string()};

@@ -22,6 +22,7 @@ struct CardPeak {
   std::string name;  // folder name of its measurements
   double hbm_bytes_per_s = 0;
   double bf16_flop_per_s = 0;
+  double fp8_flop_per_s = 0;
 };
 
 /// ERRORS: unreadable, or a cell that is no positive whole number.

@@ -89,10 +89,23 @@ TEST(CsvTable, RefusesQuotesDoubledColumnsAndAnEmptyFile) {
 TEST(CheckAgainstPeak, RefusesMoreBytesThanTheMemoryCanDeliver) {
   Measurement row = SampleRow();
   const double rate = row.bytes / (row.time_us.median * 1e-6);
-  EXPECT_TRUE(CheckAgainstPeak(row, rate * 1.001).ok());
-  EXPECT_FALSE(CheckAgainstPeak(row, rate * 0.999).ok());
+  const auto fits = [&](double hbm) {
+    return CheckAgainstPeak(row, {.name = "card", .hbm_bytes_per_s = hbm}).ok();
+  };
+  EXPECT_TRUE(fits(rate * 1.001));
+  EXPECT_FALSE(fits(rate * 0.999));
   row.warm_ratio = 0.5;  // half of it may come from L2
-  EXPECT_TRUE(CheckAgainstPeak(row, rate * 0.6).ok());
+  EXPECT_TRUE(fits(rate * 0.6));
+}
+
+TEST(CheckAgainstPeak, RefusesMoreOperationsThanTheFormatsTensorCoresCanDo) {
+  Measurement row = SampleRow();
+  row.flops = row.time_us.median * 1e-6 * 1.5e15;
+  const CardPeak peak{
+      .name = "card", .hbm_bytes_per_s = 1e20, .bf16_flop_per_s = 1e15, .fp8_flop_per_s = 2e15};
+  EXPECT_THAT(ToString(CheckAgainstPeak(row, peak).errors()), HasSubstr("operations"));
+  row.format = "fp8_block";
+  EXPECT_TRUE(CheckAgainstPeak(row, peak).ok());
 }
 
 TEST(ReferenceData, ShippedFilesAreReadAndEveryShapeFitsTheKernels) {
