@@ -2,33 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "sim/base/check.h"
-#include "sim/base/quantile_functions.h"
+#include "traces/twin/rank_quantiles.h"
 
 namespace moecast {
 namespace {
 
 constexpr uint32_t kColumnShare = 1u << 16;  // whole shares per column; a layer has experts * this
-
-/// exp(scale * (z - skew * (z^2 - 1))) at the normal quantiles z of the ranks. Eq. S1.
-std::vector<double> RankWeights(size_t experts, double scale, double skew) {
-  std::vector<double> weights(experts);
-  for (size_t rank = 0; rank < experts; ++rank) {
-    const double z =
-        NormalQuantile((static_cast<double>(rank) + 1.0 / 2.0) / static_cast<double>(experts));
-    weights[rank] = std::exp(scale * (z - skew * (z * z - 1)));
-  }
-  return weights;
-}
-
-/// Fisher-Yates.
-void Shuffle(std::span<double> values, RngStream& rng) {
-  for (size_t last = values.size(); last > 1; --last) {
-    std::swap(values[last - 1], values[rng.NextBelow(last)]);
-  }
-}
 
 /// Whole shares in proportion to the weights, each at least 1, adding up to experts * kColumnShare.
 void ToShares(std::span<const double> weights, std::span<uint32_t> shares) {
@@ -48,31 +29,38 @@ void ToShares(std::span<const double> weights, std::span<uint32_t> shares) {
 
 }  // namespace
 
-ExpertLaw::ExpertLaw(const ExpertLawSpec& spec, Seed seed)
-    : experts_(static_cast<size_t>(spec.experts)), seed_(seed) {
-  SIM_CHECK(spec.layers >= 0 && spec.experts >= 1 && spec.experts < kColumnShare);
-  SIM_CHECK(spec.spread >= 0 && spec.topic_strength >= 0 && spec.topic_strength <= 1);
-  topic_weights_ = RankWeights(experts_, spec.spread * std::sqrt(spec.topic_strength), 0);
-  const std::vector<double> by_rank =
-      RankWeights(experts_, spec.spread * std::sqrt(1 - spec.topic_strength), spec.skew);
-  for (int64_t layer = 0; layer < spec.layers; ++layer) {
-    RngStream rng(seed, "traces/routing/layer", static_cast<uint64_t>(layer));
-    layer_weights_.insert(layer_weights_.end(), by_rank.begin(), by_rank.end());
-    Shuffle(std::span(layer_weights_).last(experts_), rng);
+ExpertLaw::ExpertLaw(int64_t experts, std::span<const double> topic_spread, Seed seed)
+    : experts_(static_cast<size_t>(experts)),
+      seed_(seed),
+      has_topics_(
+          std::any_of(topic_spread.begin(), topic_spread.end(), [](double s) { return s > 0; })) {
+  SIM_CHECK(experts >= 1 && experts < kColumnShare);
+  const std::vector<double> quantiles = NormalRankQuantiles(experts_);
+  for (const double spread : topic_spread) {
+    for (const double z : quantiles) topic_weights_.push_back(std::exp(spread * z));
   }
-  columns_.resize(layer_weights_.size());
+  columns_.resize(topic_weights_.size());
   shares_.resize(experts_);
 }
 
-void ExpertLaw::SetTopic(uint64_t topic) {
-  if (topic_ == static_cast<int64_t>(topic)) return;
-  topic_ = static_cast<int64_t>(topic);
+void ExpertLaw::AddDomain(std::span<const double> log_weights) {
+  SIM_CHECK(log_weights.size() == columns_.size());
+  std::vector<double>& weights = weights_of_.emplace_back();
+  for (const double log_weight : log_weights) weights.push_back(std::exp(log_weight));
+}
+
+void ExpertLaw::Set(size_t domain, uint64_t topic) {
+  if (domain_ == static_cast<int64_t>(domain) && (topic_ == topic || !has_topics_)) return;
+  domain_ = static_cast<int64_t>(domain);
+  topic_ = topic;
   RngStream rng(seed_, "traces/routing/topic", topic);
+  const std::vector<double>& domain_weights = weights_of_[domain];
   for (size_t first = 0; first < columns_.size(); first += experts_) {
-    weights_ = topic_weights_;
+    const auto by_rank = topic_weights_.begin() + static_cast<std::ptrdiff_t>(first);
+    weights_.assign(by_rank, by_rank + static_cast<std::ptrdiff_t>(experts_));
     Shuffle(weights_, rng);
     for (size_t expert = 0; expert < experts_; ++expert) {
-      weights_[expert] *= layer_weights_[first + expert];
+      weights_[expert] *= domain_weights[first + expert];
     }
     BuildColumns(weights_, std::span(columns_).subspan(first, experts_));
   }

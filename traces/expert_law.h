@@ -1,5 +1,5 @@
 // ExpertLaw: how likely a token is to choose each expert at each MoE layer, as tables from which
-// one 32-bit word draws an expert. docs/model/synthetic_routing.md, Eqs. S1-S2.
+// one 32-bit word draws an expert. docs/model/twin.md, Eqs. W1-W2.
 #pragma once
 
 #include <cstdint>
@@ -10,26 +10,22 @@
 
 namespace moecast {
 
-/// Shape of the law: gate logit = spread * (sqrt(1 - topic) * layer part + sqrt(topic) * topic
-/// part).
-struct ExpertLawSpec {
-  int64_t layers = 0;
-  int64_t experts = 0;        // 1 to 65535
-  double spread = 0;          // >= 0
-  double skew = 0;            // of the layer part
-  double topic_strength = 0;  // in [0, 1]
-};
-
-/// The laws of all layers under one topic at a time. Weights are whole numbers before they become
-/// tables, so that last-bit differences between mathematics libraries do not reach the draws.
+/// The laws of all layers under one domain and topic at a time. Weights are whole numbers before
+/// they become tables, so that last-bit differences between mathematics libraries do not reach the
+/// draws.
 class ExpertLaw {
  public:
-  ExpertLaw(const ExpertLawSpec& spec, Seed seed);
+  /// REQUIRES: experts in [1, 65535], topic_spread [MoE layer] >= 0.
+  ExpertLaw(int64_t experts, std::span<const double> topic_spread, Seed seed);
 
-  /// Makes the tables those of `topic`. COST: about 20 ns per (layer, expert); none if unchanged.
-  void SetTopic(uint64_t topic);
+  /// Adds a domain, numbered from 0, by its log_weights [MoE layer][expert].
+  void AddDomain(std::span<const double> log_weights);
 
-  /// Packed alias columns of a layer, [expert]; see DrawExpert. REQUIRES: SetTopic was called.
+  /// Makes the tables those of a domain and a topic. COST: about 20 ns per (layer, expert); none if
+  /// unchanged.
+  void Set(size_t domain, uint64_t topic);
+
+  /// Packed alias columns of a layer, [expert]; see DrawExpert. REQUIRES: Set was called.
   [[nodiscard]] std::span<const uint32_t> Columns(int64_t layer) const {
     return std::span(columns_).subspan(static_cast<size_t>(layer) * experts_, experts_);
   }
@@ -39,12 +35,14 @@ class ExpertLaw {
 
   size_t experts_;
   Seed seed_;
-  int64_t topic_ = -1;
-  std::vector<double> layer_weights_;    // [layer][expert]
-  std::vector<double> topic_weights_;    // [rank], to be permuted
-  std::vector<uint32_t> columns_;        // [layer][expert]: threshold << 16 | alias
-  std::vector<double> weights_;          // reused per layer: [expert]
-  std::vector<uint32_t> shares_;         // reused per layer: [expert]
+  bool has_topics_;
+  int64_t domain_ = -1;
+  uint64_t topic_ = 0;
+  std::vector<std::vector<double>> weights_of_;  // [domain][layer * experts + expert]
+  std::vector<double> topic_weights_;            // [layer][rank], each layer to be permuted
+  std::vector<uint32_t> columns_;                // [layer][expert]: threshold << 16 | alias
+  std::vector<double> weights_;                  // reused per layer: [expert]
+  std::vector<uint32_t> shares_;                 // reused per layer: [expert]
   std::vector<uint32_t> below_, above_;  // reused per layer: experts below and above the average
 };
 

@@ -6,157 +6,190 @@
 #include <utility>
 
 #include "sim/base/check.h"
+#include "traces/twin/parametric_twin.h"
+#include "traces/twin/synthesis_tables.h"
+#include "traces/twin/word_rows.h"
 
 namespace moecast {
 namespace {
 
-constexpr int kDistanceBits = 12;  // the distance's law is a table of this many index bits
-constexpr int kRatioBits = 10;     // and so is each score ratio's
 constexpr uint32_t kWhole = 1u << 16;
 
-/// The middle of the i-th of 2^bits equal parts of (0, 1).
-double Middle(uint32_t i, int bits) {
-  return (static_cast<double>(i) + 1.0 / 2.0) / static_cast<double>(1u << bits);
-}
-
-/// Distance n with P(distance >= n) = n^-decay. Eq. S3.
-std::vector<int64_t> DistanceQuantiles(double decay) {
-  constexpr double kFarthest = 1 << 30;
-  std::vector<int64_t> distances(1u << kDistanceBits);
-  for (uint32_t i = 0; i < distances.size(); ++i) {
-    const double distance = std::pow(Middle(i, kDistanceBits), -1 / decay);
-    distances[i] = static_cast<int64_t>(std::min(distance, kFarthest));
-  }
-  return distances;
-}
-
-/// Quantiles of U^(1/(temperature * rank)), the score of rank + 1 over that of rank. Eq. S4.
-std::vector<float> ScoreRatios(int32_t top_k, double temperature) {
-  std::vector<float> ratios;
-  for (int32_t rank = 1; rank < top_k; ++rank) {
-    for (uint32_t i = 0; i < 1u << kRatioBits; ++i) {
-      const double ratio = std::pow(Middle(i, kRatioBits), 1 / (temperature * rank));
-      // Rounded, so that a mathematics library's last bit does not show.
-      ratios.push_back(static_cast<float>(std::round(ratio * kWhole) / kWhole));
-    }
-  }
-  return ratios;
-}
-
-/// Expected scores of ranks k+1..experts over the k-th rank's. Eq. S5.
-double TailRatio(const RoutingHeader& header, double temperature) {
-  double tail = 0;
-  double product = 1;
-  for (int32_t rank = header.top_k; rank < header.experts; ++rank) {
-    product *= rank * temperature / (rank * temperature + 1);
-    tail += product;
-  }
-  return tail;
-}
-
-ExpertLawSpec LawSpec(const SyntheticRouting& spec, const RoutingHeader& header) {
-  SIM_CHECK(header.top_k >= 1 && header.top_k <= header.experts);
-  return {.layers = static_cast<int64_t>(header.moe_layers.size()),
-          .experts = header.experts,
-          .spread = spec.popularity_spread,
-          .skew = spec.popularity_skew,
-          .topic_strength = spec.topic_strength};
-}
+uint32_t OfWhole(double chance) { return static_cast<uint32_t>(std::lround(chance * kWhole)); }
 
 }  // namespace
 
-RoutingSynthesiser::RoutingSynthesiser(const SyntheticRouting& spec, RoutingHeader header,
+RoutingSynthesiser::RoutingSynthesiser(const SyntheticRouting& spec, const RoutingHeader& header,
                                        Seed seed)
-    : spec_(spec),
-      header_(std::move(header)),
+    : RoutingSynthesiser(TwinFromParameters(spec, header, seed), seed) {}
+
+RoutingSynthesiser::RoutingSynthesiser(RoutingTwin twin, Seed seed)
+    : twin_(std::move(twin)),
       seed_(seed),
-      law_(LawSpec(spec_, header_), seed),
-      row_ids_(static_cast<int64_t>(header_.moe_layers.size()) * header_.top_k),
-      repeat_threshold_(static_cast<uint32_t>(std::lround(spec.stickiness * kWhole))),
-      distances_(DistanceQuantiles(spec.stickiness_decay)),
-      chosen_in_row_(static_cast<size_t>(header_.experts)) {
-  SIM_CHECK(spec.topics >= 1 && spec.stickiness >= 0 && spec.stickiness <= 1);
-  SIM_CHECK(spec.stickiness_decay > 0 && spec.score_temperature > 0);
-  SIM_CHECK(spec.sequences >= 0 && spec.prefill_tokens >= 0 && spec.decode_tokens >= 0);
-  if (header_.has_scores) {
-    ratios_ = ScoreRatios(header_.top_k, spec.score_temperature);
-    tail_ratio_ = static_cast<float>(TailRatio(header_, spec.score_temperature));
+      law_(twin_.header.experts, twin_.topic_spread, seed),
+      row_ids_(static_cast<int64_t>(twin_.header.moe_layers.size()) * twin_.header.top_k),
+      distances_(DistanceQuantiles(twin_)),
+      chosen_in_row_(static_cast<size_t>(twin_.header.experts)) {
+  const Status usable = CheckTwin(twin_);
+  SIM_CHECK(usable.ok());
+  for (const TwinDomain& domain : twin_.domains) law_.AddDomain(domain.log_weights);
+  if (twin_.words.count > 0) words_ = DrawWordRows(twin_);
+  SetLayerLaws();
+  if (twin_.header.has_scores) SetScoreTables();
+}
+
+void RoutingSynthesiser::SetLayerLaws() {
+  const bool grouped = twin_.groups.size > 0;
+  const double keep_word = words_.empty() ? 0 : twin_.words.keep;
+  for (size_t layer = 0; layer < twin_.header.moe_layers.size(); ++layer) {
+    const double affinity = grouped ? twin_.groups.affinity[layer] : 1;
+    const double most = std::max(affinity, 1.0);
+    layer_laws_.push_back({.keep_earlier = OfWhole(twin_.stickiness[layer]),
+                           .keep_word = OfWhole(keep_word),
+                           .accept_inside = OfWhole(affinity / most),
+                           .accept_outside = OfWhole(1 / most)});
   }
+  const auto experts = static_cast<size_t>(twin_.header.experts);
+  const size_t size = grouped ? static_cast<size_t>(twin_.groups.size) : experts;
+  for (size_t e = 0; e < experts; ++e) group_of_.push_back(static_cast<uint16_t>(e / size));
+  group_in_row_.resize(experts);
+}
+
+void RoutingSynthesiser::SetScoreTables() {
+  const ScoreTables tables = MakeScoreTables(twin_);
+  ratios_ = tables.ratios;
+  ratios_per_layer_ = tables.ratios_per_layer;
+  for (const double tail : twin_.scores.tail) tail_ratios_.push_back(static_cast<float>(tail));
+}
+
+std::string RoutingSynthesiser::category() const {
+  if (twin_.domains.size() > 1) return twin_.domains[domain_].name;
+  return "topic " + std::to_string(topic_);
 }
 
 bool RoutingSynthesiser::Next(RoutingChunk& chunk) {
-  const int64_t all = spec_.prefill_tokens + spec_.decode_tokens;
-  if (next_sequence_ >= spec_.sequences || all == 0) return false;
-  if (!decode_is_next_) Generate(static_cast<uint64_t>(next_sequence_));
-  const bool decode = decode_is_next_ || spec_.prefill_tokens == 0;
+  if (!decode_is_next_) {
+    if (next_sequence_ >= twin_.sequences) return false;
+    Generate(static_cast<uint64_t>(next_sequence_));
+    if (prefill_ + decode_ == 0) return false;  // then no sequence has tokens
+  }
+  const bool decode = decode_is_next_ || prefill_ == 0;
   chunk.sequence = SequenceId(static_cast<uint32_t>(next_sequence_));
   chunk.phase = decode ? RoutingPhase::kDecode : RoutingPhase::kPrefill;
-  chunk.first_position = decode ? spec_.prefill_tokens : 0;
-  chunk.tokens = decode ? spec_.decode_tokens : spec_.prefill_tokens;
+  chunk.first_position = decode ? prefill_ : 0;
+  chunk.tokens = decode ? decode_ : prefill_;
   const auto begin = static_cast<std::ptrdiff_t>(chunk.first_position * row_ids_);
   const auto end = begin + static_cast<std::ptrdiff_t>(chunk.tokens * row_ids_);
   chunk.ids.assign(ids_.begin() + begin, ids_.begin() + end);
   chunk.scores.clear();
-  if (header_.has_scores) chunk.scores.assign(scores_.begin() + begin, scores_.begin() + end);
-  decode_is_next_ = !decode && spec_.decode_tokens > 0;
+  if (header().has_scores) chunk.scores.assign(scores_.begin() + begin, scores_.begin() + end);
+  decode_is_next_ = !decode && decode_ > 0;
   if (!decode_is_next_) ++next_sequence_;
   return true;
 }
 
 void RoutingSynthesiser::Generate(uint64_t sequence) {
   RngStream rng(seed_, "traces/routing/sequence", sequence);
-  topic_ = static_cast<int64_t>(rng.NextBelow(static_cast<uint64_t>(spec_.topics)));
-  law_.SetTopic(static_cast<uint64_t>(topic_));
-  const int64_t tokens = spec_.prefill_tokens + spec_.decode_tokens;
+  ChooseDomain(sequence, rng);
+  topic_ = twin_.topics == 0
+               ? static_cast<int64_t>(sequence)
+               : static_cast<int64_t>(rng.NextBelow(static_cast<uint64_t>(twin_.topics)));
+  law_.Set(domain_, static_cast<uint64_t>(topic_));
+  ChooseLengths(sequence);
+  const int64_t tokens = prefill_ + decode_;
   ids_.resize(static_cast<size_t>(tokens * row_ids_));
-  if (header_.has_scores) scores_.resize(ids_.size());
+  if (header().has_scores) scores_.resize(ids_.size());
   for (int64_t token = 0; token < tokens; ++token) DrawToken(token, rng);
 }
 
-// All layers of a token repeat one earlier token: what recurs in text is words.
+void RoutingSynthesiser::ChooseDomain(uint64_t sequence, RngStream& rng) {
+  if (twin_.domains.size() == 1) return;
+  if (twin_.order.in_turn) {
+    domain_ = sequence / static_cast<uint64_t>(twin_.order.sequences) % twin_.domains.size();
+    return;
+  }
+  double all = 0;
+  for (const TwinDomain& domain : twin_.domains) all += domain.share;
+  double left = rng.NextUniform() * all;
+  domain_ = 0;
+  while (domain_ + 1 < twin_.domains.size() && left >= twin_.domains[domain_].share) {
+    left -= twin_.domains[domain_++].share;
+  }
+}
+
+void RoutingSynthesiser::ChooseLengths(uint64_t sequence) {
+  RngStream rng(seed_, "traces/routing/length", sequence);
+  const double place = rng.NextUniform();
+  const double factor = twin_.domains[domain_].length;
+  prefill_ = LengthAt(twin_.prefill_tokens, place, factor);
+  decode_ = LengthAt(twin_.decode_tokens, place, factor);
+}
+
+// All layers of a token take after one earlier token and one word: what recurs in text is words.
 void RoutingSynthesiser::DrawToken(int64_t token, RngStream& rng) {
   const int64_t distance = distances_[rng.NextU64() >> (64 - kDistanceBits)];
-  const uint16_t* repeated =
-      distance <= token ? ids_.data() + (token - distance) * row_ids_ : nullptr;
-  uint16_t* row = ids_.data() + token * row_ids_;
-  const auto layers = static_cast<int64_t>(header_.moe_layers.size());
-  for (int64_t layer = 0; layer < layers; ++layer, row += header_.top_k) {
-    DrawRow(layer, repeated, row, rng);
-    if (repeated != nullptr) repeated += header_.top_k;
+  Sources sources;
+  if (distance <= token) sources.earlier = ids_.data() + (token - distance) * row_ids_;
+  if (!words_.empty()) {
+    const uint64_t word = rng.NextBelow(static_cast<uint64_t>(twin_.words.count));
+    sources.word = words_.data() + static_cast<int64_t>(word) * row_ids_;
   }
-  if (!header_.has_scores) return;
+  uint16_t* row = ids_.data() + token * row_ids_;
+  const auto layers = static_cast<int64_t>(header().moe_layers.size());
+  for (int64_t layer = 0; layer < layers; ++layer, row += header().top_k) {
+    DrawRow(layer, sources, row, rng);
+    if (sources.earlier != nullptr) sources.earlier += header().top_k;
+    if (sources.word != nullptr) sources.word += header().top_k;
+  }
+  if (!header().has_scores) return;
   float* scores = scores_.data() + token * row_ids_;
-  for (int64_t layer = 0; layer < layers; ++layer, scores += header_.top_k) ScoreRow(scores, rng);
+  for (int64_t layer = 0; layer < layers; ++layer, scores += header().top_k) {
+    ScoreRow(layer, scores, rng);
+  }
 }
 
-// A word holds both the chance to repeat and a draw in case it does not, so that the choice between
-// them needs no branch, which the processor could not foresee.
-void RoutingSynthesiser::DrawRow(int64_t layer, const uint16_t* repeated, uint16_t* row,
-                                 RngStream& rng) {
+// A random word holds the choice between the sources, a draw in case it is neither, and whether the
+// row accepts that, so that the choice needs no branch, which the processor could not foresee.
+void RoutingSynthesiser::DrawRow(int64_t layer, Sources sources, uint16_t* row, RngStream& rng) {
   ++row_;
   const std::span<const uint32_t> columns = law_.Columns(layer);
-  const uint32_t threshold = repeated != nullptr ? repeat_threshold_ : 0;
-  const uint16_t* source = repeated != nullptr ? repeated : row;
-  const int32_t top_k = header_.top_k;
+  const LayerLaw& law = layer_laws_[static_cast<size_t>(layer)];
+  const uint32_t earlier_below = sources.earlier != nullptr ? law.keep_earlier : 0;
+  const uint32_t word_below = earlier_below + (sources.word != nullptr ? law.keep_word : 0);
+  const uint16_t* earlier = sources.earlier != nullptr ? sources.earlier : row;
+  const uint16_t* of_word = sources.word != nullptr ? sources.word : row;
+  const int32_t top_k = header().top_k;
   for (int32_t rank = 0; rank < top_k; ++rank) {
     const uint64_t word = rng.NextU64();
+    const auto choice = static_cast<uint32_t>(word >> 48);
     const uint16_t drawn = DrawExpert(columns, static_cast<uint32_t>(word));
-    const uint16_t old = source[rank];
-    uint16_t expert = (word >> 48) < threshold ? old : drawn;
-    if (chosen_in_row_[expert] == row_) expert = DrawUnused(columns, rng);
+    const uint16_t kept = choice < earlier_below ? earlier[rank] : of_word[rank];
+    uint16_t expert = choice < word_below ? kept : drawn;
+    const bool refused = choice >= word_below && !Accepts(law, drawn, word);
+    if (refused || chosen_in_row_[expert] == row_) expert = DrawUnused(layer, rng);
     row[rank] = expert;
     chosen_in_row_[expert] = row_;
+    group_in_row_[group_of_[expert]] = row_;
   }
 }
 
-// Drawing again until the expert is new is drawing without replacement. When nearly everything is
-// taken, the first free expert at or after the draw ends the search.
-uint16_t RoutingSynthesiser::DrawUnused(std::span<const uint32_t> columns, RngStream& rng) const {
+bool RoutingSynthesiser::Accepts(const LayerLaw& law, uint16_t expert, uint64_t word) const {
+  const uint32_t threshold =
+      group_in_row_[group_of_[expert]] == row_ ? law.accept_inside : law.accept_outside;
+  return ((word >> 32) & (kWhole - 1)) < threshold;
+}
+
+// Drawing again until the expert is new and accepted is drawing without replacement. When nearly
+// everything is taken, the first free expert at or after the draw ends the search.
+uint16_t RoutingSynthesiser::DrawUnused(int64_t layer, RngStream& rng) const {
   constexpr int kMaxDraws = 64;
+  const std::span<const uint32_t> columns = law_.Columns(layer);
+  const LayerLaw& law = layer_laws_[static_cast<size_t>(layer)];
   uint16_t expert = 0;
   for (int draw = 0; draw < kMaxDraws; ++draw) {
-    expert = DrawExpert(columns, static_cast<uint32_t>(rng.NextU64()));
-    if (chosen_in_row_[expert] != row_) return expert;
+    const uint64_t word = rng.NextU64();
+    expert = DrawExpert(columns, static_cast<uint32_t>(word));
+    if (chosen_in_row_[expert] != row_ && Accepts(law, expert, word)) return expert;
   }
   while (chosen_in_row_[expert] == row_) {
     expert = static_cast<uint16_t>((expert + 1u) % columns.size());
@@ -164,10 +197,11 @@ uint16_t RoutingSynthesiser::DrawUnused(std::span<const uint32_t> columns, RngSt
   return expert;
 }
 
-void RoutingSynthesiser::ScoreRow(float* scores, RngStream& rng) const {
+void RoutingSynthesiser::ScoreRow(int64_t layer, float* scores, RngStream& rng) const {
   constexpr uint64_t kMask = (1u << kRatioBits) - 1;
   constexpr int kRatiosPerWord = 64 / kRatioBits;
-  const int32_t top_k = header_.top_k;
+  const int32_t top_k = header().top_k;
+  const float* ratios = ratios_.data() + static_cast<size_t>(layer) * ratios_per_layer_;
   scores[0] = 1;
   float sum = 1;
   uint64_t word = 0;
@@ -176,10 +210,11 @@ void RoutingSynthesiser::ScoreRow(float* scores, RngStream& rng) const {
     const uint64_t quantile = word & kMask;
     word >>= kRatioBits;
     const auto row = static_cast<uint64_t>(rank - 1) << kRatioBits;
-    scores[rank] = scores[rank - 1] * ratios_[row + quantile];
+    scores[rank] = scores[rank - 1] * ratios[row + quantile];
     sum += scores[rank];
   }
-  const float share = 1 / (sum + scores[top_k - 1] * tail_ratio_);
+  const float tail = tail_ratios_[static_cast<size_t>(layer)];
+  const float share = 1 / (sum + scores[top_k - 1] * tail);
   for (int32_t rank = 0; rank < top_k; ++rank) scores[rank] *= share;
 }
 

@@ -1,0 +1,91 @@
+// RoutingTwin: what is known of a model's routing, without the routing: how likely each expert is,
+// what sequences, tokens and layers have in common, and the shape of gate scores. Fitted to a trace
+// (twin_fit.h), read from YAML (twin_yaml.h) or made from a scenario's parameters
+// (parametric_twin.h); RoutingSynthesiser draws traces from it. docs/model/twin.md has the
+// equations.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sim/base/result.h"
+#include "traces/routing_chunk.h"
+
+namespace moecast {
+
+/// A kind of text with its own popularity of experts.
+struct TwinDomain {
+  std::string name = {};
+  double share = 1;                      // of sequences; shares are relative to their sum
+  double length = 1;                     // factor on the lengths of its sequences
+  std::vector<double> log_weights = {};  // [MoE layer][expert], in nats
+  friend bool operator==(const TwinDomain&, const TwinDomain&) = default;
+};
+
+/// How the sequences of several domains follow one another.
+struct TwinOrder {
+  bool in_turn = false;   // one domain after the other; else drawn by share
+  int64_t sequences = 1;  // in turn: consecutive sequences of one domain
+  friend bool operator==(const TwinOrder&, const TwinOrder&) = default;
+};
+
+/// A part of the law of the distance to the token that a token takes after: all distances from
+/// `first` to before the next part's are alike.
+struct DistanceShare {
+  int64_t first = 1;
+  double share = 0;  // relative to the sum
+  friend bool operator==(const DistanceShare&, const DistanceShare&) = default;
+};
+
+/// Rows that tokens of all sequences take after, one for each word, at all layers.
+struct TwinWords {
+  int64_t count = 0;
+  double keep = 0;    // chance that a rank keeps the expert of the token's word
+  uint64_t seed = 1;  // of the rows: a twin's words are the same in every trace
+  friend bool operator==(const TwinWords&, const TwinWords&) = default;
+};
+
+/// Blocks of adjacent experts that repel or attract one another in a row.
+struct TwinGroups {
+  int64_t size = 0;              // experts of a block; 0: none
+  std::vector<double> affinity;  // [MoE layer]: odds of an expert whose block the row has, over
+                                 // those of one whose block it has not
+  friend bool operator==(const TwinGroups&, const TwinGroups&) = default;
+};
+
+struct TwinScores {
+  std::vector<double> gaps;  // [MoE layer][rank 1..k-1]: mean of ln(score of rank / of the next)
+  std::vector<double> tail;  // [MoE layer]: scores of the experts not chosen over the k-th's
+  friend bool operator==(const TwinScores&, const TwinScores&) = default;
+};
+
+struct RoutingTwin {
+  RoutingHeader header;             // of the traces drawn from it
+  std::vector<TwinDomain> domains;  // at least one
+  TwinOrder order;
+  int64_t topics = 0;                // sequences share this many; 0: each has its own
+  std::vector<double> topic_spread;  // [MoE layer]: deviation of a topic's part of a logit, in nats
+  std::vector<double> stickiness;    // [MoE layer]: chance that a rank keeps an earlier token's
+  std::vector<DistanceShare> distances;  // of that token; empty: by `decay`
+  double decay = 1.0 / 2;                // P(distance >= n) = n^-decay
+  TwinWords words;
+  TwinGroups groups;
+  TwinScores scores;                   // used when the header has scores
+  int64_t sequences = 0;               // in a trace
+  std::vector<double> prefill_tokens;  // quantiles of a sequence's lengths, evenly spaced; one
+  std::vector<double> decode_tokens;   // value: all alike
+};
+
+/// Ok, or everything that keeps a twin from being drawn from, each as field and reason.
+Status CheckTwin(const RoutingTwin& twin);
+
+inline constexpr double kMaxLogWeight = 200;  // exp() of it stays a normal number
+inline constexpr double kMaxTopicSpread = 10;
+inline constexpr double kMaxAffinity = 1000;
+inline constexpr int64_t kMaxTwinSequences = 1 << 24;
+inline constexpr int64_t kMaxTwinTokens = 1 << 20;  // of a sequence, which is held in memory
+inline constexpr int64_t kMaxTwinWords = 1 << 16;
+inline constexpr int64_t kMaxTwinDistance = 1 << 30;
+
+}  // namespace moecast
