@@ -29,6 +29,7 @@ struct Efficiencies {
   int64_t expert_tile_rows = 0;  // rows an expert's tile is padded to in the grouped GEMM
   Seconds host_per_step{};       // scheduler, input preparation, sampling hand-off
   Seconds host_per_sequence{};
+  Seconds host_per_prefill_token{};  // of the prompt tokens a step computes
   Seconds eager_launch{};  // host time to launch one op when the step is not a replayed graph
 };
 

@@ -179,8 +179,8 @@ std::vector<OpLine> StepCost::Explain(const StepShape& step) {
   }
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   const std::array<Seconds, kHostItems> host = HostTimes(step, gpu);
-  const std::array<std::string_view, kHostItems> names{"host.step", "host.sequences",
-                                                       "host.exposed_launches"};
+  const std::array<std::string_view, kHostItems> names{
+      "host.step", "host.sequences", "host.prefill_tokens", "host.exposed_launches"};
   for (size_t i = 0; i < host.size(); ++i) {
     lines.push_back({.name = std::string(names[i]),
                      .part = StepPart::kHost,

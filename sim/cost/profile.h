@@ -15,13 +15,16 @@ namespace moecast {
 inline constexpr size_t kMemoryTerms = 3;
 inline constexpr size_t kMostAxes = 5;
 
-/// t = fixed + ((per_memory . memory)^p + (per_compute * compute)^p)^(1/p), seconds; the terms are
-/// those of the kernel's form (kernel_form.h). All coefficients >= 0, p >= 1.
+/// t = fixed + (M^p + C^p + L^p)^(1/p), seconds: memory, compute and the longest chain of one
+/// expert, each a sum of coefficients times the terms of the kernel's form (kernel_form.h).
+/// Coefficients >= 0.
 struct KernelFit {
   double fixed = 0;
   std::array<double, kMemoryTerms> per_memory{};
   double per_compute = 0;
-  double sharpness = 1;  // p: 1 is a sum, large is a maximum
+  double per_chain = 0;
+  double sharpness = 1;      // p: 1 is a sum, large is a maximum
+  double rows_per_pass = 0;  // an expert's weights are read once per so many rows; 0: once
 };
 
 /// Half widths of prediction intervals of ln(measured / predicted) at 80 and 95 %.
@@ -30,11 +33,22 @@ struct ErrorBand {
   double half95 = 0;
 };
 
-/// A measured point: its place on the form's axes, its time, and ln(time / fit), clamped.
+/// Errors of predicted over measured time on points held out of the fit, as ratios.
+struct HeldOutError {
+  int64_t points = 0;
+  double mean = 0;  // of the absolute error, as are median, p90 and p95
+  double median = 0;
+  double p90 = 0;
+  double p95 = 0;
+  double bias = 0;  // mean of the signed error: above 0 predicts too slow
+};
+
+/// A measured point: its place on the form's axes, its time, and its weight in the interpolation of
+/// ln(time / fit).
 struct ProfileRow {
   std::array<double, kMostAxes> axes{};
   double seconds = 0;
-  double residual = 0;
+  double weight = 0;
 };
 
 /// One shape of a kernel, fitted on its own rows.
@@ -49,13 +63,14 @@ struct KernelProfile {
   std::string op;
   std::string variant;
   std::string format;
-  KernelFit any_shape;  // over all shapes, for one that was not measured
-  std::vector<ShapeProfile> shapes;
+  KernelFit any_shape;               // over all shapes, for one that was not measured
+  std::vector<ShapeProfile> shapes;  // ascending by shape
   // By how the point relates to the rows; from points held out of fits.
   ErrorBand measured;      // spread of repeated samples
   ErrorBand interpolated;  // inside the rows' range on every axis
   ErrorBand extrapolated;  // outside it
   ErrorBand unseen_shape;  // no row has the shape
+  HeldOutError held_out;
 };
 
 /// A file the profile was fitted from.

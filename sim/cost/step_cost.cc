@@ -58,6 +58,7 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
       collective_(fabric, efficiencies.collective),
       host_per_step_(efficiencies.host_per_step),
       host_per_sequence_(efficiencies.host_per_sequence),
+      host_per_prefill_token_(efficiencies.host_per_prefill_token),
       eager_launch_(efficiencies.eager_launch) {
   SIM_CHECK(parallelism.gpus() == 1 || fabric.bandwidth.count() > 0);
 }
@@ -127,8 +128,10 @@ Seconds StepCost::ExpertTime(const ExpertGemm& op) const {
 std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& step,
                                                               Seconds gpu) const {
   int64_t sequences = 0;  // every group has its own host process; the fullest is waited for
+  int64_t prefill_tokens = 0;
   for (const AttentionLoad& load : step.attention) {
     sequences = std::max(sequences, load.decode_sequences + load.prefill_chunks);
+    prefill_tokens = std::max(prefill_tokens, load.prefill_tokens);
   }
   // Eager launches run ahead of the GPU: only what exceeds its time is waited for.
   Seconds exposed;
@@ -136,7 +139,8 @@ std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& s
     const Seconds launches = eager_launch_ * static_cast<double>(LaunchCount(ops_));
     exposed = std::max(launches - gpu, Seconds(0));
   }
-  return {host_per_step_, host_per_sequence_ * static_cast<double>(sequences), exposed};
+  return {host_per_step_, host_per_sequence_ * static_cast<double>(sequences),
+          host_per_prefill_token_ * static_cast<double>(prefill_tokens), exposed};
 }
 
 StepTime StepCost::Predict(const StepShape& step) {

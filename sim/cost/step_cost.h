@@ -84,13 +84,13 @@ class StepCost {
   std::vector<OpLine> Explain(const StepShape& step);
 
  private:
-  static constexpr size_t kHostItems = 3;
+  static constexpr size_t kHostItems = 4;
 
   /// Fills ops_ with the step as seen by the slowest attention group.
   void LowerSlowest(const StepShape& step);
   [[nodiscard]] Seconds TimeOf(const CountedOp& counted) const;
   [[nodiscard]] Seconds ExpertTime(const ExpertGemm& op) const;
-  /// Time per step, time of all sequences, launches the GPU waits for.
+  /// Time per step, of all sequences, of all prompt tokens, and launches the GPU waits for.
   [[nodiscard]] std::array<Seconds, kHostItems> HostTimes(const StepShape& step, Seconds gpu) const;
 
   [[nodiscard]] OpLine LineOf(const CountedOp& counted) const;
@@ -105,6 +105,7 @@ class StepCost {
   CollectiveCost collective_;
   Seconds host_per_step_;
   Seconds host_per_sequence_;
+  Seconds host_per_prefill_token_;
   Seconds eager_launch_;
   std::vector<CountedOp> ops_;    // reused from call to call
   std::vector<CountedOp> group_;  // reused from call to call

@@ -1,0 +1,234 @@
+#include "calibration/kernel_fit.h"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace moecast::calibration {
+namespace {
+
+/// Part of a correction's variance that is noise of single rows.
+constexpr double kNoise = 3e-3;
+
+std::vector<FitPoint> ChosenPoints(const ShapeRows& shape, const Chosen& chosen) {
+  std::vector<FitPoint> points;
+  for (const Point& point : shape.points) {
+    if (chosen(point)) points.push_back(point.fit);
+  }
+  return points;
+}
+
+double Correction(const KernelForm& form, const KernelFit& fit, const FitPoint& point) {
+  const double time = FitTime(fit, form.work(point.features, fit.rows_per_pass));
+  return std::clamp(std::log(point.seconds / time), -kMostCorrection, kMostCorrection);
+}
+
+Eigen::MatrixXd CovarianceOf(const KernelForm& form, const std::vector<FitPoint>& points) {
+  std::vector<KernelPlace> places;
+  for (const FitPoint& point : points) places.push_back(form.place(AxesOf(form, point.features)));
+  const auto count = static_cast<Eigen::Index>(points.size());
+  Eigen::MatrixXd covariance(count, count);
+  for (Eigen::Index i = 0; i < count; ++i) {
+    for (Eigen::Index j = 0; j <= i; ++j) {
+      const double value = CovarianceAt(
+          SquaredDistance(places[static_cast<size_t>(i)], places[static_cast<size_t>(j)]));
+      covariance(i, j) = covariance(j, i) = value;
+    }
+    covariance(i, i) += kNoise;
+  }
+  return covariance;
+}
+
+Eigen::VectorXd Corrections(const KernelForm& form, const KernelFit& fit,
+                            const std::vector<FitPoint>& points) {
+  Eigen::VectorXd corrections(static_cast<Eigen::Index>(points.size()));
+  for (size_t i = 0; i < points.size(); ++i) {
+    corrections(static_cast<Eigen::Index>(i)) = Correction(form, fit, points[i]);
+  }
+  return corrections;
+}
+
+std::vector<ProfileRow> WeighRows(const KernelForm& form, const KernelFit& fit,
+                                  const std::vector<FitPoint>& points) {
+  const Eigen::LDLT<Eigen::MatrixXd> factors(CovarianceOf(form, points));
+  const Eigen::VectorXd weights = factors.solve(Corrections(form, fit, points));
+  std::vector<ProfileRow> rows;
+  for (size_t i = 0; i < points.size(); ++i) {
+    rows.push_back({.axes = AxesOf(form, points[i].features),
+                    .seconds = points[i].seconds,
+                    .weight = weights(static_cast<Eigen::Index>(i))});
+  }
+  return rows;
+}
+
+const ShapeProfile* FindShape(const KernelProfile& profile, const KernelFeatures& shape) {
+  for (const ShapeProfile& each : profile.shapes) {
+    if (each.shape == shape) return &each;
+  }
+  return nullptr;
+}
+
+/// The band that holds 80 and 95 % of further errors like these, or nothing when there are too few
+/// to say. Split conformal: the ceil((n + 1) q)-th smallest. [Vovk05]
+std::optional<ErrorBand> BandOf(std::vector<double> errors) {
+  constexpr size_t kFewestErrors = 20;
+  if (errors.size() < kFewestErrors) return std::nullopt;
+  for (double& error : errors) error = std::abs(error);
+  std::sort(errors.begin(), errors.end());
+  const auto at = [&errors](double q) {
+    const double rank = std::ceil((static_cast<double>(errors.size()) + 1) * q);
+    return errors[std::min(static_cast<size_t>(rank), errors.size()) - 1];
+  };
+  return ErrorBand{.half80 = at(0.80), .half95 = at(0.95)};
+}
+
+/// Errors of predictions for what `left_out` holds out of the chosen points.
+std::vector<double> ErrorsWithout(const KernelRows& kernel, const Chosen& chosen,
+                                  const Chosen& left_out, const KernelProfile& hint) {
+  const KernelProfile rest = FitCurves(
+      kernel, [&](const Point& p) { return chosen(p) && !left_out(p); }, &hint);
+  std::vector<double> errors;
+  if (rest.shapes.empty()) return errors;
+  for (const Prediction& prediction :
+       PredictPoints(kernel, rest, [&](const Point& p) { return chosen(p) && left_out(p); })) {
+    errors.push_back(prediction.log_error());
+  }
+  return errors;
+}
+
+void Append(std::vector<double>& to, const std::vector<double>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+std::vector<double> FoldErrors(const KernelRows& kernel, const Chosen& chosen,
+                               const KernelProfile& hint) {
+  std::vector<double> errors;
+  for (uint64_t fold = 0; fold < kFolds; ++fold) {
+    Append(errors, ErrorsWithout(
+                       kernel, chosen, [fold](const Point& p) { return FoldOf(p) == fold; }, hint));
+  }
+  return errors;
+}
+
+/// Points in the last octave of their shape's first coordinate.
+std::vector<double> FrontierErrors(const KernelRows& kernel, const Chosen& chosen,
+                                   const KernelProfile& hint) {
+  const KernelForm& form = kernel.form();
+  const auto size_of = [&form](const Point& p) {
+    return form.place(AxesOf(form, p.fit.features)).front();
+  };
+  std::vector<const Point*> frontier;
+  for (const ShapeRows& shape : kernel.shapes) {
+    double most = 0;
+    for (const Point& point : shape.points) most = std::max(most, size_of(point));
+    for (const Point& point : shape.points) {
+      if (size_of(point) > most - 1) frontier.push_back(&point);
+    }
+  }
+  std::sort(frontier.begin(), frontier.end());
+  return ErrorsWithout(
+      kernel, chosen,
+      [&frontier](const Point& p) {
+        return std::binary_search(frontier.begin(), frontier.end(), &p);
+      },
+      hint);
+}
+
+std::vector<double> UnseenShapeErrors(const KernelRows& kernel, const Chosen& chosen,
+                                      const KernelProfile& hint) {
+  std::vector<double> errors;
+  if (kernel.shapes.size() < 2) return errors;
+  for (const ShapeRows& shape : kernel.shapes) {
+    const Point* first = shape.points.data();
+    const Point* end = first + shape.points.size();
+    Append(errors,
+           ErrorsWithout(
+               kernel, chosen, [=](const Point& p) { return &p >= first && &p < end; }, hint));
+  }
+  return errors;
+}
+
+ErrorBand SpreadBand(const KernelRows& kernel, const Chosen& chosen) {
+  std::vector<double> spreads;
+  for (const ShapeRows& shape : kernel.shapes) {
+    for (const Point& point : shape.points) {
+      if (chosen(point)) spreads.push_back(point.row->spread_ns / point.row->time_ns / 2);
+    }
+  }
+  return BandOf(std::move(spreads)).value_or(ErrorBand{});
+}
+
+ErrorBand Wider(const ErrorBand& a, const ErrorBand& b) {
+  return {.half80 = std::max(a.half80, b.half80), .half95 = std::max(a.half95, b.half95)};
+}
+
+}  // namespace
+
+double Prediction::log_error() const { return std::log(point->fit.seconds / time.seconds); }
+
+KernelProfile FitCurves(const KernelRows& kernel, const Chosen& chosen, const KernelProfile* hint) {
+  const KernelForm& form = kernel.form();
+  KernelProfile profile{.op = kernel.op,
+                        .variant = kernel.variant,
+                        .format = kernel.format,
+                        .any_shape = {},
+                        .shapes = {},
+                        .measured = {},
+                        .interpolated = {},
+                        .extrapolated = {},
+                        .unseen_shape = {},
+                        .held_out = {}};
+  std::vector<FitPoint> all;
+  for (const ShapeRows& shape : kernel.shapes) {
+    const std::vector<FitPoint> points = ChosenPoints(shape, chosen);
+    all.insert(all.end(), points.begin(), points.end());
+    if (points.size() < kFewestPoints) continue;
+    const ShapeProfile* like = hint == nullptr ? nullptr : FindShape(*hint, shape.shape);
+    const KernelFit fit = FitForm(form, points, like == nullptr ? nullptr : &like->fit);
+    profile.shapes.push_back(
+        {.shape = shape.shape, .fit = fit, .rows = WeighRows(form, fit, points)});
+  }
+  if (all.size() < kFewestPoints) return profile;
+  profile.any_shape = FitForm(form, all, hint == nullptr ? nullptr : &hint->any_shape);
+  return profile;
+}
+
+std::vector<Prediction> PredictPoints(const KernelRows& kernel, const KernelProfile& profile,
+                                      const Chosen& chosen) {
+  const KernelCurve curve(profile);
+  std::vector<Prediction> predictions;
+  for (const ShapeRows& shape : kernel.shapes) {
+    const std::optional<size_t> found = curve.FindShape(shape.shape);
+    for (const Point& point : shape.points) {
+      if (!chosen(point)) continue;
+      predictions.push_back({.point = &point, .time = curve.At(point.fit.features, found, 0)});
+    }
+  }
+  return predictions;
+}
+
+KernelProfile FitKernel(const KernelRows& kernel, const Chosen& chosen) {
+  KernelProfile profile = FitCurves(kernel, chosen, nullptr);
+  profile.measured = SpreadBand(kernel, chosen);
+  profile.interpolated =
+      Wider(profile.measured, BandOf(FoldErrors(kernel, chosen, profile)).value_or(ErrorBand{}));
+  profile.extrapolated = Wider(
+      profile.interpolated, BandOf(FrontierErrors(kernel, chosen, profile)).value_or(ErrorBand{}));
+  profile.unseen_shape =
+      Wider(profile.extrapolated,
+            BandOf(UnseenShapeErrors(kernel, chosen, profile)).value_or(ErrorBand{}));
+  return profile;
+}
+
+std::vector<double> LeaveOneOut(const KernelForm& form, const ShapeRows& shape,
+                                const KernelFit& fit) {
+  const std::vector<FitPoint> points = ChosenPoints(shape, [](const Point&) { return true; });
+  const Eigen::MatrixXd inverse = CovarianceOf(form, points).inverse();
+  const Eigen::VectorXd weights = inverse * Corrections(form, fit, points);
+  std::vector<double> errors;
+  for (Eigen::Index i = 0; i < weights.size(); ++i) errors.push_back(weights(i) / inverse(i, i));
+  return errors;
+}
+
+}  // namespace moecast::calibration

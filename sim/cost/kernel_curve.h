@@ -1,0 +1,75 @@
+// KernelCurve: a kernel's profile made ready to be asked. The time of a launch is the shape's fit
+// times a bounded correction interpolated from its rows. docs/model/calibration.md, "Prediction".
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "sim/cost/kernel_form.h"
+#include "sim/cost/label.h"
+#include "sim/cost/profile.h"
+
+namespace moecast {
+
+/// The correction's bound: ln(time / fit) is cut to +- this.
+inline constexpr double kMostCorrection = 0.25;
+
+/// A predicted launch.
+struct KernelTime {
+  double seconds = 0;
+  Label label = Label::kExtrapolated;
+  ErrorBand band;
+};
+
+/// The rows of a prediction, for explanations.
+struct NearestRow {
+  ProfileRow row;
+  double octaves = 0;  // distance
+};
+
+/// One shape: its rows stand in columns of coordinates, so that a prediction is one pass over them.
+class ShapeCurve {
+ public:
+  /// REQUIRES: `form` outlives this object (forms are constants).
+  ShapeCurve(const KernelForm& form, const ShapeProfile& profile);
+
+  /// RETURNS: seconds and label; the band is the kernel's to fill in.
+  /// COST: linear in the rows; no allocation.
+  [[nodiscard]] KernelTime At(const KernelFeatures& f) const;
+  [[nodiscard]] const KernelFeatures& shape() const { return shape_; }
+  /// The row nearest to the point. REQUIRES: the shape has rows.
+  [[nodiscard]] NearestRow Nearest(const KernelFeatures& f) const;
+
+ private:
+  const KernelForm* form_;
+  KernelFeatures shape_;
+  KernelFit fit_;
+  std::vector<ProfileRow> rows_;
+  std::vector<KernelPlace> places_;  // [row]
+  KernelPlace least_{};              // of the rows, per coordinate
+  KernelPlace most_{};
+};
+
+class KernelCurve {
+ public:
+  explicit KernelCurve(const KernelProfile& profile);
+
+  /// Position of the shape with these shape features; nothing when it was not measured.
+  [[nodiscard]] std::optional<size_t> FindShape(const KernelFeatures& f) const;
+  /// The time of one launch with its band. `shape` is FindShape(f); without one the fit over all
+  /// shapes answers. RETURNS: at least `floor` seconds, the roofline at datasheet rates (INV-6).
+  [[nodiscard]] KernelTime At(const KernelFeatures& f, std::optional<size_t> shape,
+                              double floor) const;
+
+  [[nodiscard]] const KernelForm& form() const { return *form_; }
+  [[nodiscard]] const std::vector<ShapeCurve>& shapes() const { return shapes_; }
+
+ private:
+  const KernelForm* form_;
+  KernelFit any_shape_;
+  std::array<ErrorBand, 3> bands_;  // by Label, measured to extrapolated
+  ErrorBand unseen_shape_;
+  std::vector<ShapeCurve> shapes_;
+};
+
+}  // namespace moecast

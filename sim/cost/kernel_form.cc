@@ -1,0 +1,183 @@
+#include "sim/cost/kernel_form.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace moecast {
+namespace {
+
+using enum Feature;
+
+constexpr std::array kExpertShape{kHidden, kIntermediate, kExperts};
+constexpr std::array kRouteShape{kHidden, kExperts, kTopK};
+constexpr std::array kTokenSlots{kTokens, kAssignments};
+constexpr std::array kHiddenOnly{kHidden};
+constexpr std::array kExpertAxes{kTokens, kAssignments, kDistinct, kPaddedRows, kMaxLoad};
+constexpr std::array kGemmShape{kN, kK};
+constexpr std::array kTokensOnly{kTokens};
+constexpr std::array kAttentionShape{kHeads, kKvBytesPerToken};
+constexpr std::array kDecodeAxes{kBatch, kContext};
+constexpr std::array kPrefillAxes{kTokens, kPairs, kContext};
+constexpr std::array kWidthOnly{kWidth};
+constexpr std::array kRanksOnly{kRanks};
+constexpr std::array kMessageOnly{kMessageBytes};
+constexpr std::array kGeneralShape{kHidden, kIntermediate, kExperts,         kTopK, kN, kK,
+                                   kHeads,  kWidth,        kKvBytesPerToken, kRanks};
+constexpr std::array kGeneralAxes{kTokens, kBytes, kFlops};
+
+/// A multiply-add is two operations.
+constexpr double kFlopsPerMultiplyAdd = 2;
+
+/// Where no expert makes a chain, the chain is a floor: a least time that hides small work, besides
+/// the fixed time that hides none.
+constexpr double kFloor = 1;
+
+double Matrix(const KernelFeatures& f) { return f[kHidden] * f[kIntermediate]; }
+double RowElements(const KernelFeatures& f) {
+  return f[kAssignments] * (f[kHidden] + f[kIntermediate]);
+}
+
+/// How often the weights of an expert are read, summed over experts: once per `rows_per_pass` rows
+/// begun. The fullest expert has m rows; the others share the rest evenly.
+double Passes(const KernelFeatures& f, double rows_per_pass) {
+  if (rows_per_pass <= 0) return f[kDistinct];
+  const double others = std::max(f[kDistinct] - 1, 0.0);
+  return std::ceil(f[kMaxLoad] / rows_per_pass) +
+         std::max(others, (f[kAssignments] - f[kMaxLoad]) / rows_per_pass);
+}
+
+/// `kMatrices` of H x I per distinct expert.
+template <int kMatrices>
+KernelWork ExpertWork(const KernelFeatures& f, double rows_per_pass) {
+  return {.memory = {Passes(f, rows_per_pass) * kMatrices * Matrix(f), RowElements(f)},
+          .compute = kFlopsPerMultiplyAdd * kMatrices * f[kPaddedRows] * Matrix(f),
+          .chain = f[kMaxLoad] * (f[kHidden] + f[kIntermediate])};
+}
+
+KernelWork RouteWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kTokens] * f[kHidden], f[kTokens] * f[kExperts], f[kTokens] * f[kTopK]},
+          .compute = kFlopsPerMultiplyAdd * f[kTokens] * f[kHidden] * f[kExperts],
+          .chain = kFloor};
+}
+
+KernelWork CombineWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kAssignments] * f[kHidden], f[kTokens] * f[kHidden]}, .chain = kFloor};
+}
+
+KernelWork LayerWork(const KernelFeatures& f, double rows_per_pass) {
+  KernelWork work = ExpertWork<3>(f, rows_per_pass);
+  work.memory.back() = f[kTokens] * f[kHidden];
+  return work;
+}
+
+KernelWork GemmWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kN] * f[kK], f[kTokens] * (f[kN] + f[kK])},
+          .compute = kFlopsPerMultiplyAdd * f[kTokens] * f[kN] * f[kK],
+          .chain = kFloor};
+}
+
+KernelWork DecodeAttentionWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kContext] * f[kKvBytesPerToken], f[kBatch] * f[kHeads]},
+          .compute = f[kContext] * f[kHeads],
+          .chain = kFloor};
+}
+
+KernelWork PrefillAttentionWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kContext] * f[kKvBytesPerToken], f[kTokens] * f[kHeads]},
+          .compute = f[kPairs] * f[kHeads],
+          .chain = kFloor};
+}
+
+KernelWork WidthWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kTokens] * f[kWidth]}, .chain = kFloor};
+}
+KernelWork MessageWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kMessageBytes]}, .chain = kFloor};
+}
+KernelWork GeneralWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kBytes]}, .compute = f[kFlops], .chain = kFloor};
+}
+
+double Octaves(double x) { return std::log2(std::max(x, 1.0)); }
+
+KernelPlace LogPlace(const KernelAxes& axes) {
+  KernelPlace place{};
+  for (size_t i = 0; i < kCoordinates; ++i) place[i] = Octaves(axes[i]);
+  return place;
+}
+
+/// Distinct experts, padded rows per expert, skew and tokens: rows below a tile cost the same, so
+/// padded rows keep apart what differs and together what does not. Skew and tokens count half.
+KernelPlace ExpertPlace(const KernelAxes& axes) {
+  const auto [tokens, assignments, distinct, padded_rows, max_load] = axes;
+  const double experts = std::max(distinct, 1.0);
+  const double mean_load = std::max(assignments / experts, 1.0);
+  return {Octaves(experts), Octaves(padded_rows / experts), Octaves(max_load / mean_load) / 2,
+          Octaves(tokens) / 2};
+}
+
+constexpr auto kForms = std::to_array<KernelForm>({
+    {"gate_up", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<2>},
+    {"down", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<1>},
+    {"experts", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<3>},
+    {"layer", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork},
+    {"route", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
+    {"combine", kHiddenOnly, kTokenSlots, LogPlace, false, CombineWork},
+    {"gemm", kGemmShape, kTokensOnly, LogPlace, false, GemmWork},
+    {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
+    {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
+    {"norm", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
+    {"rope", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
+    {"activation", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
+    {"embedding", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
+    {"sampling", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
+    {"all_reduce", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+    {"all_gather", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+    {"reduce_scatter", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+    {"all_to_all", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+});
+constexpr KernelForm kGeneral{"", kGeneralShape, kGeneralAxes, LogPlace, false, GeneralWork};
+
+double MemoryTime(const KernelFit& fit, const KernelWork& work) {
+  double time = 0;
+  for (size_t i = 0; i < kMemoryTerms; ++i) time += fit.per_memory[i] * work.memory[i];
+  return time;
+}
+
+}  // namespace
+
+const KernelForm& FormOf(std::string_view op) {
+  const auto* const found =
+      std::find_if(kForms.begin(), kForms.end(), [op](const KernelForm& f) { return f.op == op; });
+  return found == kForms.end() ? kGeneral : *found;
+}
+
+KernelFeatures ShapeOf(const KernelForm& form, const KernelFeatures& f) {
+  KernelFeatures shape;
+  for (const Feature feature : form.shape) shape[feature] = f[feature];
+  return shape;
+}
+
+KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f) {
+  KernelAxes axes{};
+  for (size_t i = 0; i < form.axes.size(); ++i) axes[i] = f[form.axes[i]];
+  return axes;
+}
+
+double NormOfParts(const std::array<double, kParts>& parts, double sharpness) {
+  const double largest = *std::max_element(parts.begin(), parts.end());
+  if (largest <= 0) return 0;
+  double sum = 0;
+  for (const double part : parts) sum += std::pow(part / largest, sharpness);
+  return largest * std::pow(sum, 1 / sharpness);
+}
+
+std::array<double, kParts> PartsOf(const KernelFit& fit, const KernelWork& work) {
+  return {MemoryTime(fit, work), fit.per_compute * work.compute, fit.per_chain * work.chain};
+}
+
+double FitTime(const KernelFit& fit, const KernelWork& work) {
+  return fit.fixed + NormOfParts(PartsOf(fit, work), fit.sharpness);
+}
+
+}  // namespace moecast

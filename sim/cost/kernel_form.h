@@ -1,0 +1,69 @@
+// KernelForm: for each kind of kernel, which features are its shape, which vary, and which work its
+// time is modelled from. The only copy; fits and predictions both use it.
+// docs/model/calibration.md.
+#pragma once
+
+#include <cmath>
+#include <span>
+#include <string_view>
+
+#include "sim/cost/kernel_features.h"
+#include "sim/cost/profile.h"
+
+namespace moecast {
+
+/// What one launch does, in elements, rows or operations; the fit's coefficients carry the rest.
+struct KernelWork {
+  std::array<double, kMemoryTerms> memory{};
+  double compute = 0;
+  double chain = 0;  // what one expert's units do one after the other
+};
+
+using KernelAxes = std::array<double, kMostAxes>;
+inline constexpr size_t kCoordinates = 4;
+using KernelPlace = std::array<double, kCoordinates>;
+
+struct KernelForm {
+  std::string_view op;             // empty: the form of every op not named here
+  std::span<const Feature> shape;  // identify a shape, which is fitted on its own rows
+  std::span<const Feature> axes;   // vary within a shape; at most kMostAxes
+  /// Where a point lies for interpolation: octaves (log2) of what its time varies with.
+  KernelPlace (*place)(const KernelAxes& axes);
+  bool has_passes;  // the work depends on rows_per_pass
+  KernelWork (*work)(const KernelFeatures& f, double rows_per_pass);
+};
+
+/// The form of an op; an unknown op has the general form over bytes and FLOPs.
+const KernelForm& FormOf(std::string_view op);
+
+/// Only the form's shape features of `f`.
+KernelFeatures ShapeOf(const KernelForm& form, const KernelFeatures& f);
+/// The form's axes of `f`, in order; the rest 0.
+KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f);
+
+/// Octaves squared.
+inline double SquaredDistance(const KernelPlace& a, const KernelPlace& b) {
+  double square = 0;
+  for (size_t i = 0; i < kCoordinates; ++i) square += (a[i] - b[i]) * (a[i] - b[i]);
+  return square;
+}
+/// How alike the ln(time / fit) of two places at this distance are: 1 at none, 0 from kReach on. A
+/// polynomial of compact support, positive definite in up to five dimensions [Wendland95].
+inline constexpr double kReach = 8;
+inline double CovarianceAt(double squared_octaves) {
+  if (squared_octaves >= kReach * kReach) return 0;
+  const double ratio = std::sqrt(squared_octaves) / kReach;
+  const double fade = (1 - ratio) * (1 - ratio);
+  return fade * fade * (1 - ratio) * (5 * ratio + 1);
+}
+
+/// Memory, compute and chain.
+inline constexpr size_t kParts = 3;
+/// Time of each part alone, seconds.
+std::array<double, kParts> PartsOf(const KernelFit& fit, const KernelWork& work);
+/// The p-norm of the parts.
+double NormOfParts(const std::array<double, kParts>& parts, double sharpness);
+/// Eq. 1 of docs/model/calibration.md, seconds: fixed and the norm of the parts.
+double FitTime(const KernelFit& fit, const KernelWork& work);
+
+}  // namespace moecast
