@@ -11,7 +11,7 @@ using enum Feature;
 constexpr std::array kExpertShape{kHidden, kIntermediate, kExperts};
 constexpr std::array kRouteShape{kHidden, kExperts, kTopK};
 constexpr std::array kTokenSlots{kTokens, kAssignments};
-constexpr std::array kHiddenOnly{kHidden};
+constexpr std::array kCombineShape{kHidden};
 constexpr std::array kExpertAxes{kTokens, kAssignments, kDistinct, kPaddedRows, kMaxLoad};
 constexpr std::array kGemmShape{kN, kK};
 constexpr std::array kTokensOnly{kTokens};
@@ -122,7 +122,7 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"experts", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<3>},
     {"layer", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork},
     {"route", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
-    {"combine", kHiddenOnly, kTokenSlots, LogPlace, false, CombineWork},
+    {"combine", kCombineShape, kTokenSlots, LogPlace, false, CombineWork},
     {"gemm", kGemmShape, kTokensOnly, LogPlace, false, GemmWork},
     {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
     {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},

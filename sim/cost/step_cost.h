@@ -13,16 +13,12 @@
 #include "sim/base/units.h"
 #include "sim/cost/collective.h"
 #include "sim/cost/efficiency.h"
+#include "sim/cost/label.h"
 #include "sim/cost/roofline.h"
 #include "sim/model/hardware.h"
 #include "sim/model/lower.h"
 
 namespace moecast {
-
-/// Where a predicted time comes from, best first.
-enum class Label { kMeasured, kInterpolated, kExtrapolated, kAnalytic };
-inline constexpr int kLabelCount = 4;
-std::string_view LabelName(Label label);
 
 /// What a step's time is spent on.
 enum class StepPart {
