@@ -103,6 +103,7 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
           .expert_tile_rows = in.expert_tile_rows(),
           .host_per_step = Seconds(in.host_per_step_us() * kMicro),
           .host_per_sequence = Seconds(in.host_per_sequence_us() * kMicro),
+          .host_per_prefill_token = Seconds(in.host_per_prefill_token_us() * kMicro),
           .eager_launch = Seconds(in.eager_launch_us() * kMicro)};
 }
 

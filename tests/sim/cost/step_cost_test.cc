@@ -132,11 +132,12 @@ TEST(StepCost, EagerLaunchesCostOnlyWhatTheGpuDoesNotHide) {
   EXPECT_EQ(Make(model, e).Predict(step.Shape()).host.count(), 0);
 }
 
-TEST(StepCost, HostTimeIsPerStepAndPerSequenceOfTheFullestGroup) {
+TEST(StepCost, HostTimeIsPerStepAndPerSequenceAndPromptTokenOfTheFullestGroup) {
   const ModelSpec model = test::TinyMoeModel();
   Efficiencies e = test::Ideal();
   e.host_per_step = Seconds(1e-3);
   e.host_per_sequence = Seconds(1e-5);
+  e.host_per_prefill_token = Seconds(1e-6);
   StepCost cost = Make(model, e, {.tensor = 1, .data = 2, .expert = 2});
   test::Step step;
   step.groups.resize(2);
@@ -144,7 +145,7 @@ TEST(StepCost, HostTimeIsPerStepAndPerSequenceOfTheFullestGroup) {
   for (int i = 0; i < 3; ++i) test::AddDecode(step.groups[1], 1, 1);
   test::AddPrefill(step.groups[1], 4, 0, 4);
   test::AddDecode(step.groups[0], 1, 1);
-  EXPECT_DOUBLE_EQ(cost.Predict(step.Shape()).host.count(), 1e-3 + 4 * 1e-5);
+  EXPECT_DOUBLE_EQ(cost.Predict(step.Shape()).host.count(), 1e-3 + 4 * 1e-5 + 4 * 1e-6);
 }
 
 TEST(StepCost, AnEmptyStepStillTakesOneNanosecond) {
