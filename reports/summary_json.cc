@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "reports/provenance.h"
+#include "reports/quality.h"
 #include "sim/base/files.h"
 #include "sim/base/text.h"
 #include "sim/base/version.h"
@@ -225,6 +226,7 @@ value CaseSummaryJson(const Study& study, const StudyResult& result, const CaseF
                     {"memory", MemoryJson(cell.memory)},
                     {"routing", RoutingJson(c.scenario, cell.selection, totals.routing)},
                     {"figures", FiguresJson(figures)},
+                    {"quality", QualityJson(c)},
                     {"runs", std::move(runs)},
                     {"caveats", std::move(caveats)},
                     {"provenance", ProvenanceJson(study)}};

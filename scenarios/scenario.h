@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "scenarios/quality.h"
 #include "sim/base/rng.h"
 #include "sim/cost/efficiency.h"
 #include "sim/engine/engine_config.h"
@@ -55,6 +56,7 @@ struct StudyCase {
   std::string variant;  // "base" when the scenario lists none
   std::string load;     // empty when the scenario lists none
   Scenario scenario;
+  std::vector<QualityFinding> quality = {};  // what was measured about its model under its policy
 };
 
 /// A scenario file with its variants and loads expanded: cases are load-major, the first variant of

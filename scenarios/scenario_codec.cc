@@ -71,10 +71,11 @@ struct CaseReading {
 };
 
 CaseReading ReadCase(const YamlNode& base, const Alternative& variant, const Alternative& load,
-                     Catalog& catalog) {
-  CaseReading reading{.result = {.variant = variant.name, .load = load.name, .scenario = {}},
-                      .files = {},
-                      .errors = {}};
+                     Catalog& catalog, QualityLibrary& qualities) {
+  CaseReading reading{
+      .result = {.variant = variant.name, .load = load.name, .scenario = {}, .quality = {}},
+      .files = {},
+      .errors = {}};
   Problems problems;
   TreeEditor editor(catalog, problems);
   YamlNode tree = base;
@@ -88,6 +89,14 @@ CaseReading ReadCase(const YamlNode& base, const Alternative& variant, const Alt
   if (problems.none()) {
     reading.result.scenario =
         ConvertScenario(message, {.places = notes.places, .problems = problems});
+  }
+  if (problems.none()) {
+    auto quality = qualities.Find(reading.result.scenario, message.model());
+    if (quality.ok()) {
+      reading.result.quality = std::move(quality).value();
+    } else {
+      problems.Add(quality.errors());
+    }
   }
   reading.files = std::move(notes.files);
   reading.errors = problems.Take();
@@ -153,10 +162,11 @@ Result<std::vector<CaseReading>> ReadCases(const YamlNode& root, Catalog& catalo
                             std::to_string(kMaxCases) + " cases are allowed",
                  .where = root.place.source};
   }
+  QualityLibrary qualities(catalog);
   std::vector<CaseReading> cases;
   for (const Alternative& load : loads) {
     for (const Alternative& variant : variants) {
-      cases.push_back(ReadCase(root, variant, load, catalog));
+      cases.push_back(ReadCase(root, variant, load, catalog, qualities));
     }
   }
   problems.Add(MergeErrors(cases));

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "reports/console.h"
+#include "reports/quality.h"
 #include "reports/result_folder.h"
 #include "reports/write_results.h"
 #include "sim/app/commands.h"
@@ -75,7 +76,9 @@ Result<int> RunAndReport(const Study& study, const RunArguments& arguments) {
   }
   SIM_TRY(const StudyResult result, RunStudy(study, options));
   if (folder) SIM_RETURN_IF_ERROR(WriteFiles(study, result, *folder));
-  std::string text = RenderTable(study, result) + "\n" + RenderProvenance(study, result);
+  std::string text = RenderTable(study, result) + "\n";
+  if (const std::string quality = RenderQuality(study); !quality.empty()) text += quality + "\n";
+  text += RenderProvenance(study, result);
   if (folder) text += "files        " + arguments.out + "\n";
   SIM_RETURN_IF_ERROR(PrintToStdout(text));
   if (isatty(STDERR_FILENO) != 0) {
