@@ -14,11 +14,13 @@ add_library(
   bench/ceiling.cu
   bench/fill.cu
   ops/expert_gemm/expert_gemm.cu
+  ops/expert_gemm/naive.cu
   ops/route/combine.cu
   ops/route/route.cu)
 target_include_directories(moecast_kernels_ops PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(moecast_kernels_ops PUBLIC CUDA::cudart_static)
-target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall)
+# Device code calls the constexpr functions that headers share with the host.
+target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall --expt-relaxed-constexpr)
 
 add_executable(
   moecast_kernels

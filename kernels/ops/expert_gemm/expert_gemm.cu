@@ -1,308 +1,279 @@
-// Memory-bound expert products. A warp streams 16-row weight fragments from global memory straight
-// into registers (a lane's 16 bytes are its mma A operand) and multiplies them with 8-token tiles.
-// A block is kSplit warps along K times 8/kSplit warps along the weight rows.
+// Memory-bound expert products. One warp of a block keeps a ring of bulk copies in flight, without
+// a pause between units; two groups of four warps take turns at the units and split their columns.
+// When an expert has more slots than one group holds, both groups multiply the same stages.
 #include <cstddef>
-#include <type_traits>
 
+#include "kernels/ops/expert_gemm/chunk.cuh"
 #include "kernels/ops/expert_gemm/expert_gemm.h"
+#include "kernels/ops/expert_gemm/finish.cuh"
 #include "kernels/ops/launch.h"
-#include "kernels/ops/ptx.cuh"
 
 namespace moecast::kernels {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kThreads = kWarps * 32;
-constexpr int kBlockK = 32;  // columns of one fragment pair
-constexpr int kTileElements =
-    kFragmentRows * kBlockK;  // one (16-row, 32-column) tile: two fragments
-constexpr int kMaxTiles = 4;  // 32 tokens of one expert per pass over its weights
-
-struct Unit {
-  int expert;     // logical expert
-  int row_block;  // block of weight rows
-  int first_slot;
-  int slots;  // n_e
+template <WeightFormat kFormat>
+struct alignas(128) Shared {
+  using G = Geometry<kFormat>;
+  uint8_t ring[G::kStages][G::kStageBytes];
+  Partial partial[kGroups];
+  uint64_t full[G::kStages];
+  uint64_t empty[G::kStages];
+  unsigned seen[G::kStages];  // rounds of the ring that a group has waited for
+  bool last;
 };
 
-// Maps a thread block to its unit; false when there is none.
-__device__ bool FindUnit(const ExpertSlots& slots, int row_blocks, Unit& unit) {
-  const int position = static_cast<int>(blockIdx.x) / row_blocks;
-  if (position >= *slots.active_count) return false;
-  unit.expert = slots.active_experts[position];
-  unit.row_block = static_cast<int>(blockIdx.x) % row_blocks;
-  unit.first_slot = slots.offsets[position];
-  unit.slots = slots.offsets[position + 1] - unit.first_slot;
-  return true;
-}
-
-// acc[m][j] += weights[m] x rows[j] over this warp's share of the column blocks. All weight loads
-// of a round are issued before the first activation load, whose address depends on a chain of
-// look-ups.
-//   weights[m]  one 16-row tile in fragment order                     // (K/32, 2, 32 lanes, 8)
-//   rows[j]     the token row this lane supplies to token tile j      // (K)
-template <int kSplit, int kUnroll, int kRowTiles, int kTiles>
-__device__ void Accumulate(const __nv_bfloat16* const (&weights)[kRowTiles],
-                           const __nv_bfloat16* const (&rows)[kTiles], int k_blocks,
-                           float (&acc)[kRowTiles][kTiles][4]) {
-  const int split = static_cast<int>(threadIdx.x) / 32 % kSplit;
+// The copying warp: stage after stage of every pass, as soon as the ring has room. Lane m copies
+// row tile m.
+template <WeightFormat kFormat>
+__device__ void CopyStages(const StreamArgs& args, const ActiveExperts& active,
+                           Shared<kFormat>& shared) {
+  using G = Geometry<kFormat>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int first = split * kUnroll; first < k_blocks; first += kSplit * kUnroll) {
-    uint4 a[kUnroll][kRowTiles][2];
-#pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const int block = min(first + u, k_blocks - 1);  // past the end: loaded again, not multiplied
-#pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) {
-        const __nv_bfloat16* tile =
-            weights[m] + static_cast<size_t>(block) * kTileElements + lane * 8;
-        a[u][m][0] = ptx::LoadStreaming(tile);
-        a[u][m][1] = ptx::LoadStreaming(tile + kTileElements / 2);
-      }
+  const uint64_t policy = ptx::EvictFirst();
+  unsigned at = 0;
+  ForEachPass(args, active, [&](const Pass& pass) {
+    const int columns = Columns(args, pass);
+    const int tiles = (pass.down ? args.DownUnits() : args.GateUnits()) * kRowTiles;
+    const auto* const stored =
+        static_cast<const uint8_t*>(pass.down ? args.experts.down : args.experts.gate_up);
+    const int tile_bytes = columns / BlockColumns(kFormat) * BlockBytes(kFormat);
+    const uint8_t* tile =
+        stored + (static_cast<size_t>(pass.expert) * tiles + pass.unit * kRowTiles + lane) *
+                     static_cast<size_t>(tile_bytes);
+    for (int done = 0; done < tile_bytes; done += G::kTileBytes, ++at) {
+      const unsigned slot = at % G::kStages;
+      const auto bytes = static_cast<uint32_t>(min(G::kTileBytes, tile_bytes - done));
+      ptx::BarrierWait(&shared.empty[slot], at / G::kStages % 2 ^ 1U);
+      if (lane == 0) ptx::BarrierExpect(&shared.full[slot], kRowTiles * bytes);
+      __syncwarp();
+      if (lane < kRowTiles)
+        ptx::BulkCopy(shared.ring[slot] + lane * G::kTileBytes, tile + done, bytes,
+                      &shared.full[slot], policy);
     }
-#pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      if (first + u >= k_blocks) break;
-      uint4 b[kTiles];
-#pragma unroll
-      for (int j = 0; j < kTiles; ++j)
-        b[j] = ptx::LoadCached(rows[j] + (first + u) * kBlockK + lane % 4 * 8);
-#pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-        for (int j = 0; j < kTiles; ++j) {
-          ptx::MmaBf16(acc[m][j], a[u][m][0], b[j].x, b[j].y);
-          ptx::MmaBf16(acc[m][j], a[u][m][1], b[j].z, b[j].w);
-        }
-      }
-    }
-  }
+  });
 }
 
-// Sums acc over the kSplit warps that share weight rows.
-//   partial  [kSplit][rows][columns], result in partial[0]
-template <int kSplit, int kRowTiles, int kTiles>
-__device__ void ReduceOverSplit(const float (&acc)[kRowTiles][kTiles][4], float* partial) {
-  constexpr int kColumns = kTiles * 8;
-  constexpr int kElements = kWarps / kSplit * kRowTiles * kFragmentRows * kColumns;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+// How a group takes part in a pass.
+struct Share {
+  int first_slot;
+  int slots;
+  unsigned at;        // number of the pass's first stage
+  uint32_t arrivals;  // of each warp at a stage's `empty`
+};
+
+// Waits for stage number `at`. A barrier's parity tells only neighbouring rounds of the ring apart,
+// and a group does not wait for the stages of the other's passes; so the round before must have
+// been seen by whichever group it was for.
+template <WeightFormat kFormat>
+__device__ void AwaitStage(unsigned at, Shared<kFormat>& shared) {
+  const unsigned slot = at % Geometry<kFormat>::kStages;
+  const unsigned round = at / Geometry<kFormat>::kStages;
+  volatile unsigned* const seen = &shared.seen[slot];
+  while (*seen < round) {
+  }
+  ptx::BarrierWait(&shared.full[slot], round % 2);
+  if (threadIdx.x % kGroupThreads == 0) *seen = round + 1;
+}
+
+// A group's share of a pass. Up to 16 tokens the activations of the next stage are requested before
+// this one is multiplied.
+template <WeightFormat kFormat, int kTiles>
+__device__ void MultiplyPass(const StreamArgs& args, const Pass& pass, const Share& share,
+                             Shared<kFormat>& shared) {
+  using G = Geometry<kFormat>;
+  constexpr bool kAhead = kTiles <= 2;
+  const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
+  const int warp = static_cast<int>(threadIdx.x) / 32 % kGroupWarps;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int first_row = warp / kSplit * kRowTiles * kFragmentRows;
-#pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) {
-#pragma unroll
-    for (int j = 0; j < kTiles; ++j) {
-#pragma unroll
-      for (int i = 0; i < 4; i += 2) {
-        const int row = first_row + m * kFragmentRows + lane / 4 + i * 4;
-        const int column = j * 8 + lane % 4 * 2;
-        *reinterpret_cast<float2*>(&partial[warp % kSplit * kElements + row * kColumns + column]) =
-            make_float2(acc[m][j][i], acc[m][j][i + 1]);
-      }
-    }
-  }
-  __syncthreads();
-  for (int e = static_cast<int>(threadIdx.x); e < kElements; e += kThreads) {
-    float total = partial[e];
-#pragma unroll
-    for (int s = 1; s < kSplit; ++s) total += partial[s * kElements + e];
-    partial[e] = total;
-  }
-  __syncthreads();
-}
-
-template <int kRowTiles, int kTiles>
-constexpr size_t kSharedBytes = sizeof(float) * kWarps* kRowTiles* kFragmentRows* kTiles * 8;
-
-// A lane's token row of tile j: its column of B is token lane/4. Slots past the end repeat the last
-// one; their columns are computed and dropped.
-__device__ int SlotOfLane(const Unit& unit, int base, int j) {
-  const int slot = base + j * 8 + static_cast<int>(threadIdx.x) % 32 / 4;
-  return unit.first_slot + min(slot, unit.slots - 1);
-}
-
-constexpr int kGateUpSplit = 8;
-// An expert no wider than this, with one token tile, is read in units of two row-tile pairs: longer
-// streams per block, too few blocks for anything wider to lose by it. docs/kernels.md, "Ladder".
-constexpr int kWideUnitsUpTo = 1408;
-constexpr int kDownSplit = 8;
-constexpr int kDownRowTiles = 4;
-constexpr int kDownRows =
-    kWarps / kDownSplit * kDownRowTiles * kFragmentRows;  // weight rows of one down unit
-
-// One pass over a gate-up unit's weights for slots [base, base + 8 * kTiles). Row tiles alternate
-// gate, up.
-template <int kTiles, int kRowTiles>
-__device__ void GateUpPass(const ExpertShape& shape, const ExpertSlots& slots, const Unit& unit,
-                           int base, const __nv_bfloat16* __restrict__ x,
-                           const __nv_bfloat16* const (&weights)[kRowTiles],
-                           __nv_bfloat16* __restrict__ act, float* partial) {
+  const int columns = Columns(args, pass);
   const __nv_bfloat16* rows[kTiles];
 #pragma unroll
-  for (int j = 0; j < kTiles; ++j)
-    rows[j] = x + static_cast<size_t>(slots.slot_token[SlotOfLane(unit, base, j)]) * shape.hidden;
+  for (int j = 0; j < kTiles; ++j) {
+    // Slots past the end repeat the last one; their results are dropped.
+    const int slot = share.first_slot + min(j * kExpertTileRows + lane / 4, share.slots - 1);
+    rows[j] = pass.down ? args.act + static_cast<size_t>(slot) * columns
+                        : args.x + static_cast<size_t>(args.slots.slot_token[slot]) * columns;
+  }
+  const float factor = 1 / (pass.down ? args.experts.act_scale : args.experts.x_scale);
   float acc[kRowTiles][kTiles][4] = {};
-  constexpr int kUnroll = (kTiles == 1 ? 8 : 4) / kRowTiles;
-  Accumulate<kGateUpSplit, kUnroll, kRowTiles, kTiles>(weights, rows, shape.hidden / kBlockK, acc);
-  ReduceOverSplit<kGateUpSplit, kRowTiles, kTiles>(acc, partial);
-  constexpr int kColumns = kTiles * 8;
-  constexpr int kRows = kRowTiles / 2 * kFragmentRows;  // of the activation
-  for (int e = static_cast<int>(threadIdx.x); e < kRows * kColumns; e += kThreads) {
-    const int row = e % kRows;
-    const int column = e / kRows;
-    if (base + column >= unit.slots) continue;
-    const int gate_row = row / kFragmentRows * 2 * kFragmentRows + row % kFragmentRows;
-    const float gate = partial[gate_row * kColumns + column];
-    const float up = partial[(gate_row + kFragmentRows) * kColumns + column];
-    act[static_cast<size_t>(unit.first_slot + base + column) * shape.intermediate +
-        unit.row_block * kRows + row] = __float2bfloat16(gate / (1.0F + __expf(-gate)) * up);
-  }
-  __syncthreads();
-}
-
-// One pass over a down unit's weights for slots [base, base + 8 * kTiles).
-template <int kTiles>
-__device__ void DownPass(const ExpertShape& shape, const Unit& unit, int base,
-                         const __nv_bfloat16* __restrict__ act,
-                         const __nv_bfloat16* const (&weights)[kDownRowTiles],
-                         __nv_bfloat16* __restrict__ y, float* partial) {
-  const __nv_bfloat16* rows[kTiles];
+  unsigned at = share.at;
+  Chunk<kFormat, kTiles> chunk;
+  LoadChunk(args, pass, rows, warp * G::kChunkColumns, chunk);
+  for (int first = warp * G::kChunkColumns; first - warp * G::kChunkColumns < columns;
+       first += G::kStageColumns, ++at) {
+    Chunk<kFormat, kTiles> next;
+    if (kAhead) LoadChunk(args, pass, rows, first + G::kStageColumns, next);
+    AwaitStage(at, shared);
+    const unsigned slot = at % G::kStages;
+    const int steps = (columns - first + 31) / 32;
+    if (steps > 0) {
+      GroupTerms<kFormat, kTiles> terms;
+      Prepare(factor, chunk, terms);
+      const uint32_t weights =
+          ptx::SharedAddress(shared.ring[slot]) + static_cast<uint32_t>(warp * G::kChunkBytes);
 #pragma unroll
-  for (int j = 0; j < kTiles; ++j)
-    rows[j] = act + static_cast<size_t>(SlotOfLane(unit, base, j)) * shape.intermediate;
-  float acc[kDownRowTiles][kTiles][4] = {};
-  Accumulate<kDownSplit, kTiles == 1 ? 2 : 1, kDownRowTiles, kTiles>(
-      weights, rows, shape.intermediate / kBlockK, acc);
-  ReduceOverSplit<kDownSplit, kDownRowTiles, kTiles>(acc, partial);
-  constexpr int kColumns = kTiles * 8;
-  for (int e = static_cast<int>(threadIdx.x); e < kDownRows * kColumns; e += kThreads) {
-    const int row = e % kDownRows;
-    const int column = e / kDownRows;
-    if (base + column >= unit.slots) continue;
-    y[static_cast<size_t>(unit.first_slot + base + column) * shape.hidden +
-      unit.row_block * kDownRows + row] = __float2bfloat16(partial[row * kColumns + column]);
-  }
-  __syncthreads();
-}
-
-// Covers a unit's slots with passes of at most 8 * kMax slots, each no wider than what is left.
-template <int kMax, class Pass>
-__device__ void ForEachPass(const Unit& unit, Pass pass) {
-  for (int base = 0; base < unit.slots;) {
-    const int left = unit.slots - base;
-    if (kMax >= 4 && left > 16) {
-      pass(std::integral_constant < int, kMax >= 4 ? 4 : 1 > {}, base), base += 32;
-    } else if (kMax >= 2 && left > 8) {
-      pass(std::integral_constant < int, kMax >= 2 ? 2 : 1 > {}, base), base += 16;
-    } else {
-      pass(std::integral_constant<int, 1>{}, base), base += 8;
+      for (int m = 0; m < kRowTiles; ++m)
+        MultiplyTile(weights + static_cast<uint32_t>(m * G::kTileBytes), steps, m % 2, chunk, terms,
+                     acc[m]);
     }
+    __syncwarp();
+    if (lane == 0) ptx::BarrierArrive(&shared.empty[slot], share.arrivals);
+    if (kAhead)
+      chunk = next;
+    else
+      LoadChunk(args, pass, rows, first + G::kStageColumns, chunk);
+  }
+  Finish(args, pass, ScaleOf<kFormat>(args, pass), share.first_slot, share.slots, acc,
+         shared.partial[group]);
+}
+
+// With the fewest token tiles that hold the share.
+template <WeightFormat kFormat>
+__device__ void MultiplyTokens(const StreamArgs& args, const Pass& pass, const Share& share,
+                               Shared<kFormat>& shared) {
+  if (share.slots <= kExpertTileRows) return MultiplyPass<kFormat, 1>(args, pass, share, shared);
+  if (share.slots <= 2 * kExpertTileRows)
+    return MultiplyPass<kFormat, 2>(args, pass, share, shared);
+  MultiplyPass<kFormat, 4>(args, pass, share, shared);
+}
+
+// Waits until every gate-up unit of the pass's expert has written its rows of act.
+__device__ void AwaitActivations(const StreamArgs& args, const Pass& pass) {
+  const int passes = (pass.slots_of_expert + kPassSlots - 1) / kPassSlots;
+  const auto arrivals = static_cast<uint32_t>(kGroups * args.GateUnits() * passes);
+  while (ptx::LoadAcquire(&args.handoff[pass.position]) < arrivals) {
   }
 }
 
-// Resident blocks per multiprocessor that the register budget is cut for.
-constexpr int kResident = 2;
-
-template <int kMax, int kRowTiles>
-__global__ void __launch_bounds__(kThreads, kResident)
-    GateUpKernel(ExpertShape shape, ExpertSlots slots, const __nv_bfloat16* __restrict__ x,
-                 const __nv_bfloat16* __restrict__ gate_up, __nv_bfloat16* __restrict__ act) {
-  extern __shared__ __align__(16) float partial[];
-  ptx::GridDependencyWait();
-  ptx::GridDependencyLaunch();
-  Unit unit;
-  if (!FindUnit(slots, 2 * shape.intermediate / (kRowTiles * kFragmentRows), unit)) return;
-  const size_t tile = static_cast<size_t>(kFragmentRows) * shape.hidden;
-  const size_t first_tile =
-      static_cast<size_t>(unit.expert) * (2 * shape.intermediate / kFragmentRows) +
-      static_cast<size_t>(unit.row_block) * kRowTiles;
-  const __nv_bfloat16* weights[kRowTiles];
-#pragma unroll
-  for (int m = 0; m < kRowTiles; ++m) weights[m] = gate_up + (first_tile + m) * tile;
-  ForEachPass<kMax>(unit, [&](auto tiles, int base) {
-    GateUpPass<decltype(tiles)::value, kRowTiles>(
-        shape, slots, unit, base, x,
-        reinterpret_cast<const __nv_bfloat16* const(&)[kRowTiles]>(weights), act, partial);
+// The multiplying groups. A pass that fits one group is the next group's turn; a larger one is
+// both's.
+template <WeightFormat kFormat>
+__device__ void Multiply(const StreamArgs& args, const ActiveExperts& active,
+                         Shared<kFormat>& shared) {
+  const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
+  const bool both_products = args.gate_up && args.down;
+  unsigned at = 0;
+  int turn = 0;
+  ForEachPass(args, active, [&](const Pass& pass) {
+    constexpr int kStageColumns = Geometry<kFormat>::kStageColumns;
+    const bool together = pass.slots > kGroupSlots;
+    if (together || turn == group) {
+      const int base = together ? group * kGroupSlots : 0;
+      const Share share{.first_slot = pass.first_slot + base,
+                        .slots = min(pass.slots - base, kGroupSlots),
+                        .at = at,
+                        .arrivals = together ? 1U : kGroups};
+      if (both_products && pass.down) AwaitActivations(args, pass);
+      MultiplyTokens<kFormat>(args, pass, share, shared);
+      if (both_products && !pass.down && threadIdx.x % kGroupThreads == 0)
+        ptx::AddRelease(&args.handoff[pass.position], share.arrivals);
+    }
+    if (!together) turn = 1 - turn;
+    at += static_cast<unsigned>((Columns(args, pass) + kStageColumns - 1) / kStageColumns);
   });
 }
 
-template <int kMax>
-__global__ void __launch_bounds__(kThreads, kResident)
-    DownKernel(ExpertShape shape, ExpertSlots slots, const __nv_bfloat16* __restrict__ act,
-               const __nv_bfloat16* __restrict__ down, __nv_bfloat16* __restrict__ y) {
-  extern __shared__ __align__(16) float partial[];
-  ptx::GridDependencyWait();
-  ptx::GridDependencyLaunch();
-  Unit unit;
-  if (!FindUnit(slots, shape.hidden / kDownRows, unit)) return;
-  const size_t tile = static_cast<size_t>(kFragmentRows) * shape.intermediate;
-  const size_t first_tile = static_cast<size_t>(unit.expert) * (shape.hidden / kFragmentRows) +
-                            static_cast<size_t>(unit.row_block) * (kDownRows / kFragmentRows) +
-                            threadIdx.x / 32 / kDownSplit * kDownRowTiles;
-  const __nv_bfloat16* weights[kDownRowTiles];
-#pragma unroll
-  for (int m = 0; m < kDownRowTiles; ++m) weights[m] = down + (first_tile + m) * tile;
-  ForEachPass<kMax>(unit, [&](auto tiles, int base) {
-    DownPass<decltype(tiles)::value>(
-        shape, unit, base, act,
-        reinterpret_cast<const __nv_bfloat16* const(&)[kDownRowTiles]>(weights), y, partial);
-  });
+// The block that finishes last leaves the handoff at zero.
+__device__ void ResetHandoff(const StreamArgs& args, bool& last) {
+  __syncthreads();
+  uint32_t* const blocks_done = &args.handoff[args.shape.experts];
+  if (threadIdx.x == 0) last = atomicAdd(blocks_done, 1U) == gridDim.x - 1;
+  __syncthreads();
+  if (!last) return;
+  for (int e = static_cast<int>(threadIdx.x); e <= args.shape.experts; e += kThreads)
+    args.handoff[e] = 0;
 }
 
-// Experts that can be active: every slot on its own expert, or all of them.
-int MaxActive(const ExpertShape& shape) { return min(shape.experts, shape.tokens * shape.top_k); }
+template <WeightFormat kFormat>
+__global__ void __launch_bounds__(kThreads, 1)
+    StreamKernel(__grid_constant__ const StreamArgs args) {
+  extern __shared__ __align__(128) uint8_t memory[];
+  auto& shared = *reinterpret_cast<Shared<kFormat>*>(memory);
+  auto* const expert = reinterpret_cast<int32_t*>(&shared + 1);
+  int32_t* const offset = expert + args.shape.experts;
+  if (threadIdx.x < Geometry<kFormat>::kStages) {
+    ptx::BarrierInit(&shared.full[threadIdx.x], 1);
+    ptx::BarrierInit(&shared.empty[threadIdx.x], kGroups * kGroupWarps);
+    shared.seen[threadIdx.x] = 0;
+    ptx::BarrierInitFence();
+  }
+  ptx::GridDependencyWait();
+  ptx::GridDependencyLaunch();
+  for (int e = static_cast<int>(threadIdx.x); e < args.shape.experts; e += kThreads) {
+    expert[e] = args.slots.active_experts[e];
+    offset[e] = args.slots.offsets[e];
+  }
+  if (threadIdx.x == 0) offset[args.shape.experts] = args.slots.offsets[args.shape.experts];
+  const ActiveExperts active{expert, offset, *args.slots.active_count};
+  __syncthreads();
+  if (threadIdx.x < kConsumerThreads) {
+    ptx::TakeRegisters<kConsumerRegisters>();
+    Multiply<kFormat>(args, active, shared);
+  } else {
+    ptx::GiveRegisters<kCopyRegisters>();
+    if (threadIdx.x < kConsumerThreads + 32) CopyStages<kFormat>(args, active, shared);
+  }
+  if (args.gate_up && args.down) ResetHandoff(args, shared.last);
+}
 
-// Calls `run` with the fewest token tiles that hold an expert's largest possible load in one pass.
-template <class Run>
-void DispatchTiles(int tokens, Run run) {
-  if (tokens <= 8) return run(std::integral_constant<int, 1>{});
-  if (tokens <= 16) return run(std::integral_constant<int, 2>{});
-  return run(std::integral_constant<int, kMaxTiles>{});
+int Multiprocessors() {
+  int device = 0;
+  int count = 0;
+  CUDA_CHECK(cudaGetDevice(&device));
+  CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+
+template <WeightFormat kFormat>
+void LaunchAs(const StreamArgs& args, cudaStream_t stream) {
+  const size_t tables = sizeof(int32_t) * (2 * static_cast<size_t>(args.shape.experts) + 1);
+  Launch(StreamKernel<kFormat>, {Multiprocessors(), kThreads, sizeof(Shared<kFormat>) + tables},
+         stream, args);
+}
+
+void LaunchStream(const StreamArgs& args, cudaStream_t stream) {
+  switch (args.experts.format) {
+    case WeightFormat::kBf16:
+      return LaunchAs<WeightFormat::kBf16>(args, stream);
+    case WeightFormat::kFp8:
+      return LaunchAs<WeightFormat::kFp8>(args, stream);
+    case WeightFormat::kFp8Block:
+      return LaunchAs<WeightFormat::kFp8Block>(args, stream);
+    case WeightFormat::kInt4G32:
+      return LaunchAs<WeightFormat::kInt4G32>(args, stream);
+    case WeightFormat::kInt4G128:
+      return LaunchAs<WeightFormat::kInt4G128>(args, stream);
+  }
 }
 
 }  // namespace
 
-void PackRows(const __nv_bfloat16* row_major, int64_t rows, int64_t k, __nv_bfloat16* packed) {
-  for (int64_t tile = 0; tile < rows / kFragmentRows; ++tile) {
-    for (int64_t block = 0; block < k / kBlockK; ++block) {
-      __nv_bfloat16* out = packed + (tile * (k / kBlockK) + block) * kTileElements;
-      for (int half = 0; half < 2; ++half) {
-        for (int lane = 0; lane < 32; ++lane) {
-          for (int v = 0; v < 8; ++v) {
-            // mma A registers: a0 (row g, k lo), a1 (row g+8, k lo), a2 (row g, k hi), a3 (row g+8,
-            // k hi); k lo / k hi are values 4*half+{0,1} / 4*half+{2,3} of the 8 columns the lane's
-            // B load covers.
-            const int reg = v / 2;
-            const int64_t row = tile * kFragmentRows + lane / 4 + reg % 2 * 8;
-            const int64_t column = block * kBlockK + lane % 4 * 8 + half * 4 + reg / 2 * 2 + v % 2;
-            out[half * (kTileElements / 2) + lane * 8 + v] = row_major[row * k + column];
-          }
-        }
-      }
-    }
-  }
+void GateUpSwiGlu(const ExpertShape& shape, const ExpertSlots& slots, const StoredExperts& experts,
+                  const __nv_bfloat16* x, __nv_bfloat16* act, cudaStream_t stream) {
+  LaunchStream({shape, slots, experts, true, false, x, act, nullptr, nullptr}, stream);
+}
+
+void Down(const ExpertShape& shape, const ExpertSlots& slots, const StoredExperts& experts,
+          const __nv_bfloat16* act, __nv_bfloat16* y, cudaStream_t stream) {
+  LaunchStream(
+      {shape, slots, experts, false, true, nullptr, const_cast<__nv_bfloat16*>(act), y, nullptr},
+      stream);
+}
+
+void Experts(const ExpertShape& shape, const ExpertSlots& slots, const StoredExperts& experts,
+             const __nv_bfloat16* x, __nv_bfloat16* act, __nv_bfloat16* y, uint32_t* handoff,
+             cudaStream_t stream) {
+  LaunchStream({shape, slots, experts, true, true, x, act, y, handoff}, stream);
 }
 
 void GateUpSwiGlu(const ExpertShape& shape, const ExpertSlots& slots, const __nv_bfloat16* x,
                   const __nv_bfloat16* gate_up, __nv_bfloat16* act, cudaStream_t stream) {
-  const auto launch = [&](auto tiles, auto row_tiles) {
-    const int units = 2 * shape.intermediate / (row_tiles() * kFragmentRows);
-    Launch(GateUpKernel<tiles(), row_tiles()>,
-           {MaxActive(shape) * units, kThreads, kSharedBytes<row_tiles(), tiles()>}, stream, shape,
-           slots, x, gate_up, act);
-  };
-  if (shape.tokens <= kExpertTileRows && shape.intermediate <= kWideUnitsUpTo)
-    return launch(std::integral_constant<int, 1>{}, std::integral_constant<int, 4>{});
-  DispatchTiles(shape.tokens, [&](auto tiles) { launch(tiles, std::integral_constant<int, 2>{}); });
+  GateUpSwiGlu(shape, slots, StoredExperts{.gate_up = gate_up}, x, act, stream);
 }
 
 void Down(const ExpertShape& shape, const ExpertSlots& slots, const __nv_bfloat16* act,
           const __nv_bfloat16* down, __nv_bfloat16* y, cudaStream_t stream) {
-  const int blocks = MaxActive(shape) * (shape.hidden / kDownRows);
-  DispatchTiles(shape.tokens, [&](auto tiles) {
-    Launch(DownKernel<tiles()>, {blocks, kThreads, kSharedBytes<kDownRowTiles, tiles()>}, stream,
-           shape, slots, act, down, y);
-  });
+  Down(shape, slots, StoredExperts{.down = down}, act, y, stream);
 }
 
 }  // namespace moecast::kernels
