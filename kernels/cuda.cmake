@@ -16,6 +16,8 @@ add_library(
   ops/expert_gemm/expert_gemm.cu
   ops/expert_gemm/naive.cu
   ops/route/combine.cu
+  ops/route/gate.cu
+  ops/route/naive.cu
   ops/route/route.cu)
 target_include_directories(moecast_kernels_ops PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(moecast_kernels_ops PUBLIC CUDA::cudart_static)
@@ -25,11 +27,14 @@ target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall --expt-relax
 add_executable(
   moecast_kernels
   bench/check.cc
+  bench/check_route.cc
+  bench/check_support.cc
   bench/layer_bench.cc
   bench/main.cc
   bench/registry.cc
   bench/suite_ceilings.cc
   bench/suite_layer.cc
+  bench/suite_route.cc
   bench/suites.cc
   harness/environment.cc
   harness/measure.cc)

@@ -1,4 +1,4 @@
-// The comparison of every kernel with its float64 reference that precedes any timing.
+// The comparison of the expert path, router to combine, with its float64 reference.
 #pragma once
 
 #include <cstdint>
@@ -8,23 +8,21 @@
 
 #include "kernels/harness/stream.h"
 #include "kernels/ops/expert_shape.h"
-#include "kernels/ops/route/skip_rule.h"
+#include "kernels/ops/route/routing_rule.h"
 
 namespace moecast::kernels {
 
 struct CheckCase {
   ExpertShape shape;
-  SkipRule rule;
-  Renormalise renormalise = Renormalise::kKept;
+  RoutingRule rule;
 };
 
 /// Small shapes, odd on purpose: loads off the token tile, expert counts off the fragment, all
-/// slots but one skipped, every rule and renormalisation.
+/// slots but one skipped.
 std::vector<CheckCase> CheckCases();
 
-/// Runs one case on the device, outputs poisoned first, and compares routing exactly (tokens whose
-/// decision is within rounding of the other way excepted), the alignment exactly, and each product
-/// on the kernel's own inputs within 3e-3 relative.
+/// Runs one case on the device, outputs poisoned first, and compares the routing as RequireRouting
+/// does, and each product on the kernel's own inputs within 3e-3 relative.
 /// RETURNS: one line that says what was compared.
 /// ERRORS: throws std::runtime_error with the first difference.
 std::string CheckOnDevice(const CheckCase& check, uint64_t seed, const Stream& stream);

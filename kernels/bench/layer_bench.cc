@@ -4,13 +4,13 @@
 #include <cmath>
 
 #include "kernels/bench/fill.h"
+#include "kernels/ops/expert_gemm/naive.h"
 #include "sim/base/check.h"
 
 namespace moecast::kernels {
 namespace {
 
 constexpr int kMaxCopies = 8;
-constexpr double kBf16Bytes = 2;
 // Standard deviation of the router's logits on random tokens: scores as uneven as a trained
 // router's, so that threshold rules skip some and keep some.
 constexpr double kLogitDeviation = 1.5;
@@ -23,9 +23,16 @@ size_t RouterElements(const ExpertShape& shape) {
   const int padded = (shape.experts + kFragmentRows - 1) / kFragmentRows * kFragmentRows;
   return static_cast<size_t>(padded) * static_cast<size_t>(shape.hidden);
 }
-size_t ProjectionElements(const ExpertShape& shape) {
-  return static_cast<size_t>(shape.experts) * static_cast<size_t>(shape.hidden) *
-         static_cast<size_t>(shape.intermediate);
+// Stored bytes of all experts' down projections; gate and up take twice that.
+size_t DownBytes(const ExpertShape& shape, WeightFormat format) {
+  return static_cast<size_t>(shape.experts) *
+         static_cast<size_t>(PackedBytes(format, shape.hidden, shape.intermediate));
+}
+// fp8 scales of gate and up, the larger of the two products' arrays.
+size_t Scales(const ExpertShape& shape, WeightFormat format) {
+  const int block = format == WeightFormat::kFp8Block ? kFp8BlockSize : 1 << 20;
+  const auto blocks = [block](int size) { return static_cast<size_t>((size + block - 1) / block); };
+  return 2 * static_cast<size_t>(shape.experts) * blocks(shape.hidden) * blocks(shape.intermediate);
 }
 // Uniform values in [-1, 1) have variance 1/3, on both sides of the product.
 float RouterScale(const ExpertShape& shape) {
@@ -48,45 +55,69 @@ std::vector<int32_t> OffsetsOf(const GivenLoad& load) {
 
 }  // namespace
 
-WeightPool::WeightPool(const ExpertShape& shape, double budget_bytes, const Stream& stream)
-    : router_elements_(RouterElements(shape)),
-      expert_elements_(ProjectionElements(shape)),
+WeightPool::WeightPool(const ExpertShape& shape, double budget_bytes, const Stream& stream,
+                       WeightFormat format)
+    : format_(format),
+      router_elements_(RouterElements(shape)),
+      down_bytes_(DownBytes(shape, format)),
       copies_(static_cast<int>(std::clamp<double>(
-          budget_bytes / (3 * kBf16Bytes * static_cast<double>(expert_elements_)), 1, kMaxCopies))),
+          budget_bytes / (3 * static_cast<double>(down_bytes_)), 1, kMaxCopies))),
       router_(router_elements_ * static_cast<size_t>(copies_)),
-      gate_up_(2 * expert_elements_ * static_cast<size_t>(copies_)),
-      down_(expert_elements_ * static_cast<size_t>(copies_)) {
+      gate_up_(2 * down_bytes_ * static_cast<size_t>(copies_)),
+      down_(down_bytes_ * static_cast<size_t>(copies_)),
+      scales_(Scales(shape, format)) {
   FillUniform(router_.data(), router_.size(), RouterScale(shape), 1, stream.get());
-  FillUniform(gate_up_.data(), gate_up_.size(), kWeightScale, 2, stream.get());
-  FillUniform(down_.data(), down_.size(), kWeightScale, 3, stream.get());
+  FillCodes(scales_.data(), scales_.size() * sizeof(float), 7, stream.get());
+  if (format != WeightFormat::kBf16) {
+    FillCodes(gate_up_.data(), gate_up_.size(), 2, stream.get());
+    FillCodes(down_.data(), down_.size(), 3, stream.get());
+    return;
+  }
+  const auto fill = [&](const DeviceBuffer<uint8_t>& buffer, uint64_t seed) {
+    FillUniform(reinterpret_cast<__nv_bfloat16*>(buffer.data()),
+                buffer.size() / sizeof(__nv_bfloat16), kWeightScale, seed, stream.get());
+  };
+  fill(gate_up_, 2);
+  fill(down_, 3);
 }
 
+StoredExperts WeightPool::experts(int launch) const {
+  const auto copy = static_cast<size_t>(launch % copies_);
+  return {.format = format_,
+          .gate_up = gate_up_.data() + copy * 2 * down_bytes_,
+          .down = down_.data() + copy * down_bytes_,
+          .gate_up_scale = scales_.data(),
+          .down_scale = scales_.data()};
+}
 const __nv_bfloat16* WeightPool::gate_up(int launch) const {
-  return gate_up_.data() + static_cast<size_t>(launch % copies_) * 2 * expert_elements_;
+  return static_cast<const __nv_bfloat16*>(experts(launch).gate_up);
 }
 const __nv_bfloat16* WeightPool::down(int launch) const {
-  return down_.data() + static_cast<size_t>(launch % copies_) * expert_elements_;
+  return static_cast<const __nv_bfloat16*>(experts(launch).down);
 }
 const __nv_bfloat16* WeightPool::router(int launch) const {
   return router_.data() + static_cast<size_t>(launch % copies_) * router_elements_;
 }
 
-LayerBench::LayerBench(const ExpertShape& shape, const WeightPool& weights, const Stream& stream)
+LayerBench::LayerBench(const ExpertShape& shape, const WeightPool& weights, const Stream& stream,
+                       const ScoreRule& router, bool biased)
     : shape_(shape),
+      router_(router),
       weights_(weights),
       stream_(stream),
-      partial_logits_(static_cast<size_t>(GateSplits(shape.hidden)) *
-                      static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.experts)),
+      partial_logits_(PartialLogits(shape)),
       weight_of_slot_(kRoutings * ::moecast::kernels::Slots(shape)),
       slots_(kRoutings * 3 * ::moecast::kernels::Slots(shape)),
       experts_(kRoutings * (2 * static_cast<size_t>(shape.experts) + 2)),
-      blocks_done_(1),
+      bias_(biased ? static_cast<size_t>(shape.experts) : 0),
       tokens_(kRoutings * static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.hidden)),
       act_(::moecast::kernels::Slots(shape) * static_cast<size_t>(shape.intermediate)),
       y_(::moecast::kernels::Slots(shape) * static_cast<size_t>(shape.hidden)),
+      handoff_(static_cast<size_t>(shape.experts) + 1),
       out_(static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.hidden)) {
-  SIM_CHECK(::moecast::kernels::Slots(shape) <= static_cast<size_t>(kMaxSlots));
-  blocks_done_.Zero();
+  SIM_CHECK(shape.tokens <= kMaxTokens);
+  if (biased) bias_.Zero();
+  handoff_.Zero();
   FillUniform(tokens_.data(), tokens_.size(), 1.0F, 4, stream.get());
   FillUniform(act_.data(), act_.size(), 1.0F, 5, stream.get());
   FillUniform(y_.data(), y_.size(), 1.0F, 6, stream.get());
@@ -106,8 +137,7 @@ RouteBuffers LayerBench::Buffers(int launch) const {
           .active_experts = of_experts,
           .active_count = of_experts + experts,
           .offsets = of_experts + experts + 1,
-          .slot_token = of_slots + 2 * slots,
-          .blocks_done = blocks_done_.data()};
+          .slot_token = of_slots + 2 * slots};
 }
 
 ExpertSlots LayerBench::Slots(int launch) const {
@@ -124,30 +154,38 @@ const __nv_bfloat16* LayerBench::Tokens(int launch) const {
                               static_cast<size_t>(shape_.hidden);
 }
 
-void LayerBench::Route(const SkipRule& rule, int launch) const {
-  kernels::Route(shape_, rule, Renormalise::kKept, Tokens(launch), weights_.router(launch),
-                 Buffers(launch), stream_.get());
+void LayerBench::Route(const SkipRule& rule, int launch, const BatchRule& batch) const {
+  kernels::Route(shape_, {.score = router_, .batch = batch, .skip = rule}, Tokens(launch),
+                 weights_.router(launch), bias_.data(), Buffers(launch), stream_.get());
 }
 void LayerBench::GateUp(int launch) const {
-  GateUpSwiGlu(shape_, Slots(launch), Tokens(launch), weights_.gate_up(launch), act_.data(),
+  GateUpSwiGlu(shape_, Slots(launch), weights_.experts(launch), Tokens(launch), act_.data(),
                stream_.get());
 }
 void LayerBench::Down(int launch) const {
-  kernels::Down(shape_, Slots(launch), act_.data(), weights_.down(launch), y_.data(),
+  kernels::Down(shape_, Slots(launch), weights_.experts(launch), act_.data(), y_.data(),
                 stream_.get());
+}
+void LayerBench::Experts(int launch) const {
+  kernels::Experts(shape_, Slots(launch), weights_.experts(launch), Tokens(launch), act_.data(),
+                   y_.data(), handoff_.data(), stream_.get());
+}
+void LayerBench::ExpertsNaive(int launch) const {
+  naive::GateUpSwiGlu(shape_, Slots(launch), Tokens(launch), weights_.gate_up(launch), act_.data(),
+                      stream_.get());
+  naive::Down(shape_, Slots(launch), act_.data(), weights_.down(launch), y_.data(), stream_.get());
 }
 void LayerBench::Combine(int launch) const {
   kernels::Combine(shape_, Buffers(launch), y_.data(), out_.data(), stream_.get());
 }
 void LayerBench::Layer(const SkipRule& rule, int launch) const {
   Route(rule, launch);
-  GateUp(launch);
-  Down(launch);
+  Experts(launch);
   Combine(launch);
 }
 
-void LayerBench::PrepareRouted(const SkipRule& rule) {
-  for (int launch = 0; launch < kRoutings; ++launch) Route(rule, launch);
+void LayerBench::PrepareRouted(const SkipRule& rule, const BatchRule& batch) {
+  for (int launch = 0; launch < kRoutings; ++launch) Route(rule, launch, batch);
   stream_.Synchronize();
   ReadLoads();
 }

@@ -11,6 +11,7 @@
 #include "kernels/harness/device_buffer.h"
 #include "kernels/harness/expert_load.h"
 #include "kernels/harness/stream.h"
+#include "kernels/ops/expert_gemm/expert_gemm.h"
 #include "kernels/ops/route/route.h"
 
 namespace moecast::kernels {
@@ -19,22 +20,28 @@ namespace moecast::kernels {
 inline constexpr int kRoutings = 16;
 
 /// Copies of one layer's weights, as many as `budget_bytes` holds, at least one, at most 8.
+/// REQUIRES: Streams(format, shape).
 class WeightPool {
  public:
-  WeightPool(const ExpertShape& shape, double budget_bytes, const Stream& stream);
+  WeightPool(const ExpertShape& shape, double budget_bytes, const Stream& stream,
+             WeightFormat format = WeightFormat::kBf16);
 
   [[nodiscard]] int copies() const { return copies_; }
-  [[nodiscard]] const __nv_bfloat16* gate_up(int launch) const;
-  [[nodiscard]] const __nv_bfloat16* down(int launch) const;
+  [[nodiscard]] WeightFormat format() const { return format_; }
+  [[nodiscard]] StoredExperts experts(int launch) const;
+  [[nodiscard]] const __nv_bfloat16* gate_up(int launch) const;  // REQUIRES: bf16
+  [[nodiscard]] const __nv_bfloat16* down(int launch) const;     // REQUIRES: bf16
   [[nodiscard]] const __nv_bfloat16* router(int launch) const;
 
  private:
+  WeightFormat format_;
   size_t router_elements_;
-  size_t expert_elements_;  // of one projection of all experts
+  size_t down_bytes_;  // of all experts
   int copies_;
   DeviceBuffer<__nv_bfloat16> router_;
-  DeviceBuffer<__nv_bfloat16> gate_up_;
-  DeviceBuffer<__nv_bfloat16> down_;
+  DeviceBuffer<uint8_t> gate_up_;
+  DeviceBuffer<uint8_t> down_;
+  DeviceBuffer<float> scales_;  // enough for the scales of either product
 };
 
 /// How slots are spread when they are given instead of routed.
@@ -51,23 +58,33 @@ struct GivenLoad {
 
 class LayerBench {
  public:
-  /// `shape.tokens` is the number of tokens of every launch.
-  LayerBench(const ExpertShape& shape, const WeightPool& weights, const Stream& stream);
+  /// `shape.tokens` is the number of tokens of every launch; `router` with a bias of zeros if
+  /// `biased`.
+  LayerBench(const ExpertShape& shape, const WeightPool& weights, const Stream& stream,
+             const ScoreRule& router = {}, bool biased = false);
 
   /// Routes every routing once, so that products can be timed alone and the loads are known.
-  void PrepareRouted(const SkipRule& rule);
+  void PrepareRouted(const SkipRule& rule, const BatchRule& batch = {});
   /// Writes the given load, on expert subsets that follow each other through all experts.
   void PrepareGiven(const GivenLoad& load);
 
   // Enqueue one launch. Those after Route read the routing of the same launch number.
-  void Route(const SkipRule& rule, int launch) const;
+  void Route(const SkipRule& rule, int launch, const BatchRule& batch = {}) const;
   void GateUp(int launch) const;
   void Down(int launch) const;
+  /// Gate-up and down in one launch.
+  void Experts(int launch) const;
+  /// The naive products, one after the other. REQUIRES: bf16.
+  void ExpertsNaive(int launch) const;
   void Combine(int launch) const;
   /// Router to combine.
   void Layer(const SkipRule& rule, int launch) const;
 
   [[nodiscard]] const ExpertShape& shape() const { return shape_; }
+  /// Buffers, tokens and router weights of one launch, for ops that have no method here.
+  [[nodiscard]] RouteBuffers Buffers(int launch) const;
+  [[nodiscard]] const __nv_bfloat16* Tokens(int launch) const;
+  [[nodiscard]] const WeightPool& weights() const { return weights_; }
   /// Mean over launches 0 to `launches` - 1.
   /// REQUIRES: at most kRoutings of them, or a multiple of it.
   [[nodiscard]] ExpertLoad LoadOfLaunches(int launches) const;
@@ -77,11 +94,10 @@ class LayerBench {
 
  private:
   void ReadLoads();
-  [[nodiscard]] RouteBuffers Buffers(int launch) const;
   [[nodiscard]] ExpertSlots Slots(int launch) const;
-  [[nodiscard]] const __nv_bfloat16* Tokens(int launch) const;
 
   ExpertShape shape_;
+  ScoreRule router_;
   const WeightPool& weights_;
   const Stream& stream_;
   std::vector<ExpertLoad> loads_;                     // [kRoutings]
@@ -90,10 +106,11 @@ class LayerBench {
   DeviceBuffer<float> weight_of_slot_;                // [kRoutings][T * k]
   DeviceBuffer<int32_t> slots_;                       // [kRoutings][3 * T * k]
   DeviceBuffer<int32_t> experts_;                     // [kRoutings][2 * E + 2]
-  DeviceBuffer<uint32_t> blocks_done_;                // [1]
+  DeviceBuffer<float> bias_;                          // [E], or empty
   DeviceBuffer<__nv_bfloat16> tokens_;                // [kRoutings][T, H]
   DeviceBuffer<__nv_bfloat16> act_;                   // [T * k, I]
   DeviceBuffer<__nv_bfloat16> y_;                     // [T * k, H]
+  DeviceBuffer<uint32_t> handoff_;                    // [E + 1]
   DeviceBuffer<__nv_bfloat16> out_;                   // [T, H]
 };
 

@@ -1,4 +1,4 @@
-// Suites of the expert path: routing, the products, and the layer from router to combine.
+// Suites of the expert path in bf16: the products alone, and the layer from router to combine.
 #include <algorithm>
 
 #include "kernels/bench/layer_bench.h"
@@ -11,39 +11,9 @@ constexpr double kPoolShare = 0.6;  // of the card's memory, for copies of the w
 constexpr double kBf16Bytes = 2;
 // Given loads double D up to E for every rows per expert; larger expert counts would add minutes.
 constexpr int kMostGivenExperts = 128;
-// A router and the activations are small: whether a step finds them in L2 is not for a row that
-// repeats them to say.
-constexpr double kAllWarm = 1;
-
-bool Fits(const ExpertShape& shape) { return shape.tokens * shape.top_k <= kMaxSlots; }
-
 double ExpertBytes(const ExpertShape& shape) {
   return 3 * kBf16Bytes * shape.hidden * shape.intermediate;
 }
-
-using TrafficOf = Traffic (*)(const ExpertShape& shape, const ExpertLoad& load);
-
-// Load and traffic of the launches that were measured; `cold_bytes` of weights per expert, 0 for an
-// op whose inputs are all warm.
-FinishRow FinishWith(const SuiteContext& context, const LayerBench& layer, TrafficOf traffic,
-                     double cold_bytes) {
-  return [&context, &layer, traffic, cold_bytes](Measurement& row) {
-    const int launches = static_cast<int>(row.launches);
-    const ExpertLoad load = layer.LoadOfLaunches(launches);
-    row.assignments = load.assignments;
-    row.distinct = load.distinct;
-    row.padded_rows = load.padded_rows;
-    row.max_load = load.max_load;
-    const Traffic total = traffic(layer.shape(), load);
-    row.bytes = total.bytes;
-    row.flops = total.flops;
-    row.warm_ratio = cold_bytes > 0
-                         ? layer.WarmRatioOf(launches, cold_bytes, context.environment.l2_bytes)
-                         : kAllWarm;
-  };
-}
-
-Traffic RouteOnly(const ExpertShape& shape, const ExpertLoad&) { return RouteTraffic(shape); }
 
 void AppendProducts(const SuiteContext& context, const LayerBench& layer, Measurement row,
                     std::vector<Measurement>& rows) {
@@ -63,7 +33,7 @@ void AppendRoutedProducts(const SuiteContext& context, const ModelShape& model,
   for (const int tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
     ExpertShape shape = model.shape;
     shape.tokens = tokens;
-    LayerBench layer(shape, weights, context.bench.stream);
+    LayerBench layer(shape, weights, context.bench.stream, model.router, model.biased);
     for (int32_t kept = shape.top_k; kept >= 1; kept /= 2) {
       const NamedRule rule = UniformRule(kept);
       layer.PrepareRouted(rule.rule);
@@ -86,8 +56,7 @@ void AppendGivenProducts(const SuiteContext& context, const ModelShape& model,
         ExpertShape shape = model.shape;
         const int32_t spread_out = (total + shape.top_k - 1) / shape.top_k;
         shape.tokens = std::max({spread_out, per_expert, hot ? total / 2 : 1});
-        if (!Fits(shape)) continue;
-        LayerBench layer(shape, weights, context.bench.stream);
+        LayerBench layer(shape, weights, context.bench.stream, model.router, model.biased);
         layer.PrepareGiven({.distinct = distinct, .rows_per_expert = per_expert, .spread = spread});
         Measurement row = DescribeRow("", model.name, layer);
         row.regime = hot ? "hot" : "even";
@@ -98,32 +67,6 @@ void AppendGivenProducts(const SuiteContext& context, const ModelShape& model,
 }
 
 }  // namespace
-
-std::vector<Measurement> RunRouteSuite(const SuiteContext& context) {
-  std::vector<Measurement> rows;
-  for (const ModelShape& model : context.models) {
-    const WeightPool weights(model.shape, 0, context.bench.stream);
-    for (const int tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}) {
-      ExpertShape shape = model.shape;
-      shape.tokens = tokens;
-      if (!Fits(shape)) continue;
-      LayerBench layer(shape, weights, context.bench.stream);
-      for (const NamedRule& rule : RulesFor(shape)) {
-        layer.PrepareRouted(rule.rule);
-        Measurement row = DescribeRow("route", model.name, layer);
-        row.rule = rule.text;
-        AppendMeasured(
-            context, [&](int r) { layer.Route(rule.rule, r); },
-            FinishWith(context, layer, RouteOnly, 0), row, rows);
-      }
-      layer.PrepareRouted({});
-      AppendMeasured(
-          context, [&](int r) { layer.Combine(r); }, FinishWith(context, layer, CombineTraffic, 0),
-          DescribeRow("combine", model.name, layer), rows);
-    }
-  }
-  return rows;
-}
 
 std::vector<Measurement> RunExpertsSuite(const SuiteContext& context) {
   std::vector<Measurement> rows;
@@ -145,7 +88,7 @@ std::vector<Measurement> RunLayerSuite(const SuiteContext& context) {
     for (const int tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
       ExpertShape shape = model.shape;
       shape.tokens = tokens;
-      LayerBench layer(shape, weights, context.bench.stream);
+      LayerBench layer(shape, weights, context.bench.stream, model.router, model.biased);
       for (const NamedRule& rule : RulesFor(shape)) {
         layer.PrepareRouted(rule.rule);
         Measurement row = DescribeRow("layer", model.name, layer);

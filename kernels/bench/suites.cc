@@ -5,6 +5,13 @@
 #include "kernels/bench/layer_bench.h"
 
 namespace moecast::kernels {
+namespace {
+
+// A router and the activations are small: whether a step finds them in L2 is not for a row that
+// repeats them to say.
+constexpr double kAllWarm = 1;
+
+}  // namespace
 
 NamedRule UniformRule(int32_t k) {
   return {"uniform k=" + std::to_string(k), {.kind = SkipKind::kUniform, .k = k}};
@@ -34,6 +41,24 @@ Measurement DescribeRow(const std::string& op, const std::string& model, const L
   row.hidden = shape.hidden;
   row.intermediate = shape.intermediate;
   return row;
+}
+
+FinishRow FinishWith(const SuiteContext& context, const LayerBench& layer, TrafficOf traffic,
+                     double cold_bytes) {
+  return [&context, &layer, traffic, cold_bytes](Measurement& row) {
+    const int launches = static_cast<int>(row.launches);
+    const ExpertLoad load = layer.LoadOfLaunches(launches);
+    row.assignments = load.assignments;
+    row.distinct = load.distinct;
+    row.padded_rows = load.padded_rows;
+    row.max_load = load.max_load;
+    const Traffic total = traffic(layer.shape(), load);
+    row.bytes = total.bytes;
+    row.flops = total.flops;
+    row.warm_ratio = cold_bytes > 0
+                         ? layer.WarmRatioOf(launches, cold_bytes, context.environment.l2_bytes)
+                         : kAllWarm;
+  };
 }
 
 void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/harness/environment.h"
+#include "kernels/harness/expert_load.h"
 #include "kernels/harness/measure.h"
 #include "kernels/ops/route/skip_rule.h"
 
@@ -41,6 +42,12 @@ Measurement DescribeRow(const std::string& op, const std::string& model, const L
 
 /// Fills the columns that depend on which launches were taken: row.launches of them.
 using FinishRow = std::function<void(Measurement& row)>;
+
+using TrafficOf = Traffic (*)(const ExpertShape& shape, const ExpertLoad& load);
+/// Load and traffic of the launches that were measured; `cold_bytes` of weights per expert, 0 for
+/// an op whose inputs are all warm.
+FinishRow FinishWith(const SuiteContext& context, const LayerBench& layer, TrafficOf traffic,
+                     double cold_bytes);
 
 /// Measures, finishes and appends. ERRORS: throws when the row exceeds the card's peak.
 void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/ops/expert_shape.h"
+#include "kernels/ops/route/routing_rule.h"
 #include "sim/base/result.h"
 
 namespace moecast::kernels {
@@ -15,6 +16,8 @@ namespace moecast::kernels {
 struct ModelShape {
   std::string name;
   ExpertShape shape;  // tokens is 0
+  ScoreRule router = {};
+  bool biased = false;  // the router has a bias for the choice
 };
 
 /// Datasheet rates of one card.

@@ -32,9 +32,8 @@ Layer RandomLayer(uint64_t seed) {
     layer.experts.push_back({.gate = Random(rng, s.intermediate, s.hidden),
                              .up = Random(rng, s.intermediate, s.hidden),
                              .down = Random(rng, s.hidden, s.intermediate)});
-  const SkipRule rule{.kind = SkipKind::kRatio, .threshold = 0.6F};
-  layer.selection =
-      Select(s, rule, Renormalise::kKept, GateLogits(layer.x, Random(rng, s.experts, s.hidden)));
+  const RoutingRule rule{.skip = {.kind = SkipKind::kRatio, .threshold = 0.6F}};
+  layer.selection = Select(s, rule, {}, GateLogits(layer.x, Random(rng, s.experts, s.hidden)));
   return layer;
 }
 

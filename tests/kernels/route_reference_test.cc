@@ -32,18 +32,20 @@ constexpr ExpertShape kOneToken{
     .tokens = 1, .top_k = 3, .experts = 4, .hidden = 64, .intermediate = 32};
 
 std::vector<int32_t> Chosen(const SkipRule& rule) {
-  return Select(kOneToken, rule, Renormalise::kKept, LogitsOf(kDistribution)).expert_of_slot;
+  return Select(kOneToken, {.skip = rule}, {}, LogitsOf(kDistribution)).expert_of_slot;
 }
 
+constexpr RoutingRule kPlain{.score = {.renormalise = Renormalise::kNone}};
+
 TEST(RouteReference, RanksByScoreAndWeighsBySoftmax) {
-  const Selection s = Select(kOneToken, {}, Renormalise::kNone, LogitsOf(kDistribution));
+  const Selection s = Select(kOneToken, kPlain, {}, LogitsOf(kDistribution));
   EXPECT_EQ(s.expert_of_slot, (std::vector<int32_t>{1, 3, 2}));
   EXPECT_NEAR(s.weight_of_slot[0], 0.4, 1e-12);
   EXPECT_NEAR(s.weight_of_slot[2], 0.2, 1e-12);
 }
 
 TEST(RouteReference, TiesGoToTheLowerExpertAndLeaveNoMargin) {
-  const Selection s = Select(kOneToken, {}, Renormalise::kNone, LogitsOf({0.25, 0.25, 0.25, 0.25}));
+  const Selection s = Select(kOneToken, kPlain, {}, LogitsOf({0.25, 0.25, 0.25, 0.25}));
   EXPECT_EQ(s.expert_of_slot, (std::vector<int32_t>{0, 1, 2}));
   EXPECT_DOUBLE_EQ(s.margin_of_token[0], 0);
 }
@@ -68,10 +70,10 @@ TEST(RouteReference, TopPRuleKeepsTheShortestPrefixOfEnoughMass) {
   EXPECT_EQ(Chosen({.kind = SkipKind::kTopP, .threshold = 0.8F}), (std::vector<int32_t>{1, 3, 2}));
 }
 
-TEST(RouteReference, AsetDerivedRuleLowersItsBarWithEntropy) {
-  const double entropy =
-      -(0.1 * std::log(0.1) + 0.4 * std::log(0.4) + 0.2 * std::log(0.2) + 0.3 * std::log(0.3));
-  const double bar = 0.9 * std::exp(-0.25 * entropy / std::log(4.0));  // 0.714
+TEST(RouteReference, AsetDerivedRuleLowersItsBarWithTheEntropyOfTheTopK) {
+  double entropy = 0;  // of 4, 3 and 2 ninths
+  for (const double ninths : {4.0, 3.0, 2.0}) entropy -= ninths / 9 * std::log(ninths / 9);
+  const double bar = 0.9 * (1 - 0.25 * entropy / std::log(3.0));  // 0.683
   ASSERT_GT(bar, 0.5);
   ASSERT_LT(bar, 0.75);
   EXPECT_EQ(Chosen({.kind = SkipKind::kAsetDerived, .threshold = 0.9F, .penalty = 0.25F}),
@@ -80,28 +82,30 @@ TEST(RouteReference, AsetDerivedRuleLowersItsBarWithEntropy) {
             (std::vector<int32_t>{1, 4, 4}));
 }
 
-TEST(RouteReference, RenormalisationSumsToOneOverKeptOrNative) {
-  const SkipRule rule{.kind = SkipKind::kUniform, .k = 2};
-  const auto weights = [&](Renormalise norm) {
-    return Select(kOneToken, rule, norm, LogitsOf(kDistribution)).weight_of_slot;
+TEST(RouteReference, RenormalisationDividesByKeptMassOrByTheMassOfAnyCount) {
+  const auto weights = [&](Renormalise norm, int32_t mass_k) {
+    const RoutingRule rule{.score = {.renormalise = norm, .mass_k = mass_k, .scale = 2.5F},
+                           .skip = {.kind = SkipKind::kUniform, .k = 2}};
+    return Select(kOneToken, rule, {}, LogitsOf(kDistribution)).weight_of_slot;
   };
-  EXPECT_NEAR(weights(Renormalise::kKept)[0], 0.4 / 0.7, 1e-12);
-  EXPECT_NEAR(weights(Renormalise::kNative)[0], 0.4 / 0.9, 1e-12);
-  EXPECT_NEAR(weights(Renormalise::kNone)[0], 0.4, 1e-12);
-  EXPECT_DOUBLE_EQ(weights(Renormalise::kKept)[2], 0);
+  EXPECT_NEAR(weights(Renormalise::kKept, 0)[0], 2.5 * 0.4 / 0.7, 1e-12);
+  EXPECT_NEAR(weights(Renormalise::kMass, 3)[0], 2.5 * 0.4 / 0.9, 1e-12);
+  EXPECT_NEAR(weights(Renormalise::kMass, 4)[0], 2.5 * 0.4, 1e-12);
+  EXPECT_NEAR(weights(Renormalise::kNone, 0)[0], 2.5 * 0.4, 1e-12);
+  EXPECT_DOUBLE_EQ(weights(Renormalise::kKept, 0)[2], 0);
 }
 
 TEST(RouteReference, EveryRuleKeepsTheBestOfEveryTokenAndOnlyExpertsOfNativeTopK) {
   const ExpertShape shape{
       .tokens = 50, .top_k = 6, .experts = 40, .hidden = 64, .intermediate = 32};
   const MatrixXd logits = RandomLogits(shape, 5);
-  const Selection native = Select(shape, {}, Renormalise::kKept, logits);
+  const Selection native = Select(shape, {}, {}, logits);
   for (const SkipRule& rule :
        {SkipRule{.kind = SkipKind::kUniform, .k = 3},
         SkipRule{.kind = SkipKind::kRatio, .threshold = 0.5F},
         SkipRule{.kind = SkipKind::kTopP, .threshold = 0.6F},
         SkipRule{.kind = SkipKind::kAsetDerived, .threshold = 0.8F, .penalty = 0.4F}}) {
-    const Selection kept = Select(shape, rule, Renormalise::kKept, logits);
+    const Selection kept = Select(shape, {.skip = rule}, {}, logits);
     for (size_t slot = 0; slot < kept.expert_of_slot.size(); ++slot) {
       const bool skipped = kept.expert_of_slot[slot] == shape.experts;
       EXPECT_FALSE(skipped && slot % 6 == 0);
@@ -126,7 +130,7 @@ TEST(AlignReference, PositionsOfKeptSlotsAreAPermutationOfTheRows) {
   const ExpertShape shape{
       .tokens = 33, .top_k = 4, .experts = 17, .hidden = 64, .intermediate = 32};
   const SkipRule rule{.kind = SkipKind::kRatio, .threshold = 0.4F};
-  const Selection s = Select(shape, rule, Renormalise::kKept, RandomLogits(shape, 9));
+  const Selection s = Select(shape, {.skip = rule}, {}, RandomLogits(shape, 9));
   const Alignment a = Align(shape, s.expert_of_slot);
   std::vector<int32_t> rows;
   for (const int32_t row : a.position_of_slot) {

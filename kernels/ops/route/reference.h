@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/ops/expert_shape.h"
-#include "kernels/ops/route/skip_rule.h"
+#include "kernels/ops/route/routing_rule.h"
 
 namespace moecast::kernels::reference {
 
@@ -16,8 +16,9 @@ struct Selection {
   std::vector<int32_t> expert_of_slot;  // E where skipped
   std::vector<double> weight_of_slot;   // 0 where skipped
   /// Per token, the smallest distance of any of its decisions from going the other way: gaps
-  /// between neighbouring logits down to rank top_k, and of each rank's score from its threshold.
-  /// A token below the arithmetic's error may differ and be right.
+  /// between neighbouring ranks down to the last chosen, between groups or experts at the edge of
+  /// what a group rule allows, between a score and its threshold, and of the batch's set. A token
+  /// below the arithmetic's error may differ and be right.
   std::vector<double> margin_of_token;
 };
 
@@ -32,9 +33,11 @@ struct Alignment {
 /// x [T, H] times gate [E, H] transposed: [T, E].
 Eigen::MatrixXd GateLogits(const Eigen::MatrixXd& x, const Eigen::MatrixXd& gate);
 
-/// Softmax over all experts, top-k with ties to the lower expert, skip rule, renormalisation.
+/// Scores, batch set, top-k with ties to the lower expert, skip rule, renormalisation; see
+/// routing_rule.h.
+///   bias  [E], or empty for none
 /// REQUIRES: logits is [shape.tokens, shape.experts], 1 <= top_k <= experts.
-Selection Select(const ExpertShape& shape, const SkipRule& rule, Renormalise renormalise,
+Selection Select(const ExpertShape& shape, const RoutingRule& rule, const std::vector<double>& bias,
                  const Eigen::MatrixXd& logits);
 
 /// Rows of one expert in token order. REQUIRES: ids in [0, E], E meaning skipped.

@@ -1,5 +1,5 @@
 // SkipRule: which of a token's top-k experts are computed; one functor for host and device, so the
-// reference and the kernel decide alike. docs/kernels.md, "Skip rules".
+// reference and the kernels decide alike. docs/kernels.md, "Skip rules".
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,7 @@ enum class SkipKind : int32_t {
   kUniform,      // keep the first k'                                            [Yang25 1.2a]
   kRatio,        // keep j while p_j >= threshold * p_1                           (NAEE)
   kTopP,         // keep the shortest prefix whose kept mass reaches threshold of the top-k's mass
-  kAsetDerived,  // keep j while p_j >= threshold * p_1 * exp(-penalty * H / ln E); a derived
-                 // stand-in
+  kAsetDerived,  // keep j while p_j >= threshold * (1 - penalty * H) * p_1; a derived stand-in
 };
 
 struct SkipRule {
@@ -28,9 +27,9 @@ struct SkipRule {
   float penalty = 0;    // kAsetDerived
 
   /// Whether the expert of rank `rank` (0 is best) is kept. The best expert always is.
-  ///   p, p_best      gate scores of this expert and of the best
+  ///   p, p_best      scores of this expert and of the best, on any common scale
   ///   mass_before    sum of the scores of better ranks; mass_top_k: of all top-k
-  ///   entropy_ratio  entropy of the gate distribution over ln E, in [0, 1]
+  ///   entropy_ratio  H: entropy of the top-k's scores over ln k, in [0, 1]
   [[nodiscard]] MOECAST_HOST_DEVICE bool Keeps(int32_t rank, float p, float p_best,
                                                float mass_before, float mass_top_k,
                                                float entropy_ratio) const {
@@ -45,20 +44,10 @@ struct SkipRule {
       case SkipKind::kTopP:
         return mass_before < threshold * mass_top_k;
       case SkipKind::kAsetDerived:
-#ifdef __CUDA_ARCH__
-        return p >= threshold * p_best * __expf(-penalty * entropy_ratio);
-#else
-        return p >= threshold * p_best * __builtin_expf(-penalty * entropy_ratio);
-#endif
+        return p >= threshold * (1 - penalty * entropy_ratio) * p_best;
     }
     return true;
   }
 };
-
-enum class Renormalise : int32_t {
-  kNone,
-  kKept,
-  kNative
-};  // gate weights sum to one over the kept, or over the native top-k
 
 }  // namespace moecast::kernels

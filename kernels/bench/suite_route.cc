@@ -1,0 +1,92 @@
+// Suite of the routing: router, rule and alignment by every rule, its naive form, and combine.
+#include <algorithm>
+
+#include "kernels/bench/layer_bench.h"
+#include "kernels/bench/suites.h"
+#include "kernels/ops/route/naive.h"
+
+namespace moecast::kernels {
+namespace {
+
+// A thread that aligns alone takes seconds for large batches.
+constexpr int kMostNaiveTokens = 8;
+
+Traffic RouteOnly(const ExpertShape& shape, const ExpertLoad&) { return RouteTraffic(shape); }
+
+struct NamedBatchRule {
+  std::string text;
+  BatchRule rule;
+};
+
+// Half of the ranks as base; a quarter of the experts as budget.
+std::vector<NamedBatchRule> BatchRulesFor(const ExpertShape& shape) {
+  const int32_t base = (shape.top_k + 1) / 2;
+  const int32_t budget = std::max(shape.experts / 4, shape.top_k);
+  return {{"oea " + std::to_string(base), {.kind = BatchKind::kOea, .base_k = base}},
+          {"xshare " + std::to_string(budget), {.kind = BatchKind::kXShare, .budget = budget}}};
+}
+
+// Tensor-parallel slices route as the whole model does.
+bool RoutesAlike(const ModelShape& a, const ModelShape& b) {
+  return a.shape.hidden == b.shape.hidden && a.shape.experts == b.shape.experts &&
+         a.shape.top_k == b.shape.top_k && a.biased == b.biased;
+}
+
+std::vector<ModelShape> DistinctRouters(const std::vector<ModelShape>& models) {
+  std::vector<ModelShape> distinct;
+  for (const ModelShape& model : models) {
+    const auto same = [&](const ModelShape& other) { return RoutesAlike(model, other); };
+    if (std::none_of(distinct.begin(), distinct.end(), same)) distinct.push_back(model);
+  }
+  return distinct;
+}
+
+void AppendModel(const SuiteContext& context, const ModelShape& model, const WeightPool& weights,
+                 int tokens, std::vector<Measurement>& rows) {
+  ExpertShape shape = model.shape;
+  shape.tokens = tokens;
+  LayerBench layer(shape, weights, context.bench.stream, model.router, model.biased);
+  const FinishRow finish = FinishWith(context, layer, RouteOnly, 0);
+  Measurement row = DescribeRow("route", model.name, layer);
+  for (const NamedRule& rule : RulesFor(shape)) {
+    layer.PrepareRouted(rule.rule);
+    row.rule = rule.text;
+    AppendMeasured(
+        context, [&](int r) { layer.Route(rule.rule, r); }, finish, row, rows);
+  }
+  for (const NamedBatchRule& batch : BatchRulesFor(shape)) {
+    layer.PrepareRouted({}, batch.rule);
+    row.rule = batch.text;
+    AppendMeasured(
+        context, [&](int r) { layer.Route({}, r, batch.rule); }, finish, row, rows);
+  }
+  layer.PrepareRouted({});
+  AppendMeasured(
+      context, [&](int r) { layer.Combine(r); }, FinishWith(context, layer, CombineTraffic, 0),
+      DescribeRow("combine", model.name, layer), rows);
+  if (tokens > kMostNaiveTokens || model.biased) return;
+  row.op = "route_naive";
+  row.rule = "native";
+  const cudaStream_t stream = context.bench.stream.get();
+  AppendMeasured(
+      context,
+      [&](int r) {
+        RouteNaive(shape, {.score = model.router}, layer.Tokens(r), weights.router(r),
+                   layer.Buffers(r), stream);
+      },
+      finish, row, rows);
+}
+
+}  // namespace
+
+std::vector<Measurement> RunRouteSuite(const SuiteContext& context) {
+  std::vector<Measurement> rows;
+  for (const ModelShape& model : DistinctRouters(context.models)) {
+    const WeightPool weights(model.shape, 0, context.bench.stream);
+    for (const int tokens : {1, 8, 16, 32, 64, 128, 256, 1024})
+      AppendModel(context, model, weights, tokens, rows);
+  }
+  return rows;
+}
+
+}  // namespace moecast::kernels

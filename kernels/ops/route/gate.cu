@@ -1,0 +1,175 @@
+// A block multiplies a few 16-expert tiles with a few 8-token tiles over one split of K, which its
+// eight warps share; their sums meet in shared memory.
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+
+#include "kernels/ops/launch.h"
+#include "kernels/ops/ptx.cuh"
+#include "kernels/ops/route/gate.cuh"
+
+namespace moecast::kernels {
+namespace {
+
+constexpr int kBlockK = 32;
+constexpr int kTileElements = kFragmentRows * kBlockK;
+constexpr int kWarps = 8;
+constexpr int kThreads = kWarps * 32;
+constexpr int kBlocksPerWarp = 4;  // column blocks of one warp
+static_assert(GateSplits(kWarps * kBlocksPerWarp * kBlockK) == 1);
+static_assert(GateSplits(kWarps * kBlocksPerWarp * kBlockK + 1) == 2);
+
+template <int kRowTiles>
+constexpr int kPitch = kRowTiles* kFragmentRows + 1;  // spreads the sums of a token over the banks
+
+template <int kRowTiles, int kTokenTiles>
+constexpr size_t kSharedBytes = sizeof(float) * kWarps* kTokenTiles * 8 * kPitch<kRowTiles>;
+
+struct Unit {
+  int expert_tile;  // first 16-expert tile
+  int split;
+  int token;  // first token
+};
+
+template <int kRowTiles, int kTokenTiles>
+__device__ Unit UnitOfBlock(const ExpertShape& shape) {
+  const int tiles = LogitPitch(shape.experts) / kFragmentRows;
+  const int row_groups = (tiles + kRowTiles - 1) / kRowTiles;
+  const int splits = GateSplits(shape.hidden);
+  const int block = static_cast<int>(blockIdx.x);
+  return {block % row_groups * kRowTiles, block / row_groups % splits,
+          block / (row_groups * splits) * kTokenTiles * 8};
+}
+
+// Stores this warp's sums; out[token * pitch + row].
+template <int kRowTiles, int kTokenTiles>
+__device__ void StoreSums(const float (&acc)[kRowTiles][kTokenTiles][4], float* out) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int j = 0; j < kTokenTiles; ++j) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int token = j * 8 + lane % 4 * 2 + i % 2;
+        out[token * kPitch<kRowTiles> + m * kFragmentRows + lane / 4 + i / 2 * 8] = acc[m][j][i];
+      }
+    }
+  }
+}
+
+// The weights depend on no earlier kernel, so they are on their way before the wait.
+template <int kRowTiles, int kTokenTiles>
+__global__ void __launch_bounds__(kThreads)
+    GateKernel(ExpertShape shape, const __nv_bfloat16* __restrict__ x,
+               const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial) {
+  extern __shared__ __align__(16) float sums[];  // [kWarps][tokens][pitch]
+  const Unit unit = UnitOfBlock<kRowTiles, kTokenTiles>(shape);
+  const int tiles = LogitPitch(shape.experts) / kFragmentRows;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int k_blocks = shape.hidden / kBlockK;
+  const int first_block = (unit.split * kWarps + warp) * kBlocksPerWarp;
+  ptx::GridDependencyLaunch();
+  uint4 a[kBlocksPerWarp][kRowTiles][2] = {};
+#pragma unroll
+  for (int u = 0; u < kBlocksPerWarp; ++u) {
+    if (first_block + u >= k_blocks) break;
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+      const int tile = min(unit.expert_tile + m, tiles - 1);
+      const __nv_bfloat16* fragment =
+          gate + static_cast<size_t>(tile) * kFragmentRows * shape.hidden +
+          static_cast<size_t>(first_block + u) * kTileElements + lane * 8;
+      a[u][m][0] = ptx::LoadCached(fragment);
+      a[u][m][1] = ptx::LoadCached(fragment + kTileElements / 2);
+    }
+  }
+  ptx::GridDependencyWait();
+  float acc[kRowTiles][kTokenTiles][4] = {};
+#pragma unroll
+  for (int j = 0; j < kTokenTiles; ++j) {
+    const int token = min(unit.token + j * 8 + lane / 4, shape.tokens - 1);
+    const __nv_bfloat16* row = x + static_cast<size_t>(token) * shape.hidden + lane % 4 * 8;
+    uint4 b[kBlocksPerWarp];
+#pragma unroll
+    for (int u = 0; u < kBlocksPerWarp; ++u)
+      b[u] =
+          first_block + u < k_blocks ? ptx::LoadCached(row + (first_block + u) * kBlockK) : uint4{};
+#pragma unroll
+    for (int u = 0; u < kBlocksPerWarp; ++u) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+        ptx::MmaBf16(acc[m][j], a[u][m][0], b[u].x, b[u].y);
+        ptx::MmaBf16(acc[m][j], a[u][m][1], b[u].z, b[u].w);
+      }
+    }
+  }
+  constexpr int kWarpSums = kTokenTiles * 8 * kPitch<kRowTiles>;
+  StoreSums<kRowTiles, kTokenTiles>(acc, sums + warp * kWarpSums);
+  __syncthreads();
+  const int pitch = LogitPitch(shape.experts);
+  const int rows = min(kRowTiles, tiles - unit.expert_tile) * kFragmentRows;
+  const int tokens = min(kTokenTiles * 8, shape.tokens - unit.token);
+  float* const out = partial +
+                     (static_cast<size_t>(unit.split) * shape.tokens + unit.token) * pitch +
+                     unit.expert_tile * kFragmentRows;
+  for (int i = static_cast<int>(threadIdx.x); i < tokens * kRowTiles * kFragmentRows;
+       i += kThreads) {
+    const int row = i % (kRowTiles * kFragmentRows);
+    const int token = i / (kRowTiles * kFragmentRows);
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) sum += sums[w * kWarpSums + token * kPitch<kRowTiles> + row];
+    if (row < rows) out[static_cast<size_t>(token) * pitch + row] = sum;
+  }
+}
+
+struct Tiling {
+  int row_tiles;
+  int token_tiles;
+  int blocks;
+};
+
+// The tiling whose waves of blocks read the least: a wave takes as long as one block's reads.
+Tiling Choose(const ExpertShape& shape) {
+  constexpr int kMultiprocessors = 132;  // of the cards this is built for
+  const int tiles = LogitPitch(shape.experts) / kFragmentRows;
+  Tiling best{};
+  int least = 0;
+  for (const int rows : {1, 2, 4}) {
+    for (const int tokens : {1, 2, 4}) {
+      const int blocks = (tiles + rows - 1) / rows * GateSplits(shape.hidden) *
+                         ((shape.tokens + tokens * 8 - 1) / (tokens * 8));
+      const int waves = (blocks + kMultiprocessors - 1) / kMultiprocessors;
+      const int reads = waves * (rows * kFragmentRows + tokens * 8);
+      if (least != 0 && reads >= least) continue;
+      least = reads;
+      best = {rows, tokens, blocks};
+    }
+  }
+  return best;
+}
+
+template <class Run>
+void WithConstant(int value, Run run) {
+  if (value == 1) return run(std::integral_constant<int, 1>{});
+  if (value == 2) return run(std::integral_constant<int, 2>{});
+  return run(std::integral_constant<int, 4>{});
+}
+
+}  // namespace
+
+void GateProduct(const ExpertShape& shape, const __nv_bfloat16* x, const __nv_bfloat16* gate,
+                 float* partial, cudaStream_t stream) {
+  const Tiling tiling = Choose(shape);
+  WithConstant(tiling.row_tiles, [&](auto rows) {
+    WithConstant(tiling.token_tiles, [&](auto tokens) {
+      Launch(GateKernel<rows(), tokens()>,
+             {tiling.blocks, kThreads, kSharedBytes<rows(), tokens()>}, stream, shape, x, gate,
+             partial);
+    });
+  });
+}
+
+}  // namespace moecast::kernels
