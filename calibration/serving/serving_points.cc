@@ -1,0 +1,202 @@
+// ReadServingPoints: tells the format of a file and reads it.
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "calibration/serving/bench_fields.h"
+#include "sim/base/files.h"
+#include "sim/base/text.h"
+
+namespace moecast::serving {
+namespace {
+
+constexpr size_t kMostProblems = 20;
+constexpr double kMillisecond = 1e-3;
+constexpr const char* kFormats =
+    "expected `vllm bench serve` JSON (completed, total_input_tokens), SGLang JSONL (the same), "
+    "aiperf JSON (time_to_first_token), InferenceX agg JSON (conc, isl), or a CSV whose header has "
+    "concurrency,input_tokens,output_tokens,ttft_ms,tpot_ms";
+
+std::vector<std::string_view> Split(std::string_view line) {
+  std::vector<std::string_view> cells;
+  for (;;) {
+    const size_t comma = line.find(',');
+    cells.push_back(line.substr(0, comma));
+    if (comma == std::string_view::npos) return cells;
+    line.remove_prefix(comma + 1);
+  }
+}
+
+std::string_view TakeLine(std::string_view& text) {
+  const size_t end = text.find('\n');
+  std::string_view line = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+/// One row of a CSV of points.
+class PointRow {
+ public:
+  PointRow(const std::vector<std::string>& names, std::vector<std::string_view> cells,
+           std::string where, Errors& errors)
+      : names_(names), cells_(std::move(cells)), where_(std::move(where)), errors_(errors) {}
+
+  ServingPoint Read() {
+    ServingPoint point{.where = where_};
+    for (size_t i = 0; i < names_.size(); ++i) ReadCell(i, point);
+    if (point.observations() == 0) {
+      errors_.push_back({"neither ttft_ms nor tpot_ms is given", where_});
+    }
+    return point;
+  }
+
+ private:
+  void ReadCell(size_t i, ServingPoint& point) {
+    const std::string& name = names_[i];
+    if (name == "concurrency") {
+      point.concurrency = static_cast<int64_t>(Number(i, true));
+    } else if (name == "input_tokens") {
+      point.input_tokens = Number(i, false);
+    } else if (name == "output_tokens") {
+      point.output_tokens = Number(i, false);
+    } else if (name == "ttft_ms") {
+      if (!cells_[i].empty()) point.ttft_s = Number(i, false) * kMillisecond;
+    } else if (name == "tpot_ms") {
+      if (!cells_[i].empty()) point.tpot_s = Number(i, false) * kMillisecond;
+    } else if (name == "requests") {
+      point.requests = static_cast<int64_t>(Number(i, true));
+    } else if (name == "length_ratio") {
+      point.length_ratio = Number(i, false);
+      if (point.length_ratio > 1) Fail(i, "a number > 0 and <= 1");
+    } else if (name == "statistic") {
+      point.statistic = cells_[i] == "median" ? Statistic::kMedian : Statistic::kMean;
+      if (cells_[i] != "median" && cells_[i] != "mean") Fail(i, "mean, median");
+    } else {
+      constexpr size_t kSetPrefix = 4;  // "set:", checked in the header
+      point.overrides.push_back(name.substr(kSetPrefix) + "=" + std::string(cells_[i]));
+    }
+  }
+  double Number(size_t i, bool whole) {
+    double value = 0;
+    const std::string_view cell = cells_[i];
+    const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+    const bool read = error == std::errc() && end == cell.data() + cell.size();
+    if (read && std::isfinite(value) && value > 0 && (!whole || value == std::floor(value)) &&
+        value < 1e15) {
+      return value;
+    }
+    Fail(i, whole ? "a whole number >= 1" : "a number > 0");
+    return 1;
+  }
+  void Fail(size_t i, std::string_view allowed) {
+    errors_.push_back(
+        {names_[i] + " is '" + std::string(cells_[i]) + "'; allowed: " + std::string(allowed),
+         where_});
+  }
+
+  const std::vector<std::string>& names_;
+  std::vector<std::string_view> cells_;
+  std::string where_;
+  Errors& errors_;
+};
+
+Status CheckHeader(const std::vector<std::string>& names, const std::string& where) {
+  const std::vector<std::string> known{"concurrency", "input_tokens", "output_tokens", "ttft_ms",
+                                       "tpot_ms",     "requests",     "length_ratio",  "statistic"};
+  Errors errors;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool set = names[i].starts_with("set:") && names[i].size() > 4;
+    const bool is_known = std::find(known.begin(), known.end(), names[i]) != known.end();
+    if (!set && !is_known) {
+      errors.push_back({"unknown column '" + names[i] + "'" + DidYouMean(names[i], known), where});
+    }
+    if (std::find(names.begin(), names.begin() + static_cast<ptrdiff_t>(i), names[i]) !=
+        names.begin() + static_cast<ptrdiff_t>(i)) {
+      errors.push_back({"column '" + names[i] + "' appears twice", where});
+    }
+  }
+  for (const char* needed : {"concurrency", "input_tokens", "output_tokens"}) {
+    if (std::find(names.begin(), names.end(), needed) == names.end()) {
+      errors.push_back({"column '" + std::string(needed) + "' is missing", where});
+    }
+  }
+  if (!errors.empty()) return errors;
+  return Ok();
+}
+
+/// Objects of a JSON text, each with its place: the whole text, or one per line.
+Result<std::vector<ServingPoint>> ParseJson(const std::string& text, const std::string& name) {
+  boost::system::error_code failure;
+  const boost::json::value whole = boost::json::parse(text, failure);
+  std::vector<std::pair<boost::json::value, std::string>> values;
+  if (!failure) {
+    values.emplace_back(whole, name);
+  } else {
+    std::string_view rest = text;
+    for (int number = 1; !rest.empty(); ++number) {
+      const std::string_view line = TakeLine(rest);
+      if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
+      const std::string where = name + ":" + std::to_string(number);
+      boost::system::error_code bad;
+      values.emplace_back(boost::json::parse(line, bad), where);
+      if (bad) return Error{"not JSON: " + bad.message(), where};
+    }
+  }
+  std::vector<ServingPoint> points;
+  Errors errors;
+  for (const auto& [value, where] : values) {
+    const BenchFormat format =
+        value.is_object() ? BenchFormatOf(value.as_object()) : BenchFormat::kNone;
+    if (format == BenchFormat::kNone) return Error{kFormats, where};
+    points.push_back(ReadBenchObject(format, BenchFields(value.as_object(), where, errors)));
+    if (errors.size() >= kMostProblems) break;
+  }
+  if (!errors.empty()) return errors;
+  return points;
+}
+
+}  // namespace
+
+Result<std::vector<ServingPoint>> ParsePointTable(const std::string& text,
+                                                  const std::string& name) {
+  std::string_view rest = text;
+  std::vector<std::string> names;
+  for (const std::string_view cell : Split(TakeLine(rest))) names.emplace_back(cell);
+  SIM_RETURN_IF_ERROR(CheckHeader(names, name + ":1"));
+  std::vector<ServingPoint> points;
+  Errors errors;
+  for (int number = 2; !rest.empty() && errors.size() < kMostProblems; ++number) {
+    const std::string_view line = TakeLine(rest);
+    if (line.empty()) continue;
+    const std::string where = name + ":" + std::to_string(number);
+    std::vector<std::string_view> cells = Split(line);
+    if (cells.size() != names.size()) {
+      return Error{std::to_string(cells.size()) + " cells in a table of " +
+                       std::to_string(names.size()) + " columns",
+                   where};
+    }
+    points.push_back(PointRow(names, std::move(cells), where, errors).Read());
+  }
+  if (!errors.empty()) return errors;
+  if (points.empty()) return Error{"holds no point", name};
+  return points;
+}
+
+Result<std::vector<ServingPoint>> ParseServingPoints(const std::string& text,
+                                                     const std::string& name) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string::npos) return Error{std::string("is empty; ") + kFormats, name};
+  if (text[first] == '{') return ParseJson(text, name);
+  if (text.starts_with("concurrency") || text.find("concurrency,") < text.find('\n')) {
+    return ParsePointTable(text, name);
+  }
+  return Error{kFormats, name + ":1"};
+}
+
+Result<std::vector<ServingPoint>> ReadServingPoints(const std::filesystem::path& file) {
+  SIM_TRY(const std::string text, ReadFile(file));
+  return ParseServingPoints(text, file.string());
+}
+
+}  // namespace moecast::serving

@@ -1,0 +1,190 @@
+#include "calibration/serving/silicon_table.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "sim/base/text.h"
+
+namespace moecast::serving {
+namespace {
+
+constexpr double kMillisecond = 1e-3;
+constexpr size_t kMostProblems = 20;
+
+std::vector<std::string_view> Split(std::string_view line) {
+  std::vector<std::string_view> cells;
+  for (;;) {
+    const size_t comma = line.find(',');
+    cells.push_back(line.substr(0, comma));
+    if (comma == std::string_view::npos) return cells;
+    line.remove_prefix(comma + 1);
+  }
+}
+
+std::string_view TakeLine(std::string_view& text) {
+  const size_t end = text.find('\n');
+  std::string_view line = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+/// Cells of one row by column name.
+class Row {
+ public:
+  Row(const std::map<std::string, size_t, std::less<>>& columns,
+      std::vector<std::string_view> cells, std::string where, Errors& errors)
+      : columns_(columns), cells_(std::move(cells)), where_(std::move(where)), errors_(errors) {}
+
+  [[nodiscard]] std::string Text(std::string_view column) const {
+    return std::string(cells_[columns_.find(column)->second]);
+  }
+  std::optional<double> Maybe(std::string_view column) {
+    return Text(column).empty() ? std::nullopt : std::optional(Positive(column));
+  }
+  double Positive(std::string_view column) {
+    const std::string text = Text(column);
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    constexpr double kMost = 1e12;
+    if (error == std::errc() && end == text.data() + text.size() && value > 0 && value < kMost) {
+      return value;
+    }
+    errors_.push_back({std::string(column) + " is '" + text + "'; allowed: a number > 0", where_});
+    return 1;
+  }
+  int64_t Whole(std::string_view column) {
+    const double value = Positive(column);
+    if (value != std::floor(value)) {
+      errors_.push_back(
+          {std::string(column) + " is '" + Text(column) + "'; allowed: a whole number >= 1",
+           where_});
+    }
+    return std::max<int64_t>(1, static_cast<int64_t>(value));
+  }
+  [[nodiscard]] const std::string& where() const { return where_; }
+
+ private:
+  const std::map<std::string, size_t, std::less<>>& columns_;
+  std::vector<std::string_view> cells_;
+  std::string where_;
+  Errors& errors_;
+};
+
+struct Layout {
+  int64_t tensor = 1, data = 1, expert = 1;
+};
+
+Layout LayoutOf(Row& row) {
+  const int64_t tensor = row.Whole("tp_size");
+  const int64_t expert_tensor = row.Whole("moe_tp_size");
+  const int64_t expert = row.Whole("moe_ep_size");
+  if (expert > 1 && expert == expert_tensor && tensor == expert * expert_tensor) {
+    return {.tensor = expert, .data = 1, .expert = expert};
+  }
+  return {.tensor = tensor,
+          .data = std::max<int64_t>(1, expert * expert_tensor / tensor),
+          .expert = expert};
+}
+
+std::string EngineOf(const Row& row) {
+  constexpr size_t kDate = 10;  // "2025-11-02"
+  const std::string version = row.Text("backend_version");
+  return row.Text("backend") + "-" +
+         (version.empty() ? row.Text("measured").substr(0, kDate) : version);
+}
+
+/// The catalog's name of a system, or empty.
+std::string_view GpuOf(std::string_view system) {
+  if (system == "h100_sxm") return "H100-SXM";
+  if (system == "h200_sxm") return "H200-SXM";
+  return {};
+}
+
+/// InferenceX's rows come from dumps named after a day.
+constexpr double kInferenceXRatio = 0.8;
+bool IsInferenceX(const Row& row) {
+  return row.Text("silicon_data_source").starts_with("source_file=20");
+}
+
+/// What a row's own figures contradict, before any forecast is looked at.
+std::string SuspectOf(const ServingPoint& point, bool concurrency_stated) {
+  if (!concurrency_stated) return "states no concurrency; its batch size stands in";
+  const double decoding = *point.tpot_s * point.output_tokens;
+  if (*point.ttft_s > decoding) {
+    return "waits longer than it decodes: the engine ran fewer requests than the row's concurrency";
+  }
+  return {};
+}
+
+SiliconRow ReadRow(Row& row) {
+  const Layout layout = LayoutOf(row);
+  SiliconRow read{.id = row.Text("id"),
+                  .engine = EngineOf(row),
+                  .model = row.Text("model_path"),
+                  .system = row.Text("system"),
+                  .gpus = layout.tensor * layout.data};
+  ServingPoint& point = read.point;
+  point.where = row.where();
+  const std::optional<double> stated = row.Maybe("concurrency");
+  point.concurrency = stated ? row.Whole("concurrency") : row.Whole("batch_size");
+  point.input_tokens = row.Positive("isl");
+  point.output_tokens = row.Positive("osl");
+  point.ttft_s = row.Positive("silicon_ttft_ms") * kMillisecond;
+  point.tpot_s = row.Positive("silicon_tpot_ms") * kMillisecond;
+  point.overrides = {"cluster.parallelism.tensor=" + std::to_string(layout.tensor),
+                     "cluster.parallelism.data=" + std::to_string(layout.data),
+                     "cluster.parallelism.expert=" + std::to_string(layout.expert)};
+  if (const std::string_view gpu = GpuOf(read.system); !gpu.empty()) {
+    point.overrides.push_back("cluster.gpu=" + std::string(gpu));
+  }
+  if (IsInferenceX(row)) {  // its nominal lengths are the longest of a uniform draw
+    point.length_ratio = kInferenceXRatio;
+    point.input_tokens *= (1 + kInferenceXRatio) / 2;
+    point.output_tokens *= (1 + kInferenceXRatio) / 2;
+  }
+  read.suspect = SuspectOf(point, stated.has_value());
+  return read;
+}
+
+}  // namespace
+
+Result<std::vector<SiliconRow>> ParseSiliconTable(const std::string& text,
+                                                  const std::string& name) {
+  std::string_view rest = text;
+  std::map<std::string, size_t, std::less<>> columns;
+  for (const std::string_view cell : Split(TakeLine(rest))) {
+    columns.emplace(std::string(cell), columns.size());
+  }
+  for (const char* needed :
+       {"id", "backend", "backend_version", "model_path", "system", "isl", "osl", "batch_size",
+        "tp_size", "moe_tp_size", "moe_ep_size", "silicon_ttft_ms", "silicon_tpot_ms",
+        "concurrency", "measured", "silicon_data_source"}) {
+    if (!columns.contains(needed)) {
+      return Error{"column '" + std::string(needed) + "' is missing", name + ":1"};
+    }
+  }
+  std::vector<SiliconRow> rows;
+  Errors errors;
+  for (int number = 2; !rest.empty() && errors.size() < kMostProblems; ++number) {
+    const std::string_view line = TakeLine(rest);
+    if (line.empty()) continue;
+    const std::string where = name + ":" + std::to_string(number);
+    std::vector<std::string_view> cells = Split(line);
+    if (cells.size() != columns.size()) {
+      return Error{std::to_string(cells.size()) + " cells in a table of " +
+                       std::to_string(columns.size()) + " columns",
+                   where};
+    }
+    Row row(columns, std::move(cells), where, errors);
+    rows.push_back(ReadRow(row));
+  }
+  if (!errors.empty()) return errors;
+  return rows;
+}
+
+}  // namespace moecast::serving
