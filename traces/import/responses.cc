@@ -11,6 +11,10 @@ bool IsRows(const TreeValue& value) {
   return value.kind == Kind::kText || value.kind == Kind::kIntegers;
 }
 
+bool IsEmptyList(const Tree& tree, const TreeValue& value) {
+  return value.kind == Kind::kList && tree.at(value).items.empty();
+}
+
 Error WrongKind(const std::string& field) {
   return Error{field + " must be base64 text or evenly nested lists [token][layer][k]", ""};
 }
@@ -32,7 +36,13 @@ Status ReadChoice(const Tree& tree, const TreeValue& choice, const std::string& 
     routing.layout = "SGLang response (OpenAI route)";
     field = place + ".sgl_ext.routed_experts";
   }
-  if (!rows || rows->kind == Kind::kNull) {
+  if (rows && routing.prompt_rows && IsEmptyList(tree, *rows)) {
+    // An answer of one token: only the prompt was routed.
+    rows = std::exchange(routing.prompt_rows, std::nullopt);
+    const std::vector<int64_t>& shape = tree.at(*rows).shape;
+    if (!routing.prompt_tokens && !shape.empty()) routing.prompt_tokens = shape[0];
+  }
+  if (!rows || rows->kind == Kind::kNull || IsEmptyList(tree, *rows)) {
     ++content.without_routing;
     return Ok();
   }
@@ -53,7 +63,10 @@ Status ReadChoices(const Tree& tree, const TreeValue& document, const TreeValue&
     common.completion_tokens = Tokens(tree, *usage, "completion_tokens");
   }
   common.prompt_rows = tree.Find(document, "prompt_routed_experts");
-  if (common.prompt_rows && common.prompt_rows->kind == Kind::kNull) common.prompt_rows.reset();
+  if (common.prompt_rows &&
+      (common.prompt_rows->kind == Kind::kNull || IsEmptyList(tree, *common.prompt_rows))) {
+    common.prompt_rows.reset();
+  }
   if (common.prompt_rows && !IsRows(*common.prompt_rows)) return WrongKind("prompt_routed_experts");
   const std::vector<TreeValue>& items = tree.at(choices).items;
   for (size_t i = 0; i < items.size(); ++i) {
