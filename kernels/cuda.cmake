@@ -13,8 +13,14 @@ add_library(
   moecast_kernels_ops STATIC
   bench/ceiling.cu
   bench/fill.cu
+  bench/prefill_fill.cu
   ops/expert_gemm/expert_gemm.cu
   ops/expert_gemm/naive.cu
+  ops/expert_prefill/naive.cu
+  ops/expert_prefill/permute.cu
+  ops/expert_prefill/products.cu
+  ops/expert_prefill/products_int4.cu
+  ops/expert_prefill/tensor_map.cu
   ops/route/combine.cu
   ops/route/gate.cu
   ops/route/naive.cu
@@ -27,13 +33,17 @@ target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall --expt-relax
 add_executable(
   moecast_kernels
   bench/check.cc
+  bench/check_prefill.cc
   bench/check_route.cc
   bench/check_support.cc
   bench/layer_bench.cc
   bench/main.cc
+  bench/prefill_bench.cc
+  bench/prefill_data.cc
   bench/registry.cc
   bench/suite_ceilings.cc
   bench/suite_layer.cc
+  bench/suite_prefill.cc
   bench/suite_route.cc
   bench/suites.cc
   harness/environment.cc

@@ -1,7 +1,9 @@
 #include "kernels/bench/registry.h"
 
 #include "kernels/bench/check.h"
+#include "kernels/bench/check_prefill.h"
 #include "kernels/bench/check_route.h"
+#include "kernels/bench/suite_prefill.h"
 
 namespace moecast::kernels {
 
@@ -9,7 +11,7 @@ const std::vector<NamedSuite>& AllSuites() {
   static const std::vector<NamedSuite> suites{
       {"launch", RunLaunchSuite, nullptr},           {"stream", RunStreamSuite, nullptr},
       {"route", RunRouteSuite, CheckRoute},          {"layer", RunLayerSuite, CheckExpertPath},
-      {"experts", RunExpertsSuite, CheckExpertPath},
+      {"experts", RunExpertsSuite, CheckExpertPath}, {"prefill", RunPrefillSuite, CheckPrefill},
   };
   return suites;
 }
