@@ -21,10 +21,13 @@ add_library(
   ops/expert_prefill/products.cu
   ops/expert_prefill/products_int4.cu
   ops/expert_prefill/tensor_map.cu
+  ops/norm/norm.cu
+  ops/rope/rope.cu
   ops/route/combine.cu
   ops/route/gate.cu
   ops/route/naive.cu
-  ops/route/route.cu)
+  ops/route/route.cu
+  ops/sample/sample.cu)
 target_include_directories(moecast_kernels_ops PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(moecast_kernels_ops PUBLIC CUDA::cudart_static)
 # Device code calls the constexpr functions that headers share with the host.
@@ -33,8 +36,11 @@ target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall --expt-relax
 add_executable(
   moecast_kernels
   bench/check.cc
+  bench/check_formats.cc
   bench/check_prefill.cc
+  bench/check_dense.cc
   bench/check_route.cc
+  bench/check_small.cc
   bench/check_support.cc
   bench/layer_bench.cc
   bench/main.cc
@@ -42,10 +48,22 @@ add_executable(
   bench/prefill_data.cc
   bench/registry.cc
   bench/suite_ceilings.cc
+  bench/stored_layer.cc
+  bench/suite_formats.cc
+  bench/suite_dense.cc
   bench/suite_layer.cc
   bench/suite_prefill.cc
   bench/suite_route.cc
+  bench/suite_small.cc
   bench/suites.cc
   harness/environment.cc
-  harness/measure.cc)
+  harness/measure.cc
+  ops/dense/blas_lt.cc
+  ops/dense/dense.cc)
 target_link_libraries(moecast_kernels PRIVATE moecast_kernels_ops moecast_kernels_host CLI11::CLI11)
+
+# Our expert layer beside the vendor's grouped product; looks for libcublas.so.13 as any program
+# does.
+add_executable(moecast_side_by_side harness/environment.cc harness/measure.cc side_by_side/drawn_loads.cc
+                                    side_by_side/library_products.cc side_by_side/main.cc)
+target_link_libraries(moecast_side_by_side PRIVATE moecast_kernels_ops moecast_kernels_host CLI11::CLI11 CUDA::cublas)

@@ -33,8 +33,9 @@ bool Resolve(void* library, const char* name, Function& function) {
 
 }  // namespace
 
-bool Throttled(const ClockReading& reading) {
-  return (reading.reasons & kHeldBack) != 0 && reading.sm_mhz < kFullSpeed * reading.max_sm_mhz;
+bool Throttled(const ClockReading& reading, PowerCap cap) {
+  const uint64_t judged = cap == PowerCap::kHoldsBack ? kHeldBack : kHeldBack & ~kSoftwarePowerCap;
+  return (reading.reasons & judged) != 0 && reading.sm_mhz < kFullSpeed * reading.max_sm_mhz;
 }
 
 struct ClockMonitor::Nvml {

@@ -24,7 +24,12 @@ struct ClockReading {
 /// idleness: power cap, power brake, hardware slowdown, thermal slowdown. A card under its power
 /// cap that lost only a few percent of its clock is not held back: streaming kernels of ours draw
 /// that much at all times, and wait for memory, whose clock the cap leaves alone.
-bool Throttled(const ClockReading& reading);
+///
+/// A matrix product that fills the card draws more than its power cap at any clock above the one it
+/// then runs at: there the cap is the steady state that a user sees, and only the other reasons
+/// hold back.
+enum class PowerCap { kHoldsBack, kIsSteadyState };
+bool Throttled(const ClockReading& reading, PowerCap cap = PowerCap::kHoldsBack);
 
 class ClockMonitor {
  public:

@@ -50,7 +50,7 @@ void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& en
     for (int i = 0; i < launches; ++i) enqueue(i);
   });
   TimeReplays(bench, graph, kWarmUpReplays);
-  SampleLedger ledger;
+  SampleLedger ledger(bench.power_cap);
   double seconds = 0;
   StopReason stop = StopReason::kGoOn;
   // A card that is held back for good ends the row with what it has.

@@ -25,6 +25,7 @@ struct Bench {
   const Stream& stream;
   const ClockMonitor& clocks;
   StoppingRule rule;
+  PowerCap power_cap = PowerCap::kHoldsBack;
 };
 
 /// Enqueues launch number `launch` of a replay on the bench's stream. The caller rotates its

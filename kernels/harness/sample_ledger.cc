@@ -4,7 +4,7 @@ namespace moecast::kernels {
 
 void SampleLedger::Offer(std::span<const double> block,
                          const std::optional<ClockReading>& reading) {
-  if (reading && Throttled(*reading)) {
+  if (reading && Throttled(*reading, cap_)) {
     discarded_ += block.size();
     return;
   }

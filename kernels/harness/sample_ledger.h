@@ -13,6 +13,8 @@ namespace moecast::kernels {
 
 class SampleLedger {
  public:
+  explicit SampleLedger(PowerCap cap = PowerCap::kHoldsBack) : cap_(cap) {}
+
   /// Keeps the block, or discards all of it when the reading shows a throttled card. Without a
   /// reading the block is kept: nothing speaks against it.
   void Offer(std::span<const double> block, const std::optional<ClockReading>& reading);
@@ -24,6 +26,7 @@ class SampleLedger {
   [[nodiscard]] ClockReading MeanClocks() const;
 
  private:
+  PowerCap cap_;
   std::vector<double> kept_;
   size_t discarded_ = 0;
   size_t readings_ = 0;
