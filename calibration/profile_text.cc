@@ -66,7 +66,7 @@ std::string RowsText(const KernelForm& form, const std::vector<ProfileRow>& rows
 std::string KernelText(const KernelProfile& kernel) {
   const KernelForm& form = FormOf(kernel.op);
   std::string text = "  - op: " + kernel.op + "\n";
-  text += "    variant: " + Quoted(kernel.variant) + "\n";
+  if (!kernel.variant.empty()) text += "    variant: " + Quoted(kernel.variant) + "\n";
   text += "    format: " + kernel.format + "\n";
   text += "    held_out: " + HeldOutText(kernel.held_out) + "\n";
   text += "    bands: {measured: " + BandText(kernel.measured) +
@@ -90,7 +90,7 @@ std::string ProfileYaml(const Profile& profile) {
       "# Written by `moecast calibrate`; docs/formats/profile.md says what each field means.\n";
   text += "profile: " + profile.name + "\n";
   text += "gpu: " + profile.gpu + "\n";
-  text += "engine: " + Quoted(profile.engine) + "\n";
+  if (!profile.engine.empty()) text += "engine: " + Quoted(profile.engine) + "\n";
   text += "expert_tile_rows: " + std::to_string(profile.expert_tile_rows) + "\n";
   text += "sources:\n";
   for (const ProfileSource& source : profile.sources) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "reports/figures.h"
+#include "reports/intervals.h"
 #include "reports/provenance.h"
 #include "reports/text_table.h"
 #include "sim/base/text.h"
@@ -144,7 +145,7 @@ std::string RenderTable(const Study& study, const StudyResult& result) {
         "\n±: 95 % confidence half width over replications (Student t). ~: the difference to the "
         "first variant, paired by replication, is not distinguishable from none at 95 %.\n";
   }
-  return text;
+  return text + RenderIntervals(study, cases, shown);
 }
 
 std::string RenderProvenance(const Study& study, const StudyResult& result) {
@@ -158,7 +159,10 @@ std::string RenderProvenance(const Study& study, const StudyResult& result) {
   text += FactLine("memory", study, [&](size_t i) { return MemoryLine(result.cases[i].memory); });
   text += FactLine("routing", study, [&](size_t i) { return DescribeRouting(scenario(i)); });
   text += FactLine("step times", study, [&](size_t i) {
-    return DescribeLabels(totals) + " (efficiencies '" + scenario(i).efficiencies.name + "')";
+    const std::string profile =
+        scenario(i).profile == nullptr ? "" : "profile '" + scenario(i).profile->name + "', ";
+    return DescribeLabels(totals) + " (" + profile + "efficiencies '" +
+           scenario(i).efficiencies.name + "')";
   });
   text += FactLine("seed", study, [&](size_t i) { return SeedText(scenario(i)); });
   text += FactLine("made by", study, [&](size_t) {

@@ -1,7 +1,10 @@
 #include "reports/figures.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+
+#include "sim/base/quantile_functions.h"
 
 namespace moecast {
 namespace {
@@ -118,6 +121,41 @@ Estimate Compare(const std::vector<double>& samples, const std::vector<double>& 
   return estimate;
 }
 
+/// ln(fast or slow run / expected run) is scaled by this from 95 to 80 %: errors of a whole run are
+/// sums of many and taken as normal.
+double ScaleTo80() {
+  constexpr double kUpper80 = 0.9;
+  constexpr double kUpper95 = 0.975;
+  return NormalQuantile(kUpper80) / NormalQuantile(kUpper95);
+}
+
+/// The mean times exp(scale * ln(end / expected)) at both ends, in order. The mean itself is inside.
+Range RangeAround(double mean, double expected, const std::array<double, 2>& ends, double scale) {
+  Range range{.low = mean, .high = mean};
+  for (const double end : ends) {
+    const bool ratio = expected > 0 && end > 0;
+    const double value = ratio ? mean * std::pow(end / expected, scale) : mean + end - expected;
+    range.low = std::min(range.low, value);
+    range.high = std::max(range.high, value);
+  }
+  return range;
+}
+
+void AddRanges(const Figure& figure, const StudyCase& c, const CaseResult& result,
+               Estimate& estimate) {
+  if (!estimate.value || result.fast_and_slow.size() != 2) return;
+  const auto value = [&](const RunResult& run) {
+    return figure.value({.run = run, .scenario = c.scenario, .result = result});
+  };
+  const auto expected = value(result.replications.front());
+  const auto fast = value(result.fast_and_slow.front());
+  const auto slow = value(result.fast_and_slow.back());
+  if (!expected || !fast || !slow) return;
+  const double mean = estimate.value->mean;
+  estimate.range80 = RangeAround(mean, *expected, {*fast, *slow}, ScaleTo80());
+  estimate.range95 = RangeAround(mean, *expected, {*fast, *slow}, 1);
+}
+
 }  // namespace
 
 std::span<const Figure> Figures() { return kFigures; }
@@ -140,6 +178,7 @@ std::vector<CaseFigures> EstimateFigures(const Study& study, const StudyResult& 
       row.estimates.push_back(Compare(Samples(figure, study.cases[i], result.cases[i]),
                                       Samples(figure, study.cases[first], result.cases[first]),
                                       i == first));
+      AddRanges(figure, study.cases[i], result.cases[i], row.estimates.back());
     }
     rows.push_back(std::move(row));
   }

@@ -39,6 +39,12 @@ std::span<const Figure> Figures();
 /// Position in Figures(). REQUIRES: a figure has this key.
 size_t FigureIndex(std::string_view key);
 
+/// From what residuals of the profile's kernels allow.
+struct Range {
+  double low = 0;
+  double high = 0;
+};
+
 /// A figure of a case over its replications, and against the first variant at the same load.
 struct Estimate {
   std::optional<Interval> value;  // absent when any replication has none
@@ -47,6 +53,10 @@ struct Estimate {
   /// Replications are paired: both sides saw the same arrivals, lengths and routing (INV-8).
   /// Absent with fewer than two replications, or for the first variant itself.
   std::optional<bool> distinguishable;
+  /// Prediction intervals at 80 and 95 %: how far the true figure may be for the profile's sake.
+  /// Absent without a profile. docs/model/calibration.md, "Intervals".
+  std::optional<Range> range80 = {};
+  std::optional<Range> range95 = {};
 };
 
 struct CaseFigures {

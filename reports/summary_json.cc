@@ -173,7 +173,10 @@ object RunJson(const RunResult& run) {
             {"host", s.host.count()}}}};
 }
 
-/// Every figure: {"mean", "half_width_95", "samples", "ratio_to_first", "distinguishable"}.
+array RangeJson(const Range& range) { return {range.low, range.high}; }
+
+/// Every figure: {"mean", "half_width_95", "samples", "ratio_to_first", "interval_80",
+/// "interval_95", "distinguishable"}.
 object FiguresJson(const CaseFigures& figures) {
   object out;
   for (size_t f = 0; f < Figures().size(); ++f) {
@@ -187,6 +190,8 @@ object FiguresJson(const CaseFigures& figures) {
     if (estimate.ratio && figures.case_index != figures.first_index) {
       entry["ratio_to_first"] = *estimate.ratio;
     }
+    if (estimate.range80) entry["interval_80"] = RangeJson(*estimate.range80);
+    if (estimate.range95) entry["interval_95"] = RangeJson(*estimate.range95);
     if (estimate.distinguishable) entry["distinguishable_from_first"] = *estimate.distinguishable;
     out[Figures()[f].key] = std::move(entry);
   }

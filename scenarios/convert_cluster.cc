@@ -3,6 +3,7 @@
 
 #include "scenario.pb.h"
 #include "scenarios/convert.h"
+#include "sim/base/text.h"
 
 namespace moecast {
 namespace {
@@ -92,6 +93,11 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
     report("cost.efficiencies.expert_tile_rows",
            "must be a power of two, got " + std::to_string(in.expert_tile_rows()));
   }
+  if (in.error_95() < in.error_80()) {
+    report("cost.efficiencies.error_95",
+           "must be at least error_80 (" + ShortestDouble(in.error_80()) + "), got " +
+               ShortestDouble(in.error_95()));
+  }
   return {.name = in.name(),
           .gemm = ConvertClass(in.gemm()),
           .experts = ConvertClass(in.experts()),
@@ -104,6 +110,7 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
           .host_per_step = Seconds(in.host_per_step_us() * kMicro),
           .host_per_sequence = Seconds(in.host_per_sequence_us() * kMicro),
           .host_per_prefill_token = Seconds(in.host_per_prefill_token_us() * kMicro),
+          .error = {.half80 = in.error_80(), .half95 = in.error_95()},
           .eager_launch = Seconds(in.eager_launch_us() * kMicro)};
 }
 

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "scenarios/quality.h"
 #include "sim/base/rng.h"
 #include "sim/cost/efficiency.h"
+#include "sim/cost/profile.h"
 #include "sim/engine/engine_config.h"
 #include "sim/metrics/summary.h"
 #include "sim/model/hardware.h"
@@ -36,6 +38,7 @@ struct Scenario {
   TensorFormat kv_format;
   MemoryLimits memory;
   Efficiencies efficiencies;
+  std::shared_ptr<const Profile> profile;  // null: every time is analytic
   EngineConfig engine;
   WorkloadSpec workload;
   StopRule stop;

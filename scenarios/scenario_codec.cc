@@ -9,6 +9,7 @@
 #include "scenarios/catalog.h"
 #include "scenarios/convert.h"
 #include "scenarios/problems.h"
+#include "scenarios/profile_codec.h"
 #include "scenarios/tree_edit.h"
 #include "scenarios/yaml_print.h"
 #include "scenarios/yaml_walk.h"
@@ -70,14 +71,21 @@ struct CaseReading {
   Errors errors;
 };
 
+// Entries that cases share, each read once.
+struct Libraries {
+  Catalog& catalog;
+  QualityLibrary qualities;
+  ProfileLibrary profiles{};
+};
+
 CaseReading ReadCase(const YamlNode& base, const Alternative& variant, const Alternative& load,
-                     Catalog& catalog, QualityLibrary& qualities) {
+                     Libraries& libraries) {
   CaseReading reading{
       .result = {.variant = variant.name, .load = load.name, .scenario = {}, .quality = {}},
       .files = {},
       .errors = {}};
   Problems problems;
-  TreeEditor editor(catalog, problems);
+  TreeEditor editor(libraries.catalog, problems);
   YamlNode tree = base;
   for (const Alternative* alternative : {&load, &variant}) {
     if (alternative->set != nullptr) editor.Merge(tree, ScenarioType(), *alternative->set, "");
@@ -90,8 +98,13 @@ CaseReading ReadCase(const YamlNode& base, const Alternative& variant, const Alt
     reading.result.scenario =
         ConvertScenario(message, {.places = notes.places, .problems = problems});
   }
+  if (problems.none() && message.cost().has_profile()) {
+    reading.result.scenario.profile =
+        libraries.profiles.Find(message.cost().profile(), reading.result.scenario.device.name,
+                                {.places = notes.places, .problems = problems});
+  }
   if (problems.none()) {
-    auto quality = qualities.Find(reading.result.scenario, message.model());
+    auto quality = libraries.qualities.Find(reading.result.scenario, message.model());
     if (quality.ok()) {
       reading.result.quality = std::move(quality).value();
     } else {
@@ -162,11 +175,11 @@ Result<std::vector<CaseReading>> ReadCases(const YamlNode& root, Catalog& catalo
                             std::to_string(kMaxCases) + " cases are allowed",
                  .where = root.place.source};
   }
-  QualityLibrary qualities(catalog);
+  Libraries libraries{.catalog = catalog, .qualities = QualityLibrary(catalog)};
   std::vector<CaseReading> cases;
   for (const Alternative& load : loads) {
     for (const Alternative& variant : variants) {
-      cases.push_back(ReadCase(root, variant, load, catalog, qualities));
+      cases.push_back(ReadCase(root, variant, load, libraries));
     }
   }
   problems.Add(MergeErrors(cases));

@@ -128,10 +128,11 @@ class TreeBuilder : public YAML::EventHandler {
   size_t nodes_ = 0;
 };
 
-Result<YamlNode> Parse(std::string_view text, const std::string& source) {
-  if (text.size() > kMaxYamlBytes) {
+Result<YamlNode> Parse(std::string_view text, const std::string& source,
+                       size_t most_bytes = kMaxYamlBytes) {
+  if (text.size() > most_bytes) {
     return Error{.message = "is " + std::to_string(text.size()) + " bytes long; at most " +
-                            std::to_string(kMaxYamlBytes) + " are read",
+                            std::to_string(most_bytes) + " are read",
                  .where = source};
   }
   ViewBuffer buffer(text);
@@ -194,8 +195,8 @@ void YamlNode::Assign(YamlNode value) {
   *this = std::move(value);
 }
 
-Result<YamlNode> ParseYaml(std::string_view text, const std::string& file) {
-  return Parse(text, file);
+Result<YamlNode> ParseYaml(std::string_view text, const std::string& file, size_t most_bytes) {
+  return Parse(text, file, most_bytes);
 }
 
 Result<YamlNode> ParseYamlValue(std::string_view text, const Place& place) {

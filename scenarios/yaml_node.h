@@ -55,7 +55,8 @@ struct YamlNode {
 
 /// Parses one YAML (or JSON) document; an empty one is a null node. ERRORS: bad syntax, hostile
 /// input.
-Result<YamlNode> ParseYaml(std::string_view text, const std::string& file);
+Result<YamlNode> ParseYaml(std::string_view text, const std::string& file,
+                           size_t most_bytes = kMaxYamlBytes);
 
 /// Parses the value of a command-line flag or of a stated default; every node gets `place`.
 Result<YamlNode> ParseYamlValue(std::string_view text, const Place& place);

@@ -42,6 +42,7 @@ int Run(int argc, char** argv) {
   int exit_code = moecast::kExitOk;
   moecast::AddRunCommand(app, exit_code);
   moecast::AddExplainCommand(app, exit_code);
+  moecast::AddCalibrateCommand(app, exit_code);
   moecast::AddImportCommand(app, exit_code);
   moecast::AddTraceCommand(app, exit_code);
   if (const std::string error = UnknownVerb(app, argc, argv); !error.empty()) {

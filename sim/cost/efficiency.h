@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sim/base/units.h"
+#include "sim/cost/error_band.h"
 
 namespace moecast {
 
@@ -30,6 +31,7 @@ struct Efficiencies {
   Seconds host_per_step{};       // scheduler, input preparation, sampling hand-off
   Seconds host_per_sequence{};
   Seconds host_per_prefill_token{};  // of the prompt tokens a step computes
+  ErrorBand error{};                 // of every analytic time, host times included
   Seconds eager_launch{};  // host time to launch one op when the step is not a replayed graph
 };
 

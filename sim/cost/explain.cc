@@ -150,7 +150,7 @@ void StepCost::ExplainBounds(const Body& op, OpLine& line) const {
   line.bound = BoundName(line);
 }
 
-OpLine StepCost::LineOf(const CountedOp& counted) const {
+OpLine StepCost::LineOf(const CountedOp& counted) {
   OpLine line{.name = std::string(OpName(counted.op)),
               .shape = std::visit([](const auto& op) { return ShapeOf(op); }, counted.op),
               .part = PartOf(counted.op),
@@ -166,6 +166,7 @@ OpLine StepCost::LineOf(const CountedOp& counted) const {
   if (format != nullptr && !roofline_.native(format->compute)) {
     line.note = Join({format->name, " is not multiplied natively here: dequantised to bf16"});
   }
+  if (profile_) ExplainProfile(counted, line);
   return line;
 }
 

@@ -5,10 +5,12 @@
 #include <limits>
 
 #include "sim/base/check.h"
+#include "sim/base/text.h"
 
 namespace moecast {
 namespace {
 
+constexpr double kUsPerSecond = 1e6;
 /// Rows state five significant digits; closer is the same place.
 constexpr double kSameRatio = 1e-4;
 /// A point inside the rows' range but this far (octaves) from every row is not interpolated.
@@ -60,14 +62,20 @@ KernelTime ShapeCurve::At(const KernelFeatures& f) const {
           .band = {}};
 }
 
-NearestRow ShapeCurve::Nearest(const KernelFeatures& f) const {
+std::string ShapeCurve::DescribeNearest(const KernelFeatures& f) const {
   SIM_CHECK(!rows_.empty());
   const KernelPlace place = form_->place(AxesOf(*form_, f));
   size_t best = 0;
   for (size_t i = 1; i < places_.size(); ++i) {
     if (SquaredDistance(place, places_[i]) < SquaredDistance(place, places_[best])) best = i;
   }
-  return {.row = rows_[best], .octaves = std::sqrt(SquaredDistance(place, places_[best]))};
+  std::string text = "nearest";
+  for (size_t i = 0; i < form_->axes.size(); ++i) {
+    text += " " + std::string(FeatureName(form_->axes[i])) + " " +
+            ShortestDouble(rows_[best].axes[i]) + ",";
+  }
+  return text + " " + Fixed(rows_[best].seconds * kUsPerSecond, 2) + " us, " +
+         Fixed(std::sqrt(SquaredDistance(place, places_[best])), 1) + " octaves away";
 }
 
 KernelCurve::KernelCurve(const KernelProfile& profile)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "sim/cost/kernel_form.h"
@@ -21,12 +22,6 @@ struct KernelTime {
   ErrorBand band;
 };
 
-/// The rows of a prediction, for explanations.
-struct NearestRow {
-  ProfileRow row;
-  double octaves = 0;  // distance
-};
-
 /// One shape: its rows stand in columns of coordinates, so that a prediction is one pass over them.
 class ShapeCurve {
  public:
@@ -37,8 +32,10 @@ class ShapeCurve {
   /// COST: linear in the rows; no allocation.
   [[nodiscard]] KernelTime At(const KernelFeatures& f) const;
   [[nodiscard]] const KernelFeatures& shape() const { return shape_; }
-  /// The row nearest to the point. REQUIRES: the shape has rows.
-  [[nodiscard]] NearestRow Nearest(const KernelFeatures& f) const;
+  [[nodiscard]] size_t row_count() const { return rows_.size(); }
+  /// The row nearest to the point, its time and its distance: "nearest tokens 8, ... 22.8 us, 0.3
+  /// octaves away". REQUIRES: the shape has rows.
+  [[nodiscard]] std::string DescribeNearest(const KernelFeatures& f) const;
 
  private:
   const KernelForm* form_;

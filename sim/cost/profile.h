@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/cost/error_band.h"
 #include "sim/cost/kernel_features.h"
 
 namespace moecast {
@@ -25,12 +26,6 @@ struct KernelFit {
   double per_chain = 0;
   double sharpness = 1;      // p: 1 is a sum, large is a maximum
   double rows_per_pass = 0;  // an expert's weights are read once per so many rows; 0: once
-};
-
-/// Half widths of prediction intervals of ln(measured / predicted) at 80 and 95 %.
-struct ErrorBand {
-  double half80 = 0;
-  double half95 = 0;
 };
 
 /// Errors of predicted over measured time on points held out of the fit, as ratios.

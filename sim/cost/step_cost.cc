@@ -1,6 +1,7 @@
 #include "sim/cost/step_cost.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/cost/op_class.h"
@@ -10,6 +11,17 @@ namespace {
 
 /// std::max by value, which compiles to one instruction.
 double Larger(double a, double b) { return a > b ? a : b; }
+
+std::optional<ExpertLayerShape> ExpertLayerOf(const ModelSpec& model,
+                                              const Parallelism& parallelism) {
+  if (!model.moe) return std::nullopt;
+  return ExpertLayerShape{
+      .hidden = model.hidden,
+      .intermediate = model.moe->expert_intermediate / parallelism.expert_tensor(),
+      .experts = model.moe->experts,
+      .top_k = model.moe->top_k,
+      .format = model.formats.experts};
+}
 
 int64_t LaunchCount(const std::vector<CountedOp>& ops) {
   int64_t launches = 0;
@@ -51,7 +63,7 @@ std::string_view StepPartName(StepPart part) {
 
 StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv,
                    const DeviceSpec& device, const FabricSpec& fabric,
-                   const Efficiencies& efficiencies)
+                   const Efficiencies& efficiencies, std::shared_ptr<const Profile> profile)
     : parallelism_(parallelism),
       lowering_(model, parallelism, kv),
       roofline_(device, efficiencies),
@@ -59,8 +71,14 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
       host_per_step_(efficiencies.host_per_step),
       host_per_sequence_(efficiencies.host_per_sequence),
       host_per_prefill_token_(efficiencies.host_per_prefill_token),
-      eager_launch_(efficiencies.eager_launch) {
+      eager_launch_(efficiencies.eager_launch),
+      analytic_error_(efficiencies.error),
+      kv_format_(kv.name),
+      activation_format_(model.formats.activations.name) {
   SIM_CHECK(parallelism.gpus() == 1 || fabric.bandwidth.count() > 0);
+  if (profile != nullptr) {
+    profile_.emplace(std::move(profile), device, ExpertLayerOf(model, parallelism));
+  }
 }
 
 void StepCost::LowerSlowest(const StepShape& step) {
@@ -82,7 +100,11 @@ void StepCost::LowerSlowest(const StepShape& step) {
   lowering_.Lower(step, *slowest, ops_);
 }
 
-Seconds StepCost::TimeOf(const CountedOp& counted) const {
+Seconds StepCost::TimeOf(const CountedOp& counted) {
+  return profile_ ? PriceOf(counted).time : AnalyticTime(counted);
+}
+
+Seconds StepCost::AnalyticTime(const CountedOp& counted) const {
   const double count = static_cast<double>(counted.count);
   return std::visit(
       Overloaded{[&](const ExpertGemm& op) { return ExpertTime(op); },
@@ -145,9 +167,10 @@ std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& s
 
 StepTime StepCost::Predict(const StepShape& step) {
   LowerSlowest(step);
+  if (profile_) return PredictProfiled(step);
   std::array<Seconds, kStepPartCount> parts{};
   for (const CountedOp& counted : ops_) {
-    parts[static_cast<size_t>(PartOf(counted.op))] += TimeOf(counted);
+    parts[static_cast<size_t>(PartOf(counted.op))] += AnalyticTime(counted);
   }
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   Seconds& host = parts[static_cast<size_t>(StepPart::kHost)];

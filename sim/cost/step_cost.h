@@ -1,11 +1,14 @@
 // StepCost: how long one step of one replica takes, and how much of that was measured.
-// This is the analytic model: roofline with stated efficiencies, launch overhead, alpha-beta
-// collectives, host overhead. Everything it predicts is labelled analytic.
-// docs/model/roofline.md, docs/model/collectives.md.
+// With a profile, the ops that it knows are priced from measured kernels; the rest, and everything
+// without a profile, by the analytic model: roofline with stated efficiencies, launch overhead,
+// alpha-beta collectives, host overhead. docs/model/calibration.md, docs/model/roofline.md,
+// docs/model/collectives.md.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +17,7 @@
 #include "sim/cost/collective.h"
 #include "sim/cost/efficiency.h"
 #include "sim/cost/label.h"
+#include "sim/cost/profile_cost.h"
 #include "sim/cost/roofline.h"
 #include "sim/model/hardware.h"
 #include "sim/model/lower.h"
@@ -41,7 +45,11 @@ struct StepTime {
   Seconds collectives{};
   Seconds host{};
   std::array<Seconds, kLabelCount> by_label{};
+  ErrorBand band{};  // of the total; 0 without a profile, where nothing says how wrong it is
 };
+
+/// Which end of its 95 % interval every step is taken at: for intervals of whole runs.
+enum class StepQuantile { kExpected, kFast, kSlow };
 
 /// One line of `moecast explain`: an op, its arithmetic and its time. Expert lines give the mean
 /// over MoE layers of each layer's slowest rank.
@@ -68,7 +76,11 @@ class StepCost {
   /// REQUIRES: CheckParallelism(model, parallelism) passed; `model` outlives this object; a fabric
   /// bandwidth > 0 unless the replica is one GPU.
   StepCost(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv,
-           const DeviceSpec& device, const FabricSpec& fabric, const Efficiencies& efficiencies);
+           const DeviceSpec& device, const FabricSpec& fabric, const Efficiencies& efficiencies,
+           std::shared_ptr<const Profile> profile = nullptr);
+
+  /// From now on Predict's total is this end of the step's interval; parts and labels stay.
+  void set_quantile(StepQuantile quantile) { quantile_ = quantile; }
 
   /// REQUIRES: step.attention has one entry per attention group, step.experts one per MoE layer and
   /// expert rank.
@@ -82,14 +94,32 @@ class StepCost {
  private:
   static constexpr size_t kHostItems = 4;
 
+  /// All executions of an op: its time, the same by label, and its half widths in seconds.
+  struct Priced {
+    Seconds time{};
+    std::array<Seconds, kLabelCount> by_label{};
+    ErrorBand spread{};
+    void Add(const KernelTime& each, double count);
+  };
+
   /// Fills ops_ with the step as seen by the slowest attention group.
   void LowerSlowest(const StepShape& step);
-  [[nodiscard]] Seconds TimeOf(const CountedOp& counted) const;
+  [[nodiscard]] Seconds TimeOf(const CountedOp& counted);
+  [[nodiscard]] Seconds AnalyticTime(const CountedOp& counted) const;
   [[nodiscard]] Seconds ExpertTime(const ExpertGemm& op) const;
   /// Time per step, of all sequences, of all prompt tokens, and launches the GPU waits for.
   [[nodiscard]] std::array<Seconds, kHostItems> HostTimes(const StepShape& step, Seconds gpu) const;
 
-  [[nodiscard]] OpLine LineOf(const CountedOp& counted) const;
+  // With a profile: profiled_step.cc.
+  StepTime PredictProfiled(const StepShape& step);
+  [[nodiscard]] Priced PriceOf(const CountedOp& counted);
+  [[nodiscard]] Priced PriceExperts(const ExpertGemm& op);
+  [[nodiscard]] std::optional<KernelTime> ProfiledTime(const Op& op);
+  void ExplainProfile(const CountedOp& counted, OpLine& line);
+  /// Tokens the step routes on each GPU, for the kernels of its expert layers.
+  [[nodiscard]] double RoutedTokens() const;
+
+  [[nodiscard]] OpLine LineOf(const CountedOp& counted);
   void ExplainBounds(const ExpertGemm& op, OpLine& line) const;
   void ExplainWork(const CollectiveWork& work, OpLine& line) const;
   template <class Body>
@@ -103,6 +133,11 @@ class StepCost {
   Seconds host_per_sequence_;
   Seconds host_per_prefill_token_;
   Seconds eager_launch_;
+  ErrorBand analytic_error_;
+  std::string kv_format_;
+  std::string activation_format_;
+  std::optional<ProfileCost> profile_;
+  StepQuantile quantile_ = StepQuantile::kExpected;
   std::vector<CountedOp> ops_;    // reused from call to call
   std::vector<CountedOp> group_;  // reused from call to call
 };

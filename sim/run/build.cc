@@ -19,8 +19,10 @@ std::vector<int64_t> KeptPerMoeLayer(const Scenario& scenario) {
 }
 
 LoadShape LoadShapeOf(const Scenario& scenario) {
+  const bool measured = scenario.profile != nullptr && scenario.profile->expert_tile_rows > 0;
   return {.expert_ranks = scenario.parallelism.expert,
-          .tile_rows = scenario.efficiencies.expert_tile_rows};
+          .tile_rows = measured ? scenario.profile->expert_tile_rows
+                                : scenario.efficiencies.expert_tile_rows};
 }
 
 }  // namespace
@@ -61,6 +63,13 @@ RoutingSource BuildRoutingSource(const Scenario& scenario, std::shared_ptr<const
                        KeptPerMoeLayer(scenario), LoadShapeOf(scenario));
 }
 
+StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile) {
+  StepCost cost(scenario.model, scenario.parallelism, scenario.kv_format, scenario.device,
+                scenario.fabric, scenario.efficiencies, scenario.profile);
+  cost.set_quantile(quantile);
+  return cost;
+}
+
 Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts parts) {
   SIM_CHECK((parts.table != nullptr) == NeedsReplayTable(scenario));
   const Seed seed{.seed = scenario.seed, .replication = parts.replication};
@@ -75,8 +84,7 @@ Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts 
       .replicas = scenario.replicas,
       .kv_tokens_per_group = parts.memory.kv_tokens,
       .router = scenario.router,
-      .cost = StepCost(scenario.model, scenario.parallelism, scenario.kv_format, scenario.device,
-                       scenario.fabric, scenario.efficiencies),
+      .cost = BuildStepCost(scenario, parts.quantile),
       .routing = BuildRoutingSource(scenario, std::move(parts.table), seed),
       .requests = std::move(requests),
       .stop = scenario.stop,

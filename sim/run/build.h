@@ -31,11 +31,15 @@ SelectionNotes ClosedFormSelection(const Scenario& scenario);
 RoutingSource BuildRoutingSource(const Scenario& scenario, std::shared_ptr<const ReplayTable> table,
                                  Seed seed);
 
+/// Prices the scenario's steps. REQUIRES: `scenario` outlives the result.
+StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile);
+
 /// What one run of a scenario takes beyond the scenario itself.
 struct RunParts {
   std::shared_ptr<const ReplayTable> table;  // null exactly when NeedsReplayTable is false
   MemoryPlan memory;
   uint32_t replication = 0;
+  StepQuantile quantile = StepQuantile::kExpected;
   RecorderConfig recorder;  // brings the sink; SLO and warm-up are filled in from the scenario
 };
 

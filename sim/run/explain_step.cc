@@ -151,8 +151,7 @@ Result<StepAnswer> ExplainStep(const Scenario& scenario, const StepQuestion& que
   StepShape shape = ShapeOf(scenario, question, batch);
   const std::vector<ExpertLoad> loads = CountExperts(scenario, batch, shape, routing);
   shape.experts = loads;
-  StepCost cost(scenario.model, scenario.parallelism, scenario.kv_format, scenario.device,
-                scenario.fabric, scenario.efficiencies);
+  StepCost cost = BuildStepCost(scenario, StepQuantile::kExpected);
   StepAnswer answer{.memory = memory,
                     .tokens = shape.tokens,
                     .prefill_tokens = batch.attention.front().prefill_tokens,

@@ -19,6 +19,7 @@ namespace {
 struct Job {
   size_t case_index = 0;
   uint32_t replication = 0;
+  StepQuantile quantile = StepQuantile::kExpected;
 };
 
 std::vector<Job> ListJobs(const Study& study) {
@@ -26,6 +27,10 @@ std::vector<Job> ListJobs(const Study& study) {
   for (size_t i = 0; i < study.cases.size(); ++i) {
     for (int64_t r = 0; r < study.cases[i].scenario.replications; ++r) {
       jobs.push_back({.case_index = i, .replication = static_cast<uint32_t>(r)});
+    }
+    if (study.cases[i].scenario.profile == nullptr) continue;
+    for (const StepQuantile quantile : {StepQuantile::kFast, StepQuantile::kSlow}) {
+      jobs.push_back({.case_index = i, .replication = 0, .quantile = quantile});
     }
   }
   return jobs;
@@ -118,8 +123,10 @@ class Workers {
     RunParts parts{.table = tables_[job.case_index],
                    .memory = plan_.cases[job.case_index].memory,
                    .replication = job.replication,
+                   .quantile = job.quantile,
                    .recorder = {}};
-    if (!options_.request_rows) return RunParted(scenario, std::move(parts));
+    const bool keep_rows = options_.request_rows && job.quantile == StepQuantile::kExpected;
+    if (!keep_rows) return RunParted(scenario, std::move(parts));
     SIM_TRY(RequestRowsFile rows,
             RequestRowsFile::Create(*options_.request_rows / CaseFolder(study_, job.case_index) /
                                     ReplicationFile("requests", scenario, job.replication)));
@@ -159,7 +166,10 @@ Result<StudyResult> RunStudy(const Study& study, const RunOptions& options) {
   Workers workers(study, options, result, tables);
   SIM_TRY(std::vector<RunResult> runs, workers.RunAll());
   for (size_t i = 0; i < runs.size(); ++i) {
-    result.cases[workers.jobs()[i].case_index].replications.push_back(std::move(runs[i]));
+    const Job& job = workers.jobs()[i];
+    CaseResult& cell = result.cases[job.case_index];
+    const bool expected = job.quantile == StepQuantile::kExpected;
+    (expected ? cell.replications : cell.fast_and_slow).push_back(std::move(runs[i]));
   }
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   result.wall_seconds = wall.count();

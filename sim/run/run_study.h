@@ -23,6 +23,9 @@ struct CaseResult {
   MemoryPlan memory;
   SelectionNotes selection;
   std::vector<RunResult> replications;
+  /// With a profile: the first replication again, every step at the fast and at the slow end of its
+  /// 95 % interval. Else empty.
+  std::vector<RunResult> fast_and_slow = {};
 };
 
 struct StudyResult {

@@ -1,0 +1,117 @@
+// ProfileCost: prices ops from a profile, or says that the profile has no such kernel. Predictions
+// are memoised on their exact features. docs/model/calibration.md, "In the simulator".
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/base/units.h"
+#include "sim/cost/features.h"
+#include "sim/cost/kernel_curve.h"
+#include "sim/model/hardware.h"
+#include "sim/model/op.h"
+
+namespace moecast {
+
+/// The kernels of a profile that can run one kind of op in one format at one shape. Several are
+/// variants of one another: the fastest at a point is taken.
+struct KernelChoice {
+  struct Candidate {
+    size_t kernel = 0;              // position in the profile
+    std::optional<size_t> shape{};  // position in the kernel's shapes; absent: not measured
+  };
+  std::vector<Candidate> candidates{};
+  [[nodiscard]] bool empty() const { return candidates.empty(); }
+};
+
+/// A kernel to look up: `slot` tells uses of one op apart that have different shapes, so that each
+/// remembers its own answer.
+struct KernelQuery {
+  std::string_view op{};
+  std::string_view format{};
+  size_t slot = 0;
+};
+
+/// What an expert layer of one model is, for the profile.
+struct ExpertLayerShape {
+  int64_t hidden = 0;
+  int64_t intermediate = 0;  // of one expert on one GPU
+  int64_t experts = 0;
+  int64_t top_k = 0;
+  TensorFormat format{};
+};
+
+/// Not thread safe (the memo); one per StepCost.
+class ProfileCost {
+ public:
+  /// `experts`: of the model's expert layers; absent for a dense model.
+  ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpec& device,
+              std::optional<ExpertLayerShape> experts);
+
+  /// The time of one launch, or nothing when the profile has no such kernel. The last answer of
+  /// every (op, format, slot) is kept. COST: no allocation after the first call of each.
+  std::optional<KernelTime> Find(const KernelQuery& query, const KernelFeatures& f, double floor);
+  /// The rows behind the last answer of Find.
+  [[nodiscard]] std::string DescribeLast() const;
+
+  /// Kernels for `op` in `format` and the shape of `f`; empty: the profile has none. A format
+  /// matches its own name, or "name_...": fp8 is served by fp8_block. "-" and "_" are the same.
+  [[nodiscard]] KernelChoice Choose(std::string_view op, std::string_view format,
+                                    const KernelFeatures& f) const;
+  /// The time of one launch of the best labelled, then fastest candidate. REQUIRES:
+  /// !choice.empty().
+  [[nodiscard]] KernelTime Time(const KernelChoice& choice, const KernelFeatures& f,
+                                double floor) const;
+
+  /// Whether the profile has kernels for the expert layers, and for their routing.
+  [[nodiscard]] bool has_experts() const;
+  [[nodiscard]] bool has_route() const { return !route_.empty(); }
+  /// The routed experts of one layer on one rank, alignment to combine; routing is not included.
+  /// Memoised on (tokens, load). REQUIRES: has_experts().
+  KernelTime ExpertTime(double tokens, const ExpertLoad& load);
+  /// Router, selection and alignment of one layer. REQUIRES: has_route().
+  [[nodiscard]] KernelTime RouteTime(double tokens) const;
+  /// What the prediction for a load rests on, in words: kernels, nearest rows and their distance.
+  [[nodiscard]] std::string DescribeExperts(double tokens, const ExpertLoad& load) const;
+  [[nodiscard]] std::string DescribeRoute(double tokens) const;
+
+  /// Least time at datasheet rates, seconds.
+  [[nodiscard]] double Floor(const OpFeatures& features) const;
+
+ private:
+  struct Use {
+    std::string op{};
+    std::string format{};
+    size_t slot = 0;
+    KernelChoice choice{};
+    KernelFeatures last{};
+    double floor = -1;
+    KernelTime time{};
+  };
+  struct MemoEntry {
+    KernelAxes key{-1, 0, 0, 0, 0};
+    KernelTime time;
+  };
+  [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
+  [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
+  /// Which kernels price a load: the layer as a whole, its launches, or a fused pipeline.
+  [[nodiscard]] std::vector<const KernelChoice*> PartsFor(const KernelFeatures& f) const;
+  [[nodiscard]] KernelTime ComputeExpertTime(double tokens, const ExpertLoad& load) const;
+  [[nodiscard]] KernelFeatures ExpertFeatures(double tokens, const ExpertLoad& load) const;
+
+  std::shared_ptr<const Profile> profile_;
+  double seconds_per_byte_;
+  std::array<double, kComputeClassCount> seconds_per_flop_{};
+  std::vector<KernelCurve> curves_;  // [kernel of the profile]
+  std::optional<ExpertLayerShape> experts_;
+  KernelChoice layer_, gate_up_, down_, combine_, route_, fused_;
+  std::vector<MemoEntry> memo_;  // direct mapped
+  std::vector<Use> uses_;
+  size_t last_use_ = 0;
+};
+
+}  // namespace moecast

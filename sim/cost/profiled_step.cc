@@ -1,0 +1,281 @@
+// StepCost with a profile: which kernel prices which op, and how errors of ops join into the
+// step's.
+#include <algorithm>
+#include <cmath>
+
+#include "sim/cost/op_class.h"
+#include "sim/cost/step_cost.h"
+
+namespace moecast {
+namespace {
+
+using enum Feature;
+
+/// Ops whose errors have one cause: fully correlated inside, independent of one another.
+enum class ErrorSource {
+  kGemm,
+  kExperts,
+  kRoute,
+  kDecodeAttention,
+  kPrefillAttention,
+  kElementwise,
+  kCollective,
+  kHost
+};
+constexpr size_t kErrorSources = 8;
+
+ErrorSource SourceOf(const Op& op) {
+  return std::visit(
+      Overloaded{[](const Collective&) { return ErrorSource::kCollective; },
+                 [](const ExpertExchange&) { return ErrorSource::kCollective; },
+                 [](const auto& body) { return static_cast<ErrorSource>(ClassOf(body)); }},
+      op);
+}
+
+/// Collects spreads by source, in seconds; sources join as independent errors do.
+class SpreadSum {
+ public:
+  void Add(ErrorSource source, const ErrorBand& spread) {
+    ErrorBand& sum = sums_[static_cast<size_t>(source)];
+    sum.half80 += spread.half80;
+    sum.half95 += spread.half95;
+  }
+  [[nodiscard]] ErrorBand Relative(Seconds total) const {
+    ErrorBand squares;
+    for (const ErrorBand& sum : sums_) {
+      squares.half80 += sum.half80 * sum.half80;
+      squares.half95 += sum.half95 * sum.half95;
+    }
+    return {.half80 = std::sqrt(squares.half80) / total.count(),
+            .half95 = std::sqrt(squares.half95) / total.count()};
+  }
+
+ private:
+  std::array<ErrorBand, kErrorSources> sums_{};
+};
+
+KernelFeatures FeaturesOf(const Gemm& op) {
+  KernelFeatures f;
+  f[kTokens] = static_cast<double>(op.rows);
+  f[kN] = static_cast<double>(op.n);
+  f[kK] = static_cast<double>(op.k);
+  return f;
+}
+
+KernelFeatures FeaturesOf(const DecodeAttention& op) {
+  KernelFeatures f;
+  f[kBatch] = static_cast<double>(op.sequences);
+  f[kContext] = static_cast<double>(op.context);
+  f[kHeads] = static_cast<double>(op.heads);
+  f[kKvBytesPerToken] = op.kv_bytes_per_token;
+  return f;
+}
+
+KernelFeatures FeaturesOf(const PrefillAttention& op) {
+  KernelFeatures f;
+  f[kTokens] = static_cast<double>(op.tokens);
+  f[kPairs] = op.pairs;
+  f[kContext] = static_cast<double>(op.context);
+  f[kHeads] = static_cast<double>(op.heads);
+  f[kKvBytesPerToken] = op.kv_bytes_per_token;
+  return f;
+}
+
+KernelFeatures FeaturesOf(const Elementwise& op) {
+  KernelFeatures f;
+  f[kTokens] = static_cast<double>(op.rows);
+  f[kWidth] = op.bytes_per_row;
+  return f;
+}
+
+KernelFeatures FeaturesOf(const Collective& op) {
+  KernelFeatures f;
+  f[kRanks] = static_cast<double>(op.ranks);
+  f[kMessageBytes] = op.bytes;
+  return f;
+}
+
+/// Kernel names of roles; the table of forms (kernel_form.cc) has the same.
+std::string_view KernelOf(ElementwiseRole role) {
+  switch (role) {
+    case ElementwiseRole::kNorm:
+      return "norm";
+    case ElementwiseRole::kRope:
+      return "rope";
+    case ElementwiseRole::kActivation:
+      return "activation";
+    case ElementwiseRole::kEmbedding:
+      return "embedding";
+    case ElementwiseRole::kSampling:
+      return "sampling";
+  }
+  SIM_CHECK(false);
+}
+
+std::string_view KernelOf(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::kAllReduce:
+      return "all_reduce";
+    case CollectiveKind::kAllGather:
+      return "all_gather";
+    case CollectiveKind::kReduceScatter:
+      return "reduce_scatter";
+    case CollectiveKind::kAllToAll:
+      return "all_to_all";
+  }
+  SIM_CHECK(false);
+}
+
+/// Weights alone, and all arithmetic: what no kernel can avoid.
+OpFeatures Unavoidable(const Gemm& op) {
+  OpFeatures f = Features(op);
+  f.bytes =
+      Bytes(static_cast<double>(op.n) * static_cast<double>(op.k) * op.format->bytes_per_element());
+  return f;
+}
+
+}  // namespace
+
+void StepCost::Priced::Add(const KernelTime& each, double count) {
+  const double seconds = each.seconds * count;
+  time += Seconds(seconds);
+  by_label[static_cast<size_t>(each.label)] += Seconds(seconds);
+  spread.half80 += seconds * each.band.half80;
+  spread.half95 += seconds * each.band.half95;
+}
+
+double StepCost::RoutedTokens() const {
+  for (const CountedOp& counted : ops_) {
+    if (const auto* route = std::get_if<RouteTokens>(&counted.op)) {
+      return static_cast<double>(route->rows);
+    }
+  }
+  return 0;
+}
+
+std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
+  ProfileCost& profile = *profile_;
+  const std::string& activations = activation_format_;
+  return std::visit(
+      Overloaded{
+          [&](const Gemm& gemm) -> std::optional<KernelTime> {
+            if (gemm.role == GemmRole::kRouter && profile.has_route()) return KernelTime{};
+            if (gemm.batch != 1) return std::nullopt;
+            return profile.Find(
+                {.op = "gemm", .format = gemm.format->name, .slot = static_cast<size_t>(gemm.role)},
+                FeaturesOf(gemm), profile.Floor(Unavoidable(gemm)));
+          },
+          [&](const RouteTokens& route) -> std::optional<KernelTime> {
+            if (!profile.has_route()) return std::nullopt;
+            return profile.RouteTime(static_cast<double>(route.rows));
+          },
+          [&](const DecodeAttention& attention) -> std::optional<KernelTime> {
+            return profile.Find({.op = "decode_attention", .format = kv_format_, .slot = 0},
+                                FeaturesOf(attention), profile.Floor(Features(attention)));
+          },
+          [&](const PrefillAttention& attention) -> std::optional<KernelTime> {
+            return profile.Find({.op = "prefill_attention", .format = kv_format_, .slot = 0},
+                                FeaturesOf(attention), 0);
+          },
+          [&](const Elementwise& each) -> std::optional<KernelTime> {
+            return profile.Find({.op = KernelOf(each.role), .format = activations, .slot = 0},
+                                FeaturesOf(each), 0);
+          },
+          [&](const Collective& each) -> std::optional<KernelTime> {
+            return profile.Find({.op = KernelOf(each.kind), .format = activations, .slot = 0},
+                                FeaturesOf(each), 0);
+          },
+          [](const auto&) -> std::optional<KernelTime> { return std::nullopt; }},
+      op);
+}
+
+StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
+  const auto ranks = static_cast<size_t>(op.ranks);
+  const double tokens = RoutedTokens();
+  Priced priced;
+  for (size_t first = 0; first < op.loads.size(); first += ranks) {
+    KernelTime slowest;
+    for (const ExpertLoad& load : op.loads.subspan(first, ranks)) {
+      if (load.assignments <= 0) continue;
+      const KernelTime time = profile_->ExpertTime(tokens, load);
+      if (time.seconds > slowest.seconds) slowest = time;
+    }
+    priced.Add(slowest, 1);
+  }
+  return priced;
+}
+
+StepCost::Priced StepCost::PriceOf(const CountedOp& counted) {
+  if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
+    if (profile_->has_experts()) return PriceExperts(*experts);
+  }
+  Priced priced;
+  if (const auto time = ProfiledTime(counted.op)) {
+    priced.Add(*time, static_cast<double>(counted.count));
+    return priced;
+  }
+  priced.Add({.seconds = AnalyticTime(counted).count(),
+              .label = Label::kAnalytic,
+              .band = analytic_error_},
+             1);
+  return priced;
+}
+
+StepTime StepCost::PredictProfiled(const StepShape& step) {
+  std::array<Seconds, kStepPartCount> parts{};
+  StepTime time;
+  SpreadSum spreads;
+  for (const CountedOp& counted : ops_) {
+    const Priced priced = PriceOf(counted);
+    parts[static_cast<size_t>(PartOf(counted.op))] += priced.time;
+    for (size_t i = 0; i < time.by_label.size(); ++i) time.by_label[i] += priced.by_label[i];
+    spreads.Add(SourceOf(counted.op), priced.spread);
+  }
+  const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
+  for (const Seconds item : HostTimes(step, gpu)) time.host += item;
+  const double host = time.host.count();
+  spreads.Add(ErrorSource::kHost,
+              {.half80 = host * analytic_error_.half80, .half95 = host * analytic_error_.half95});
+  time.by_label[static_cast<size_t>(Label::kAnalytic)] += time.host;
+  time.attention = parts[static_cast<size_t>(StepPart::kAttention)];
+  time.experts = parts[static_cast<size_t>(StepPart::kExperts)];
+  time.dense = parts[static_cast<size_t>(StepPart::kDense)];
+  time.collectives = parts[static_cast<size_t>(StepPart::kCollectives)];
+  const Seconds sum = gpu + time.host;
+  time.band = spreads.Relative(sum);
+  double shift = 0;
+  if (quantile_ == StepQuantile::kFast) shift = -time.band.half95;
+  if (quantile_ == StepQuantile::kSlow) shift = time.band.half95;
+  time.total = RoundUpToNs(shift == 0 ? sum : sum * std::exp(shift));
+  return time;
+}
+
+void StepCost::ExplainProfile(const CountedOp& counted, OpLine& line) {
+  const auto note = [&line](const std::string& text) {
+    line.note += (line.note.empty() ? "" : "; ") + text;
+  };
+  const Priced priced = PriceOf(counted);
+  for (size_t i = 0; i < priced.by_label.size(); ++i) {
+    if (priced.by_label[i].count() > 0)
+      line.label = static_cast<Label>(i);  // the worst that occurs
+  }
+  if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
+    if (profile_->has_experts() && !experts->loads.empty()) {
+      note("first layer: " + profile_->DescribeExperts(RoutedTokens(), experts->loads.front()));
+    }
+    return;
+  }
+  const auto* gemm = std::get_if<Gemm>(&counted.op);
+  if (gemm != nullptr && gemm->role == GemmRole::kRouter && profile_->has_route()) {
+    line.label = Label::kMeasured;
+    note("inside the route kernel");
+    return;
+  }
+  if (std::holds_alternative<RouteTokens>(counted.op) && profile_->has_route()) {
+    note(profile_->DescribeRoute(RoutedTokens()));
+  } else if (line.label != Label::kAnalytic) {
+    note(profile_->DescribeLast());
+  }
+}
+
+}  // namespace moecast

@@ -1,0 +1,154 @@
+#include "calibration/measurement_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "calibration/calibrate.h"
+#include "sim/base/files.h"
+#include "tests/calibration/synthetic_rows.h"
+
+namespace moecast::calibration {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kEnvironment =
+    "card: h200_sxm\ndatasheet_hbm_bytes_per_s: 4800000000000\n"
+    "datasheet_bf16_flop_per_s: 989400000000000\nweights: cold: rotate\n";
+
+std::string ErrorOf(const std::string& csv) {
+  Measurements into;
+  const Status status = ParseSuite(csv, "a.csv", into);
+  return status.ok() ? "" : ToString(status.errors());
+}
+
+TEST(Suite, ColumnsNamedAfterFeaturesAreRead) {
+  Measurements into;
+  into.card.gpu = "h200_sxm";
+  ASSERT_TRUE(ParseSuite("op,tokens,n,k,bytes,flops,median_ms,format,mood\n"
+                         "gemm,8,1024,2048,5000000,1000,0.25,fp8,calm\n",
+                         "a.csv", into)
+                  .ok());
+  ASSERT_EQ(into.rows.size(), 1U);
+  EXPECT_EQ(into.rows[0].time_ns, 0.25e6);
+  EXPECT_EQ(into.rows[0].features[Feature::kN], 1024);
+  EXPECT_EQ(into.rows[0].format, "fp8");
+  EXPECT_EQ(into.rows[0].source.Text(), "a.csv:2");
+  EXPECT_THAT(into.ignored_columns, testing::ElementsAre("mood"));
+}
+
+TEST(Suite, ATimeWithoutAUnitIsRefused) {
+  EXPECT_THAT(ErrorOf("op,bytes,flops,median\ngemm,1,1,5\n"),
+              HasSubstr("a.csv:1: time column 'median' has no unit; allowed: median_ns"));
+}
+
+TEST(Suite, MissingColumnsAreNamedWithTheNearestOne) {
+  EXPECT_THAT(ErrorOf("op,byte,flops,median_us\ngemm,1,1,5\n"),
+              HasSubstr("column 'bytes' is missing; did you mean 'byte'?"));
+  EXPECT_THAT(ErrorOf("op,bytes,flops\ngemm,1,1\n"), HasSubstr("'median_us' is missing"));
+}
+
+TEST(Suite, CellsThatAreNoNumbersAreNamed) {
+  EXPECT_THAT(ErrorOf("op,bytes,flops,median_us\ngemm,1,1,fast\n"),
+              HasSubstr("a.csv:2: median_us: expected a number of at least 0, got 'fast'"));
+  EXPECT_THAT(ErrorOf("op,bytes,flops,median_us\ngemm,1,1,0\n"), HasSubstr("takes more than 0"));
+  EXPECT_THAT(ErrorOf("op,bytes,flops,median_us\ngemm,1,5\n"), HasSubstr("a.csv:2: 3 cells"));
+}
+
+TEST(Environment, ValuesMayHoldColons) {
+  const auto card = ParseEnvironment(kEnvironment, "environment.yaml");
+  ASSERT_TRUE(card.ok());
+  EXPECT_EQ(card->gpu, "h200_sxm");
+  EXPECT_EQ(card->hbm_bytes_per_s, 4.8e12);
+}
+
+TEST(Environment, WithoutDatasheetRatesNothingCouldBeChecked) {
+  EXPECT_FALSE(ParseEnvironment("card: h200_sxm\n", "environment.yaml").ok());
+}
+
+class Folders : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = std::filesystem::path(testing::TempDir()) /
+            testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(root_);
+  }
+  void Write(const std::string& file, const std::string& text) {
+    std::filesystem::create_directories((root_ / file).parent_path());
+    ASSERT_TRUE(WriteFileAtomically(root_ / file, text).ok());
+  }
+  std::filesystem::path root_;
+};
+
+TEST_F(Folders, TwoGpusInOneFolderAreRefused) {
+  Write("a/environment.yaml", kEnvironment);
+  Write("a/x.csv", "op,bytes,flops,median_us\ngemm,1,1,5\n");
+  std::string other = kEnvironment;
+  other.replace(other.find("h200"), 4, "h100");
+  Write("b/environment.yaml", other);
+  Write("b/x.csv", "op,bytes,flops,median_us\ngemm,1,1,5\n");
+  const auto read = ReadMeasurements(root_);
+  ASSERT_FALSE(read.ok());
+  EXPECT_THAT(ToString(read.errors()), HasSubstr("is h100_sxm, but"));
+  EXPECT_THAT(ToString(read.errors()), HasSubstr("one GPU at a time"));
+}
+
+TEST_F(Folders, AFolderWithoutSuitesIsRefused) {
+  std::filesystem::create_directories(root_);
+  EXPECT_THAT(ToString(ReadMeasurements(root_).errors()), HasSubstr("environment.yaml"));
+}
+
+TEST(Hygiene, RowsFasterThanPhysicsAreRefusedAndListed) {
+  Measurements m = test::LawMeasurements();
+  m.rows[70].time_ns /= 100;
+  const auto done = Calibrate(m, "made-up");
+  ASSERT_TRUE(done.ok());
+  ASSERT_EQ(done->report.refused.size(), 1U);
+  EXPECT_THAT(done->report.refused[0].why, HasSubstr("faster than physics"));
+  EXPECT_EQ(done->report.refused[0].source.line, m.rows[70].source.line);
+  EXPECT_EQ(done->profile.sources[0].refused, 1);
+  EXPECT_EQ(done->profile.sources[0].rows, 71);
+}
+
+TEST(Hygiene, RepeatsThatAgreeAreMergedAndCounted) {
+  Measurements m = test::LawMeasurements();
+  m.rows.push_back(m.rows.front());
+  const auto clean = Clean(m);
+  ASSERT_TRUE(clean.ok());
+  EXPECT_EQ(clean->merged, 1);
+  EXPECT_EQ(clean->rows.size(), 72U);
+}
+
+TEST(Hygiene, RepeatsThatDisagreeAreAnErrorThatNamesBoth) {
+  Measurements m = test::LawMeasurements();
+  m.rows.push_back(m.rows.front());
+  m.rows.back().time_ns *= 2;
+  m.rows.back().source.line = 99;
+  const auto clean = Clean(m);
+  ASSERT_FALSE(clean.ok());
+  EXPECT_THAT(ToString(clean.errors()), HasSubstr("made_up.csv:99"));
+  EXPECT_THAT(ToString(clean.errors()), HasSubstr("made_up.csv:2 measured the same point"));
+}
+
+TEST(Hygiene, TooFewPointsForAnyFitIsAnError) {
+  Measurements m = test::LawMeasurements();
+  m.rows.resize(5);
+  EXPECT_THAT(ToString(Calibrate(m, "made-up").errors()), HasSubstr("6 rows or more"));
+}
+
+TEST(Suspects, ARowOffItsNeighboursIsNamed) {
+  Measurements m = test::LawMeasurements();
+  m.rows[40].time_ns *= 1.5;
+  const auto done = Calibrate(m, "made-up");
+  ASSERT_TRUE(done.ok());
+  bool named = false;
+  for (const SuspectRow& row : done->report.kernels[0].suspects) {
+    named = named || row.source.line == m.rows[40].source.line;
+  }
+  EXPECT_TRUE(named);
+}
+
+}  // namespace
+}  // namespace moecast::calibration
