@@ -7,27 +7,29 @@
 #include <vector>
 
 #include "sim/base/rng.h"
+#include "traces/twin/routing_twin.h"
 
 namespace moecast {
 
-/// The laws of all layers under one domain and topic at a time. Weights are whole numbers before
-/// they become tables, so that last-bit differences between mathematics libraries do not reach the
-/// draws.
+/// The laws of all kinds of token and all layers under one domain and topic at a time. Weights are
+/// whole numbers before they become tables, so that last-bit differences between mathematics
+/// libraries do not reach the draws.
 class ExpertLaw {
  public:
-  /// REQUIRES: experts in [1, 65535], topic_spread [MoE layer] >= 0.
-  ExpertLaw(int64_t experts, std::span<const double> topic_spread, Seed seed);
+  /// REQUIRES: CheckTwin(twin) is ok.
+  ExpertLaw(const RoutingTwin& twin, Seed seed);
 
-  /// Adds a domain, numbered from 0, by its log_weights [MoE layer][expert].
-  void AddDomain(std::span<const double> log_weights);
-
-  /// Makes the tables those of a domain and a topic. COST: about 20 ns per (layer, expert); none if
+  /// Makes the laws those of a domain and a topic. COST: about 10 ns per (layer, expert); none if
   /// unchanged.
   void Set(size_t domain, uint64_t topic);
 
-  /// Packed alias columns of a layer, [expert]; see DrawExpert. REQUIRES: Set was called.
+  /// Makes the tables of a kind, which Columns then reads. REQUIRES: Set was called. COST: about
+  /// 20 ns per (layer, expert); none if it was made since Set.
+  void SetKind(size_t kind);
+
+  /// Packed alias columns of a layer, [expert]; see DrawExpert. REQUIRES: SetKind was called.
   [[nodiscard]] std::span<const uint32_t> Columns(int64_t layer) const {
-    return std::span(columns_).subspan(static_cast<size_t>(layer) * experts_, experts_);
+    return std::span(columns_).subspan(first_ + static_cast<size_t>(layer) * experts_, experts_);
   }
 
  private:
@@ -38,10 +40,14 @@ class ExpertLaw {
   bool has_topics_;
   int64_t domain_ = -1;
   uint64_t topic_ = 0;
+  size_t first_ = 0;                             // of the kind's columns
   std::vector<std::vector<double>> weights_of_;  // [domain][layer * experts + expert]
   std::vector<double> topic_weights_;            // [layer][rank], each layer to be permuted
-  std::vector<uint32_t> columns_;                // [layer][expert]: threshold << 16 | alias
-  std::vector<double> weights_;                  // reused per layer: [expert]
+  std::vector<double> kind_weights_;             // [kind][layer][expert]; empty when all are alike
+  std::vector<double> weights_;                  // [layer][expert] of the domain and the topic
+  std::vector<bool> has_columns_;                // [kind]
+  std::vector<uint32_t> columns_;                // [kind][layer][expert]: threshold << 16 | alias
+  std::vector<double> kind_layer_;               // reused per layer: [expert]
   std::vector<uint32_t> shares_;                 // reused per layer: [expert]
   std::vector<uint32_t> below_, above_;  // reused per layer: experts below and above the average
 };

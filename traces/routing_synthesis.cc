@@ -8,7 +8,6 @@
 #include "sim/base/check.h"
 #include "traces/twin/parametric_twin.h"
 #include "traces/twin/synthesis_tables.h"
-#include "traces/twin/word_rows.h"
 
 namespace moecast {
 namespace {
@@ -26,26 +25,22 @@ RoutingSynthesiser::RoutingSynthesiser(const SyntheticRouting& spec, const Routi
 RoutingSynthesiser::RoutingSynthesiser(RoutingTwin twin, Seed seed)
     : twin_(std::move(twin)),
       seed_(seed),
-      law_(twin_.header.experts, twin_.topic_spread, seed),
+      law_(twin_, seed),
       row_ids_(static_cast<int64_t>(twin_.header.moe_layers.size()) * twin_.header.top_k),
       distances_(DistanceQuantiles(twin_)),
       chosen_in_row_(static_cast<size_t>(twin_.header.experts)) {
   const Status usable = CheckTwin(twin_);
   SIM_CHECK(usable.ok());
-  for (const TwinDomain& domain : twin_.domains) law_.AddDomain(domain.log_weights);
-  if (twin_.words.count > 0) words_ = DrawWordRows(twin_);
   SetLayerLaws();
   if (twin_.header.has_scores) SetScoreTables();
 }
 
 void RoutingSynthesiser::SetLayerLaws() {
   const bool grouped = twin_.groups.size > 0;
-  const double keep_word = words_.empty() ? 0 : twin_.words.keep;
   for (size_t layer = 0; layer < twin_.header.moe_layers.size(); ++layer) {
     const double affinity = grouped ? twin_.groups.affinity[layer] : 1;
     const double most = std::max(affinity, 1.0);
-    layer_laws_.push_back({.keep_earlier = OfWhole(twin_.stickiness[layer]),
-                           .keep_word = OfWhole(keep_word),
+    layer_laws_.push_back({.keep = OfWhole(twin_.stickiness[layer]),
                            .accept_inside = OfWhole(affinity / most),
                            .accept_outside = OfWhole(1 / most)});
   }
@@ -99,6 +94,7 @@ void RoutingSynthesiser::Generate(uint64_t sequence) {
   const int64_t tokens = prefill_ + decode_;
   ids_.resize(static_cast<size_t>(tokens * row_ids_));
   if (header().has_scores) scores_.resize(ids_.size());
+  kinds_.resize(static_cast<size_t>(tokens));
   for (int64_t token = 0; token < tokens; ++token) DrawToken(token, rng);
 }
 
@@ -125,21 +121,17 @@ void RoutingSynthesiser::ChooseLengths(uint64_t sequence) {
   decode_ = LengthAt(twin_.decode_tokens, place, factor);
 }
 
-// All layers of a token take after one earlier token and one word: what recurs in text is words.
+// All layers of a token take after one earlier token: what recurs in text is words.
 void RoutingSynthesiser::DrawToken(int64_t token, RngStream& rng) {
   const int64_t distance = distances_[rng.NextU64() >> (64 - kDistanceBits)];
-  Sources sources;
-  if (distance <= token) sources.earlier = ids_.data() + (token - distance) * row_ids_;
-  if (!words_.empty()) {
-    const uint64_t word = rng.NextBelow(static_cast<uint64_t>(twin_.words.count));
-    sources.word = words_.data() + static_cast<int64_t>(word) * row_ids_;
-  }
+  const uint16_t* earlier =
+      distance <= token ? ids_.data() + (token - distance) * row_ids_ : nullptr;
+  law_.SetKind(ChooseKind(token, distance, rng));
   uint16_t* row = ids_.data() + token * row_ids_;
   const auto layers = static_cast<int64_t>(header().moe_layers.size());
   for (int64_t layer = 0; layer < layers; ++layer, row += header().top_k) {
-    DrawRow(layer, sources, row, rng);
-    if (sources.earlier != nullptr) sources.earlier += header().top_k;
-    if (sources.word != nullptr) sources.word += header().top_k;
+    DrawRow(layer, earlier, row, rng);
+    if (earlier != nullptr) earlier += header().top_k;
   }
   if (!header().has_scores) return;
   float* scores = scores_.data() + token * row_ids_;
@@ -148,24 +140,34 @@ void RoutingSynthesiser::DrawToken(int64_t token, RngStream& rng) {
   }
 }
 
-// A random word holds the choice between the sources, a draw in case it is neither, and whether the
-// row accepts that, so that the choice needs no branch, which the processor could not foresee.
-void RoutingSynthesiser::DrawRow(int64_t layer, Sources sources, uint16_t* row, RngStream& rng) {
+// Of the earlier token's kind, or of any.
+size_t RoutingSynthesiser::ChooseKind(int64_t token, int64_t distance, RngStream& rng) {
+  const auto kinds = static_cast<uint64_t>(twin_.kinds.count);
+  if (kinds == 1) return 0;
+  const bool inherits = distance <= token && rng.NextUniform() < twin_.kinds.stickiness;
+  const size_t kind = inherits ? kinds_[static_cast<size_t>(token - distance)]
+                               : static_cast<size_t>(rng.NextBelow(kinds));
+  kinds_[static_cast<size_t>(token)] = static_cast<uint16_t>(kind);
+  return kind;
+}
+
+// A random word holds the chance to keep, a draw in case it does not, and whether the row accepts
+// that, so that the choice needs no branch, which the processor could not foresee.
+void RoutingSynthesiser::DrawRow(int64_t layer, const uint16_t* earlier, uint16_t* row,
+                                 RngStream& rng) {
   ++row_;
   const std::span<const uint32_t> columns = law_.Columns(layer);
   const LayerLaw& law = layer_laws_[static_cast<size_t>(layer)];
-  const uint32_t earlier_below = sources.earlier != nullptr ? law.keep_earlier : 0;
-  const uint32_t word_below = earlier_below + (sources.word != nullptr ? law.keep_word : 0);
-  const uint16_t* earlier = sources.earlier != nullptr ? sources.earlier : row;
-  const uint16_t* of_word = sources.word != nullptr ? sources.word : row;
+  const uint32_t threshold = earlier != nullptr ? law.keep : 0;
+  const uint16_t* source = earlier != nullptr ? earlier : row;
   const int32_t top_k = header().top_k;
   for (int32_t rank = 0; rank < top_k; ++rank) {
     const uint64_t word = rng.NextU64();
-    const auto choice = static_cast<uint32_t>(word >> 48);
+    const bool keep = (word >> 48) < threshold;
     const uint16_t drawn = DrawExpert(columns, static_cast<uint32_t>(word));
-    const uint16_t kept = choice < earlier_below ? earlier[rank] : of_word[rank];
-    uint16_t expert = choice < word_below ? kept : drawn;
-    const bool refused = choice >= word_below && !Accepts(law, drawn, word);
+    const uint16_t old = source[rank];
+    uint16_t expert = keep ? old : drawn;
+    const bool refused = !keep && !Accepts(law, drawn, word);
     if (refused || chosen_in_row_[expert] == row_) expert = DrawUnused(layer, rng);
     row[rank] = expert;
     chosen_in_row_[expert] = row_;

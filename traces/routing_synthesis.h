@@ -1,6 +1,6 @@
 // Generates routing from a twin, sequence by sequence: experts drawn without replacement from a law
-// of the layer, the sequence's domain and its topic, some kept from an earlier token or from the
-// token's word, and gate scores of a stated shape. docs/model/twin.md has the equations.
+// of the layer, the sequence's domain and topic and the token's kind, some kept from an earlier
+// token, and gate scores of a stated shape. docs/model/twin.md has the equations.
 #pragma once
 
 #include <cstdint>
@@ -30,20 +30,16 @@ class RoutingSynthesiser {
   bool Next(RoutingChunk& chunk);
   /// Topic of the sequence that Next gave last.
   [[nodiscard]] int64_t topic() const { return topic_; }
+  /// Number of its domain.
+  [[nodiscard]] size_t domain() const { return domain_; }
   /// Name of its domain, or "topic N" where the twin has only one domain.
   [[nodiscard]] std::string category() const;
 
  private:
-  /// What a token looks back at: [MoE layer][k], or null.
-  struct Sources {
-    const uint16_t* earlier = nullptr;
-    const uint16_t* word = nullptr;
-  };
-  /// How often a rank of one layer keeps its sources' experts, of 65536, and how readily a row
+  /// Of 65536: how often a rank of one layer keeps an earlier token's expert, and how readily a row
   /// takes an expert whose group it has or has not.
   struct LayerLaw {
-    uint32_t keep_earlier = 0;
-    uint32_t keep_word = 0;
+    uint32_t keep = 0;
     uint32_t accept_inside = 0;
     uint32_t accept_outside = 0;
   };
@@ -54,7 +50,8 @@ class RoutingSynthesiser {
   void ChooseDomain(uint64_t sequence, RngStream& rng);
   void ChooseLengths(uint64_t sequence);
   void DrawToken(int64_t token, RngStream& rng);
-  void DrawRow(int64_t layer, Sources sources, uint16_t* row, RngStream& rng);
+  size_t ChooseKind(int64_t token, int64_t distance, RngStream& rng);
+  void DrawRow(int64_t layer, const uint16_t* earlier, uint16_t* row, RngStream& rng);
   uint16_t DrawUnused(int64_t layer, RngStream& rng) const;
   [[nodiscard]] bool Accepts(const LayerLaw& law, uint16_t expert, uint64_t word) const;
   void ScoreRow(int64_t layer, float* scores, RngStream& rng) const;
@@ -79,8 +76,9 @@ class RoutingSynthesiser {
   int64_t prefill_ = 0;  // tokens of the current sequence
   int64_t decode_ = 0;
   bool decode_is_next_ = false;
-  std::vector<uint16_t> ids_;  // [token][MoE layer][k] of the current sequence
-  std::vector<float> scores_;  // same, or empty
+  std::vector<uint16_t> kinds_;  // [token] of the current sequence
+  std::vector<uint16_t> ids_;    // [token][MoE layer][k] of the current sequence
+  std::vector<float> scores_;    // same, or empty
 };
 
 }  // namespace moecast

@@ -78,16 +78,9 @@ void CheckSources(const RoutingTwin& twin, size_t layers, Checks& checks) {
   checks.Range("topic_spread", twin.topic_spread, 0, kMaxTopicSpread);
   checks.Count("stickiness", twin.stickiness.size(), layers);
   checks.Range("stickiness", twin.stickiness, 0, 1);
-  checks.Range("words.keep", twin.words.keep, 0, 1);
-  checks.Range("words.count", static_cast<double>(twin.words.count), 0, kMaxTwinWords);
-  const double most = twin.stickiness.empty()
-                          ? 0
-                          : *std::max_element(twin.stickiness.begin(), twin.stickiness.end());
-  constexpr double kRounding = 1.0 / (1 << 20);
-  if (twin.words.count > 0 && most + twin.words.keep > 1 + kRounding) {
-    checks.Fail("words.keep", "and the largest stickiness add up to " +
-                                  ShortestDouble(most + twin.words.keep) + ", allowed is up to 1");
-  }
+  checks.Range("kinds.count", static_cast<double>(twin.kinds.count), 1, kMaxTwinKinds);
+  checks.Range("kinds.spread", twin.kinds.spread, 0, kMaxTopicSpread);
+  checks.Range("kinds.stickiness", twin.kinds.stickiness, 0, 1);
   if (twin.topics < 0 || twin.topics > kMaxTwinSequences) {
     checks.Fail("topics", "is out of range");
   }

@@ -38,12 +38,13 @@ struct DistanceShare {
   friend bool operator==(const DistanceShare&, const DistanceShare&) = default;
 };
 
-/// Rows that tokens of all sequences take after, one for each word, at all layers.
-struct TwinWords {
-  int64_t count = 0;
-  double keep = 0;    // chance that a rank keeps the expert of the token's word
-  uint64_t seed = 1;  // of the rows: a twin's words are the same in every trace
-  friend bool operator==(const TwinWords&, const TwinWords&) = default;
+/// Kinds of token, alike in all sequences, each with its own preferences at all layers.
+struct TwinKinds {
+  int64_t count = 1;
+  double spread = 0;      // deviation of a kind's part of a logit, in nats
+  double stickiness = 0;  // chance that a token is of the kind of the one it takes after
+  uint64_t seed = 1;      // of the preferences: a twin's kinds are the same in every trace
+  friend bool operator==(const TwinKinds&, const TwinKinds&) = default;
 };
 
 /// Blocks of adjacent experts that repel or attract one another in a row.
@@ -69,7 +70,7 @@ struct RoutingTwin {
   std::vector<double> stickiness;    // [MoE layer]: chance that a rank keeps an earlier token's
   std::vector<DistanceShare> distances;  // of that token; empty: by `decay`
   double decay = 1.0 / 2;                // P(distance >= n) = n^-decay
-  TwinWords words;
+  TwinKinds kinds;
   TwinGroups groups;
   TwinScores scores;                   // used when the header has scores
   int64_t sequences = 0;               // in a trace
@@ -85,7 +86,7 @@ inline constexpr double kMaxTopicSpread = 10;
 inline constexpr double kMaxAffinity = 1000;
 inline constexpr int64_t kMaxTwinSequences = 1 << 24;
 inline constexpr int64_t kMaxTwinTokens = 1 << 20;  // of a sequence, which is held in memory
-inline constexpr int64_t kMaxTwinWords = 1 << 16;
+inline constexpr int64_t kMaxTwinKinds = 256;
 inline constexpr int64_t kMaxTwinDistance = 1 << 30;
 
 }  // namespace moecast
