@@ -30,6 +30,10 @@ void AddRow(Imported& into, KernelRow row, ComputeClass compute, const DeviceSpe
                                  Flops(row.features[Feature::kFlops]) / rate);
   if (row.time_ns < least.count() * kNsPerSecond) {
     LeaveOut(into, kTooFast);
+    into.refused.push_back(
+        {.source = row.source,
+         .kernel = row.op + " " + row.variant + " " + row.format + ", " + row.label,
+         .why = kTooFast});
     return;
   }
   ++into.files.back().kept;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "calibration/kernel_row.h"
+#include "calibration/measurement_table.h"
 #include "sim/base/result.h"
 #include "sim/model/hardware.h"
 
@@ -24,6 +25,7 @@ struct FileImport {
 struct Imported {
   std::vector<KernelRow> rows;
   std::vector<FileImport> files;
+  std::vector<RefusedRow> refused;  // faster than the datasheet; counted among the left out
 };
 
 /// Whose rows a folder holds: goes into every row, and from there into the profile's name.

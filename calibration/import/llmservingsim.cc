@@ -279,6 +279,7 @@ Result<Imported> ImportLlmServingSim(const fs::path& folder, const ModelSpec& mo
     }
     std::move(one->rows.begin(), one->rows.end(), std::back_inserter(all.rows));
     std::move(one->files.begin(), one->files.end(), std::back_inserter(all.files));
+    std::move(one->refused.begin(), one->refused.end(), std::back_inserter(all.refused));
   }
   if (!errors.empty()) return errors;
   return all;

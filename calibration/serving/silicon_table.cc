@@ -75,6 +75,12 @@ class Row {
   Errors& errors_;
 };
 
+/// InferenceX's rows come from dumps named after a day.
+constexpr double kInferenceXRatio = 0.8;
+bool IsInferenceX(const Row& row) {
+  return row.Text("silicon_data_source").starts_with("source_file=20");
+}
+
 struct Layout {
   int64_t tensor = 1, data = 1, expert = 1;
 };
@@ -83,7 +89,7 @@ Layout LayoutOf(Row& row) {
   const int64_t tensor = row.Whole("tp_size");
   const int64_t expert_tensor = row.Whole("moe_tp_size");
   const int64_t expert = row.Whole("moe_ep_size");
-  if (expert > 1 && expert == expert_tensor && tensor == expert * expert_tensor) {
+  if (IsInferenceX(row) && expert == expert_tensor && tensor == expert * expert_tensor) {
     return {.tensor = expert, .data = 1, .expert = expert};
   }
   return {.tensor = tensor,
@@ -103,12 +109,6 @@ std::string_view GpuOf(std::string_view system) {
   if (system == "h100_sxm") return "H100-SXM";
   if (system == "h200_sxm") return "H200-SXM";
   return {};
-}
-
-/// InferenceX's rows come from dumps named after a day.
-constexpr double kInferenceXRatio = 0.8;
-bool IsInferenceX(const Row& row) {
-  return row.Text("silicon_data_source").starts_with("source_file=20");
 }
 
 /// What a row's own figures contradict, before any forecast is looked at.

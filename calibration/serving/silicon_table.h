@@ -21,9 +21,10 @@ struct SiliconRow {
   int64_t gpus = 1;
 };
 
-/// Every row. Rows whose tensor-parallel size is the product of expert-tensor and expert-parallel
-/// sizes that are equal repeat the tensor-parallel size as expert-parallel size: their latencies
-/// are those of that many GPUs, not of its square. A row without concurrency has its batch size's.
+/// Every row. InferenceX's rows with expert parallelism state its tensor-parallel size as both
+/// expert-tensor and expert-parallel size, and the product as tensor-parallel size; their latencies
+/// are those of that many GPUs, not of its square, and are read so. A row without concurrency has
+/// its batch size's.
 /// ERRORS: a missing column, no number, with file:line: column.
 Result<std::vector<SiliconRow>> ParseSiliconTable(const std::string& text, const std::string& name);
 
