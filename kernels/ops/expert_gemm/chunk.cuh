@@ -91,13 +91,14 @@ __device__ void Prepare(float factor, Chunk<kFormat, kTiles>& chunk,
 #pragma unroll
       for (int group = 0; group < Terms::kCount; ++group) {
         float sum[4] = {};
+        float other[4] = {};
 #pragma unroll
         for (int s = group * Terms::kGroupSteps; s < (group + 1) * Terms::kGroupSteps; ++s) {
           Mma<kFormat>(sum, bias, chunk.b[j][s].x, chunk.b[j][s].y);
-          Mma<kFormat>(sum, bias, chunk.b[j][s].z, chunk.b[j][s].w);
+          Mma<kFormat>(other, bias, chunk.b[j][s].z, chunk.b[j][s].w);
         }
-        terms.start[group][j][0] = sum[0];
-        terms.start[group][j][1] = sum[1];
+        terms.start[group][j][0] = sum[0] + other[0];
+        terms.start[group][j][1] = sum[1] + other[1];
       }
     }
   }
@@ -125,36 +126,65 @@ __device__ __forceinline__ void EndGroup(Scale scale, const float (&part)[kTiles
   }
 }
 
-/// acc += the row tile's weights at shared address `weights` times the chunk; `steps` of its
-/// columns' steps exist. `odd` is the row tile's parity.
-template <WeightFormat kFormat, int kTiles>
-__device__ void MultiplyTile(uint32_t weights, int steps, int odd,
-                             const Chunk<kFormat, kTiles>& chunk,
-                             const GroupTerms<kFormat, kTiles>& terms, float (&acc)[kTiles][4]) {
+/// Adds kRows row tiles' sums over the group that starts at step `first`, scaled, to acc.
+template <WeightFormat kFormat, int kTiles, int kRows>
+__device__ __forceinline__ void EndGroups(uint32_t weights, int first, int steps, int odd,
+                                          const Chunk<kFormat, kTiles>& chunk,
+                                          const GroupTerms<kFormat, kTiles>& terms,
+                                          const float (&part)[kRows][kTiles][4],
+                                          float (*acc)[kTiles][4]) {
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) {
+    if constexpr (IsInt4(kFormat)) {
+      const auto tile = weights + static_cast<uint32_t>(m * Geometry<kFormat>::kTileBytes);
+      const float2 scale = LoadRowScales<kFormat>(tile, first, steps);
+      EndGroup([&](int, int i) { return i < 2 ? scale.x : scale.y; }, part[m], acc[m]);
+    } else {
+      const float scale = chunk.weight_scale[(m + odd) % 2];
+      EndGroup([&](int j, int i) { return scale * terms.scale[j][i % 2]; }, part[m], acc[m]);
+    }
+  }
+}
+
+/// acc += kRows row tiles' weights, the first at shared address `weights`, times the chunk; `steps`
+/// of its columns' steps exist. Several row tiles and token tiles give sums that do not wait for
+/// each other. REQUIRES: the first row tile is even, or kRows is 1 and `odd` says what it is.
+template <WeightFormat kFormat, int kTiles, int kRows>
+__device__ void MultiplyTiles(uint32_t weights, int steps, int odd,
+                              const Chunk<kFormat, kTiles>& chunk,
+                              const GroupTerms<kFormat, kTiles>& terms, float (*acc)[kTiles][4]) {
   using Terms = GroupTerms<kFormat, kTiles>;
-  float part[kTiles][4];
+  constexpr int kTileBytes = Geometry<kFormat>::kTileBytes;
+  constexpr bool kGrouped = GroupColumns(kFormat) != 0;
+  float part[kRows][kTiles][4];
 #pragma unroll
   for (int first = 0; first < Chunk<kFormat, kTiles>::kSteps; first += 2) {
-    uint4 a[2][2];
-    LoadWeights<kFormat>(weights, first, steps, a);
+    uint4 a[kRows][2][2];
+#pragma unroll
+    for (int m = 0; m < kRows; ++m)
+      LoadWeights<kFormat>(weights + static_cast<uint32_t>(m * kTileBytes), first, steps, a[m]);
 #pragma unroll
     for (int s = first; s < first + 2; ++s) {
-      if constexpr (IsInt4(kFormat) || kFormat == WeightFormat::kFp8Block) {
-        if (s % Terms::kGroupSteps == 0) StartGroup(s / Terms::kGroupSteps, terms, part);
+      if (kGrouped && s % Terms::kGroupSteps == 0) {
+#pragma unroll
+        for (int m = 0; m < kRows; ++m) StartGroup(s / Terms::kGroupSteps, terms, part[m]);
       }
 #pragma unroll
-      for (int j = 0; j < kTiles; ++j) {
-        float(&sum)[4] = GroupColumns(kFormat) == 0 ? acc[j] : part[j];
-        Mma<kFormat>(sum, a[s - first][0], chunk.b[j][s].x, chunk.b[j][s].y);
-        Mma<kFormat>(sum, a[s - first][1], chunk.b[j][s].z, chunk.b[j][s].w);
+      for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int m = 0; m < kRows; ++m) {
+#pragma unroll
+          for (int j = 0; j < kTiles; ++j) {
+            const uint4& b = chunk.b[j][s];
+            Mma<kFormat>(kGrouped ? part[m][j] : acc[m][j], a[m][s - first][half],
+                         half == 0 ? b.x : b.z, half == 0 ? b.y : b.w);
+          }
+        }
       }
-      if ((s + 1) % Terms::kGroupSteps != 0) continue;
-      if constexpr (IsInt4(kFormat)) {
-        const float2 scale = LoadRowScales<kFormat>(weights, s + 1 - Terms::kGroupSteps, steps);
-        EndGroup([&](int, int i) { return i < 2 ? scale.x : scale.y; }, part, acc);
-      } else if constexpr (kFormat == WeightFormat::kFp8Block) {
-        EndGroup([&](int j, int i) { return chunk.weight_scale[odd] * terms.scale[j][i % 2]; },
-                 part, acc);
+      if constexpr (kGrouped) {
+        if ((s + 1) % Terms::kGroupSteps == 0)
+          EndGroups<kFormat, kTiles, kRows>(weights, s + 1 - Terms::kGroupSteps, steps, odd, chunk,
+                                            terms, part, acc);
       }
     }
   }

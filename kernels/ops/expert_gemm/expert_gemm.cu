@@ -7,6 +7,7 @@
 #include "kernels/ops/expert_gemm/expert_gemm.h"
 #include "kernels/ops/expert_gemm/finish.cuh"
 #include "kernels/ops/launch.h"
+#include "kernels/ops/ptx.cuh"
 
 namespace moecast::kernels {
 namespace {
@@ -19,6 +20,7 @@ struct alignas(128) Shared {
   uint64_t full[G::kStages];
   uint64_t empty[G::kStages];
   unsigned seen[G::kStages];  // rounds of the ring that a group has waited for
+  unsigned ready;             // down passes whose rows of act are there
   bool last;
 };
 
@@ -78,10 +80,11 @@ __device__ void AwaitStage(unsigned at, Shared<kFormat>& shared) {
 // A group's share of a pass. Up to 16 tokens the activations of the next stage are requested before
 // this one is multiplied.
 template <WeightFormat kFormat, int kTiles>
-__device__ void MultiplyPass(const StreamArgs& args, const Pass& pass, const Share& share,
-                             Shared<kFormat>& shared) {
+__device__ void MultiplyPass(const StreamArgs& args, const ActiveExperts& active, const Pass& pass,
+                             const Share& share, Shared<kFormat>& shared) {
   using G = Geometry<kFormat>;
   constexpr bool kAhead = kTiles <= 2;
+  constexpr int kRows = kRowTiles / kTiles;  // row tiles multiplied at once
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   const int warp = static_cast<int>(threadIdx.x) / 32 % kGroupWarps;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -92,7 +95,7 @@ __device__ void MultiplyPass(const StreamArgs& args, const Pass& pass, const Sha
     // Slots past the end repeat the last one; their results are dropped.
     const int slot = share.first_slot + min(j * kExpertTileRows + lane / 4, share.slots - 1);
     rows[j] = pass.down ? args.act + static_cast<size_t>(slot) * columns
-                        : args.x + static_cast<size_t>(args.slots.slot_token[slot]) * columns;
+                        : args.x + static_cast<size_t>(active.token[slot]) * columns;
   }
   const float factor = 1 / (pass.down ? args.experts.act_scale : args.experts.x_scale);
   float acc[kRowTiles][kTiles][4] = {};
@@ -112,9 +115,9 @@ __device__ void MultiplyPass(const StreamArgs& args, const Pass& pass, const Sha
       const uint32_t weights =
           ptx::SharedAddress(shared.ring[slot]) + static_cast<uint32_t>(warp * G::kChunkBytes);
 #pragma unroll
-      for (int m = 0; m < kRowTiles; ++m)
-        MultiplyTile(weights + static_cast<uint32_t>(m * G::kTileBytes), steps, m % 2, chunk, terms,
-                     acc[m]);
+      for (int m = 0; m < kRowTiles; m += kRows)
+        MultiplyTiles<kFormat, kTiles, kRows>(weights + static_cast<uint32_t>(m * G::kTileBytes),
+                                              steps, m % 2, chunk, terms, &acc[m]);
     }
     __syncwarp();
     if (lane == 0) ptx::BarrierArrive(&shared.empty[slot], share.arrivals);
@@ -129,20 +132,30 @@ __device__ void MultiplyPass(const StreamArgs& args, const Pass& pass, const Sha
 
 // With the fewest token tiles that hold the share.
 template <WeightFormat kFormat>
-__device__ void MultiplyTokens(const StreamArgs& args, const Pass& pass, const Share& share,
-                               Shared<kFormat>& shared) {
-  if (share.slots <= kExpertTileRows) return MultiplyPass<kFormat, 1>(args, pass, share, shared);
+__device__ void MultiplyTokens(const StreamArgs& args, const ActiveExperts& active,
+                               const Pass& pass, const Share& share, Shared<kFormat>& shared) {
+  if (share.slots <= kExpertTileRows)
+    return MultiplyPass<kFormat, 1>(args, active, pass, share, shared);
   if (share.slots <= 2 * kExpertTileRows)
-    return MultiplyPass<kFormat, 2>(args, pass, share, shared);
-  MultiplyPass<kFormat, 4>(args, pass, share, shared);
+    return MultiplyPass<kFormat, 2>(args, active, pass, share, shared);
+  MultiplyPass<kFormat, 4>(args, active, pass, share, shared);
 }
 
-// Waits until every gate-up unit of the pass's expert has written its rows of act.
-__device__ void AwaitActivations(const StreamArgs& args, const Pass& pass) {
-  const int passes = (pass.slots_of_expert + kPassSlots - 1) / kPassSlots;
-  const auto arrivals = static_cast<uint32_t>(kGroups * args.GateUnits() * passes);
-  while (ptx::LoadAcquire(&args.handoff[pass.position]) < arrivals) {
-  }
+// The lookout, one lane: finds out for each down pass of this block in turn when its expert's rows
+// of act are all there, so that no group waits for memory to learn it.
+template <WeightFormat kFormat>
+__device__ void LookOut(const StreamArgs& args, const ActiveExperts& active,
+                        Shared<kFormat>& shared) {
+  unsigned ready = 0;
+  ForEachPass(args, active, [&](const Pass& pass) {
+    if (!pass.down) return;
+    const int passes = (pass.slots_of_expert + kPassSlots - 1) / kPassSlots;
+    const auto arrivals = static_cast<uint32_t>(kGroups * args.GateUnits() * passes);
+    while (ptx::LoadAcquire(&args.handoff[pass.position]) < arrivals) {
+    }
+    __threadfence_block();
+    *static_cast<volatile unsigned*>(&shared.ready) = ++ready;
+  });
 }
 
 // The multiplying groups. A pass that fits one group is the next group's turn; a larger one is
@@ -153,18 +166,24 @@ __device__ void Multiply(const StreamArgs& args, const ActiveExperts& active,
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   const bool both_products = args.gate_up && args.down;
   unsigned at = 0;
+  unsigned down_passes = 0;
   int turn = 0;
   ForEachPass(args, active, [&](const Pass& pass) {
     constexpr int kStageColumns = Geometry<kFormat>::kStageColumns;
     const bool together = pass.slots > kGroupSlots;
+    if (pass.down) ++down_passes;
     if (together || turn == group) {
       const int base = together ? group * kGroupSlots : 0;
       const Share share{.first_slot = pass.first_slot + base,
                         .slots = min(pass.slots - base, kGroupSlots),
                         .at = at,
                         .arrivals = together ? 1U : kGroups};
-      if (both_products && pass.down) AwaitActivations(args, pass);
-      MultiplyTokens<kFormat>(args, pass, share, shared);
+      if (both_products && pass.down) {
+        while (*static_cast<volatile unsigned*>(&shared.ready) < down_passes) {
+        }
+        __threadfence_block();
+      }
+      MultiplyTokens<kFormat>(args, active, pass, share, shared);
       if (both_products && !pass.down && threadIdx.x % kGroupThreads == 0)
         ptx::AddRelease(&args.handoff[pass.position], share.arrivals);
     }
@@ -197,6 +216,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     shared.seen[threadIdx.x] = 0;
     ptx::BarrierInitFence();
   }
+  if (threadIdx.x == 0) shared.ready = 0;
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
   for (int e = static_cast<int>(threadIdx.x); e < args.shape.experts; e += kThreads) {
@@ -204,7 +224,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     offset[e] = args.slots.offsets[e];
   }
   if (threadIdx.x == 0) offset[args.shape.experts] = args.slots.offsets[args.shape.experts];
-  const ActiveExperts active{expert, offset, *args.slots.active_count};
+  const int slots = args.shape.tokens * args.shape.top_k;
+  int32_t* const token = offset + args.shape.experts + 1;
+  for (int s = static_cast<int>(threadIdx.x); s < min(slots, kNearSlots); s += kThreads)
+    token[s] = args.slots.slot_token[s];
+  const ActiveExperts active{expert, offset, slots <= kNearSlots ? token : args.slots.slot_token,
+                             *args.slots.active_count};
   __syncthreads();
   if (threadIdx.x < kConsumerThreads) {
     ptx::TakeRegisters<kConsumerRegisters>();
@@ -212,6 +237,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else {
     ptx::GiveRegisters<kCopyRegisters>();
     if (threadIdx.x < kConsumerThreads + 32) CopyStages<kFormat>(args, active, shared);
+    if (threadIdx.x == kConsumerThreads + 32 && args.gate_up && args.down)
+      LookOut<kFormat>(args, active, shared);
   }
   if (args.gate_up && args.down) ResetHandoff(args, shared.last);
 }
@@ -226,7 +253,8 @@ int Multiprocessors() {
 
 template <WeightFormat kFormat>
 void LaunchAs(const StreamArgs& args, cudaStream_t stream) {
-  const size_t tables = sizeof(int32_t) * (2 * static_cast<size_t>(args.shape.experts) + 1);
+  const size_t tables =
+      sizeof(int32_t) * (2 * static_cast<size_t>(args.shape.experts) + 1 + kNearSlots);
   Launch(StreamKernel<kFormat>, {Multiprocessors(), kThreads, sizeof(Shared<kFormat>) + tables},
          stream, args);
 }

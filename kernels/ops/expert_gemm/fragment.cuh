@@ -9,22 +9,24 @@
 
 #include "kernels/ops/expert_gemm/bulk_copy.cuh"
 #include "kernels/ops/expert_gemm/fragment_order.h"
-#include "kernels/ops/ptx.cuh"
 
 namespace moecast::kernels {
 
-/// c += a b for the operand type a format multiplies in: bf16, or f16 which holds every e4m3
-/// exactly (Hopper has no fp8 form of mma.sync; the compiler would convert both operands).
+/// c += a b, 16 x 16 by 16 x 8, for the operand type a format multiplies in: bf16, or f16 which
+/// holds every e4m3 exactly (Hopper has no fp8 form of mma.sync; the compiler would convert both
+/// operands). Not volatile: independent products may be reordered.
 template <WeightFormat kFormat>
 __device__ __forceinline__ void Mma(float (&c)[4], const uint4& a, uint32_t b0, uint32_t b1) {
   if constexpr (IsFp8(kFormat)) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
         "{%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
   } else {
-    ptx::MmaBf16(c, a, b0, b1);
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
   }
 }
 
@@ -69,20 +71,20 @@ __device__ __forceinline__ void LoadWeights(uint32_t chunk, int first, int steps
     for (int i = 0; i < 4; ++i)
       a[i / 2][i % 2] = make_uint4(BiasedNibbles(words[i], 0), BiasedNibbles(words[i], 1),
                                    BiasedNibbles(words[i], 2), BiasedNibbles(words[i], 3));
-    return;
-  }
+  } else {
 #pragma unroll
-  for (int s = 0; s < 2; ++s) {
-    const uint32_t block = lane + StepOffset<kFormat>(first + s, steps);
-    if constexpr (kFormat == WeightFormat::kBf16) {
-      a[s][0] = ptx::LoadShared(block);
-      a[s][1] = ptx::LoadShared(block + BlockBytes(kFormat) / 2);
-    } else {
-      const uint4 w = ptx::LoadShared(block);
-      const uint2 p[4] = {HalvesOfE4m3(w.x), HalvesOfE4m3(w.y), HalvesOfE4m3(w.z),
-                          HalvesOfE4m3(w.w)};
-      a[s][0] = make_uint4(p[0].x, p[0].y, p[1].x, p[1].y);
-      a[s][1] = make_uint4(p[2].x, p[2].y, p[3].x, p[3].y);
+    for (int s = 0; s < 2; ++s) {
+      const uint32_t block = lane + StepOffset<kFormat>(first + s, steps);
+      if constexpr (kFormat == WeightFormat::kBf16) {
+        a[s][0] = ptx::LoadShared(block);
+        a[s][1] = ptx::LoadShared(block + BlockBytes(kFormat) / 2);
+      } else {
+        const uint4 w = ptx::LoadShared(block);
+        const uint2 p[4] = {HalvesOfE4m3(w.x), HalvesOfE4m3(w.y), HalvesOfE4m3(w.z),
+                            HalvesOfE4m3(w.w)};
+        a[s][0] = make_uint4(p[0].x, p[0].y, p[1].x, p[1].y);
+        a[s][1] = make_uint4(p[2].x, p[2].y, p[3].x, p[3].y);
+      }
     }
   }
 }

@@ -15,6 +15,8 @@ constexpr int kUnitRows = kRowTiles * kFragmentRows;  // 64 weight rows
 constexpr int kGroupSlots = 4 * kExpertTileRows;      // slots one group multiplies at once
 constexpr int kPassSlots = 2 * kGroupSlots;           // slots per read of a unit's weights
 
+constexpr int kNearSlots = 256;  // whose tokens are kept in shared memory
+
 /// Arguments of a launch.
 struct StreamArgs {
   ExpertShape shape;
@@ -31,10 +33,11 @@ struct StreamArgs {
   __device__ int DownUnits() const { return shape.hidden / kUnitRows; }
 };
 
-/// Active experts and their offsets, in shared memory.
+/// Active experts and their offsets, in shared memory, and the slots' tokens, there if they fit.
 struct ActiveExperts {
   const int32_t* expert;  // [count]
   const int32_t* offset;  // [count + 1]
+  const int32_t* token;   // [slots]
   int count;
 };
 

@@ -1,0 +1,15 @@
+// The suite of the weight formats in the memory-bound regime.
+#pragma once
+
+#include <vector>
+
+#include "kernels/bench/suites.h"
+
+namespace moecast::kernels {
+
+/// gate_up, down, experts (both in one launch) and layer for every format over all shapes and 1 to
+/// 256 tokens, with the native top-k and half of it; even and skewed loads; the naive products.
+/// `bytes` counts weights and their scales as stored. A Suite.
+std::vector<Measurement> RunFormatsSuite(const SuiteContext& context);
+
+}  // namespace moecast::kernels
