@@ -20,6 +20,7 @@ struct RoutingHeader {
   std::vector<int32_t> moe_layers;  // model layer index of each MoE layer, ascending
   int32_t experts = 0;              // E, logical
   int32_t top_k = 0;                // k ranked ids per row
+  int32_t further_ranks = 0;        // ids after the k-th that rows also have, of experts not chosen
   bool has_scores = false;          // gate score of each id is recorded
   /// A file keeps scores as whole multiples of this, 0 to 65535 of them; memory has float.
   double score_unit = 1.0 / 65535;
@@ -45,6 +46,9 @@ struct RoutingChunk {
   int64_t tokens = 0;
   std::vector<uint16_t> ids;  // [token][moe_layer][k]
   std::vector<float> scores;  // same shape, or empty; gate score, >= 0
+  /// The next best experts, which the token did not use but a batch-aware rule may send it to.
+  std::vector<uint16_t> further_ids;  // [token][moe_layer][further_ranks]
+  std::vector<float> further_scores;  // same shape, or empty
 };
 
 }  // namespace moecast

@@ -1,10 +1,12 @@
 #include "traces/routing_codec.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "routing_trace.pb.h"
 #include "traces/routing_rows.h"
@@ -47,6 +49,11 @@ Error BadRow(const RoutingHeader& header, int64_t first_token, const RowProblem&
                  Describe(problem, header.experts));
 }
 
+Error UnstorableScore(float score, const RoutingHeader& header) {
+  return Damaged("gate score " + std::to_string(score) + " cannot be stored, allowed are 0 to " +
+                 std::to_string(header.score_unit * 65535));
+}
+
 }  // namespace
 
 Status CheckHeader(const RoutingHeader& header) {
@@ -58,14 +65,20 @@ Status CheckHeader(const RoutingHeader& header) {
     return Damaged("top_k is " + std::to_string(header.top_k) + ", allowed are 1 to " +
                    std::to_string(header.experts) + ", the experts");
   }
+  if (header.further_ranks < 0 || header.further_ranks > header.experts - header.top_k) {
+    return Damaged("further_ranks is " + std::to_string(header.further_ranks) +
+                   ", allowed are 0 to " + std::to_string(header.experts - header.top_k) +
+                   ", the experts that are not in the top k");
+  }
   if (header.moe_layers.empty()) return Damaged("moe_layers is empty");
   if (header.moe_layers.size() > static_cast<size_t>(kMaxRoutingLayers)) {
     return Damaged("moe_layers has " + std::to_string(header.moe_layers.size()) +
                    " entries, at most " + std::to_string(kMaxRoutingLayers) + " are allowed");
   }
-  const int64_t token_ids = static_cast<int64_t>(header.moe_layers.size()) * header.top_k;
+  const int64_t token_ids = static_cast<int64_t>(header.moe_layers.size()) *
+                            (int64_t{header.top_k} + header.further_ranks);
   if (token_ids > kMaxTokenIds) {
-    return Damaged("moe_layers times top_k is " + std::to_string(token_ids) + ", at most " +
+    return Damaged("moe_layers times ranks is " + std::to_string(token_ids) + ", at most " +
                    std::to_string(kMaxTokenIds) + " ids per token are allowed");
   }
   int32_t last = -1;
@@ -117,6 +130,7 @@ std::string EncodeHeader(const RoutingHeader& header) {
   message.set_id_space(v1::LOGICAL);
   message.set_has_scores(header.has_scores);
   if (header.has_scores) message.set_score_unit(header.score_unit);
+  message.set_further_ranks(static_cast<uint32_t>(header.further_ranks));
   return message.SerializeAsString();
 }
 
@@ -135,11 +149,12 @@ Result<RoutingHeader> DecodeHeader(std::string_view bytes) {
     if (layer > kMax) return Damaged("moe_layers has " + std::to_string(layer));
     header.moe_layers.push_back(static_cast<int32_t>(layer));
   }
-  if (message.experts() > kMax || message.top_k() > kMax) {
-    return Damaged("experts or top_k is above " + std::to_string(kMax));
+  if (message.experts() > kMax || message.top_k() > kMax || message.further_ranks() > kMax) {
+    return Damaged("experts, top_k or further_ranks is above " + std::to_string(kMax));
   }
   header.experts = static_cast<int32_t>(message.experts());
   header.top_k = static_cast<int32_t>(message.top_k());
+  header.further_ranks = static_cast<int32_t>(message.further_ranks());
   header.has_scores = message.has_scores();
   if (header.has_scores) header.score_unit = message.score_unit();
   SIM_RETURN_IF_ERROR(CheckHeader(header));
@@ -205,6 +220,7 @@ struct RoutingChunkCodec::Buffers {
   v1::Chunk message;
   PackedRows rows;
   std::string bytes;
+  std::vector<uint16_t> whole_rows;  // [row][top_k + further_ranks]
 };
 
 RoutingChunkCodec::RoutingChunkCodec(RoutingHeader header)
@@ -226,6 +242,9 @@ Result<RoutingChunkCodec::Encoded> RoutingChunkCodec::Encode(const RoutingChunk&
   if (const auto problem = FindProblem(ids, header_.experts, header_.top_k)) {
     return BadRow(header_, first_token, *problem);
   }
+  const size_t rows = count / static_cast<size_t>(header_.top_k);
+  const size_t first_row = begin / static_cast<size_t>(header_.top_k);
+  SIM_RETURN_IF_ERROR(CheckFurther(chunk, first_row, rows));
   v1::Chunk& message = buffers_->message;
   message.Clear();
   message.set_sequence(chunk.sequence.value());
@@ -238,10 +257,10 @@ Result<RoutingChunkCodec::Encoded> RoutingChunkCodec::Encode(const RoutingChunk&
   if (header_.has_scores) {
     const std::span scores = std::span(chunk.scores).subspan(begin, count);
     if (const auto bad = PackScores(scores, header_.score_unit, *message.mutable_scores())) {
-      return Damaged("gate score " + std::to_string(*bad) + " cannot be stored, allowed are 0 to " +
-                     std::to_string(header_.score_unit * 65535));
+      return UnstorableScore(*bad, header_);
     }
   }
+  SIM_RETURN_IF_ERROR(EncodeFurther(chunk, first_row, rows));
   message.SerializeToString(&buffers_->bytes);
   return Encoded{.message = buffers_->bytes, .unknown_rows = buffers_->rows.unknown_count};
 }
@@ -281,7 +300,63 @@ Result<uint64_t> RoutingChunkCodec::Decode(std::string_view bytes, RoutingChunk&
   }
   chunk.scores.resize(message.scores().size() / 2);
   UnpackScores(message.scores(), header_.score_unit, chunk.scores);
+  SIM_RETURN_IF_ERROR(DecodeFurther(chunk, rows));
   return unknown;
+}
+
+Status RoutingChunkCodec::CheckFurther(const RoutingChunk& chunk, size_t first_row, size_t rows) {
+  const auto k = static_cast<size_t>(header_.top_k);
+  const auto further = static_cast<size_t>(header_.further_ranks);
+  SIM_CHECK(chunk.further_ids.size() == chunk.ids.size() / k * further);
+  SIM_CHECK(chunk.further_scores.size() == (header_.has_scores ? chunk.further_ids.size() : 0));
+  if (further == 0) return Ok();
+  std::vector<uint16_t>& whole = buffers_->whole_rows;
+  whole.resize(rows * (k + further));
+  for (size_t row = 0; row < rows; ++row) {
+    const auto best = std::span(chunk.ids).subspan((first_row + row) * k, k);
+    const auto next = std::span(chunk.further_ids).subspan((first_row + row) * further, further);
+    const auto out = std::span(whole).subspan(row * (k + further), k + further);
+    std::copy(next.begin(), next.end(), std::copy(best.begin(), best.end(), out.begin()));
+  }
+  const int32_t ranks = header_.top_k + header_.further_ranks;
+  const auto problem = FindProblem(whole, header_.experts, ranks);
+  if (!problem) return Ok();
+  const auto first_token = static_cast<int64_t>(first_row / header_.moe_layers.size());
+  return BadRow(header_, first_token, *problem);
+}
+
+Status RoutingChunkCodec::EncodeFurther(const RoutingChunk& chunk, size_t first_row, size_t rows) {
+  if (header_.further_ranks == 0) return Ok();
+  const auto further = static_cast<size_t>(header_.further_ranks);
+  const size_t begin = first_row * further;
+  const size_t count = rows * further;
+  Pack(std::span(chunk.further_ids).subspan(begin, count), header_.experts, header_.further_ranks,
+       buffers_->rows);
+  v1::Chunk& message = buffers_->message;
+  message.mutable_further_ids()->swap(buffers_->rows.ids);
+  if (!header_.has_scores) return Ok();
+  const std::span scores = std::span(chunk.further_scores).subspan(begin, count);
+  const auto bad = PackScores(scores, header_.score_unit, *message.mutable_further_scores());
+  return bad ? Status(UnstorableScore(*bad, header_)) : Ok();
+}
+
+Status RoutingChunkCodec::DecodeFurther(RoutingChunk& chunk, size_t rows) {
+  const v1::Chunk& message = buffers_->message;
+  const size_t count = rows * static_cast<size_t>(header_.further_ranks);
+  if (message.further_ids().size() != count * IdBytes(header_.experts) ||
+      message.further_scores().size() != (header_.has_scores ? 2 * count : 0)) {
+    return Damaged("its further ids or scores do not have the size of " +
+                   std::to_string(message.tokens()) + " tokens");
+  }
+  chunk.further_ids.resize(count);
+  chunk.further_scores.resize(message.further_scores().size() / 2);
+  if (count == 0) return Ok();
+  WidenIds(message.further_ids(), IdBytes(header_.experts), chunk.further_ids);
+  if (!message.unknown_rows().empty()) {
+    MarkUnknown(message.unknown_rows(), header_.further_ranks, chunk.further_ids);
+  }
+  UnpackScores(message.further_scores(), header_.score_unit, chunk.further_scores);
+  return CheckFurther(chunk, 0, rows);
 }
 
 }  // namespace moecast

@@ -17,7 +17,7 @@ namespace moecast {
 /// Bounds that keep every product of sizes far from overflow.
 inline constexpr int32_t kMaxRoutingExperts = 65535;  // kUnknownExpert is not an expert
 inline constexpr int32_t kMaxRoutingLayers = 65536;
-inline constexpr int64_t kMaxTokenIds = int64_t{1} << 20;  // MoE layers * k of one token
+inline constexpr int64_t kMaxTokenIds = int64_t{1} << 20;  // MoE layers * ranks of one token
 
 /// Where a chunk is and what it holds.
 struct RoutingIndexEntry {
@@ -35,8 +35,8 @@ struct RoutingFooter {
   std::vector<RoutingSequence> sequences;  // [sequence]
 };
 
-/// Ok, or what makes the header unusable: no layers or layers out of order, no experts, k above E,
-/// more than kMaxTokenIds ids in a token.
+/// Ok, or what makes the header unusable: no layers or layers out of order, no experts, k or all
+/// ranks above E, more than kMaxTokenIds ids in a token.
 Status CheckHeader(const RoutingHeader& header);
 /// Ok, or why a chunk may not follow `last`: sequences are numbered from 0 in file order, within
 /// one the chunks are in position order, prefill before decode. `last` is null for the first.
@@ -73,6 +73,12 @@ class RoutingChunkCodec {
 
  private:
   struct Buffers;
+
+  /// Ok, or the first row whose ids, further ones included, break the rules.
+  Status CheckFurther(const RoutingChunk& chunk, size_t first_row, size_t rows);
+  Status EncodeFurther(const RoutingChunk& chunk, size_t first_row, size_t rows);
+  Status DecodeFurther(RoutingChunk& chunk, size_t rows);
+
   RoutingHeader header_;
   std::unique_ptr<Buffers> buffers_;
 };

@@ -71,7 +71,7 @@ class RawReader {
   [[nodiscard]] std::string Expected() const {
     return std::to_string(expected_ * static_cast<int64_t>(array_.element_bytes)) + " bytes (" +
            std::to_string(expected_) + " values of " + std::to_string(array_.element_bytes) +
-           " bytes: the sequences' tokens x MoE layers x k)";
+           " bytes: the sequences' tokens x MoE layers x ranks)";
   }
 
   ByteStream stream_;
@@ -119,7 +119,8 @@ class Importer {
         ids_(std::move(ids)),
         scores_(std::move(scores)),
         layers_(import.header.moe_layers.size()),
-        top_k_(static_cast<size_t>(import.header.top_k)) {}
+        top_k_(static_cast<size_t>(import.header.top_k)),
+        ranks_(top_k_ + static_cast<size_t>(import.header.further_ranks)) {}
 
   Result<RoutingImportNotes> Run(const ImportProgress& progress) {
     int64_t all = 0;
@@ -141,7 +142,7 @@ class Importer {
 
  private:
   Status Copy(const ImportSequence& sequence) {
-    const auto token_ids = static_cast<int64_t>(layers_ * top_k_);
+    const auto token_ids = static_cast<int64_t>(layers_ * ranks_);
     const bool whole = import_.layout == RawLayout::kLayerTokenK;
     if (whole && sequence.tokens > kMaxHeldIds / token_ids) {
       return Error{"a sequence of " + std::to_string(sequence.tokens) +
@@ -150,14 +151,25 @@ class Importer {
                    import_.ids.path.string()};
     }
     const int64_t most = whole ? sequence.tokens : std::max<int64_t>(1, kBlockIds / token_ids);
-    for (int64_t first = 0; first < sequence.tokens; first += most) {
-      const int64_t tokens = std::min(most, sequence.tokens - first);
+    for (int64_t first = 0; first < sequence.tokens;) {
+      const int64_t tokens = std::min(most, PhaseEnd(sequence, first) - first);
       SIM_RETURN_IF_ERROR(ReadBlock(static_cast<size_t>(tokens * token_ids)));
-      if (sequence.dropped) continue;
-      SIM_RETURN_IF_ERROR(AddBlock(sequence, first, tokens));
+      if (!sequence.dropped) SIM_RETURN_IF_ERROR(AddBlock(sequence, first, tokens));
+      first += tokens;
     }
     if (!sequence.dropped) writer_.Describe(NextSequence(), sequence.label);
     return Ok();
+  }
+
+  [[nodiscard]] RoutingPhase PhaseAt(const ImportSequence& sequence, int64_t token) const {
+    if (!sequence.prompt_tokens) return import_.phase;
+    return token < *sequence.prompt_tokens ? RoutingPhase::kPrefill : RoutingPhase::kDecode;
+  }
+
+  /// The token after the last one of `token`'s phase.
+  [[nodiscard]] int64_t PhaseEnd(const ImportSequence& sequence, int64_t token) const {
+    const int64_t prompt = sequence.prompt_tokens.value_or(sequence.tokens);
+    return token < prompt ? prompt : sequence.tokens;
   }
 
   [[nodiscard]] SequenceId NextSequence() const {
@@ -166,13 +178,13 @@ class Importer {
 
   Status ReadBlock(size_t count) {
     SIM_RETURN_IF_ERROR(ids_.Read(count, block_));
-    if (import_.layout == RawLayout::kLayerTokenK) Transpose(layers_, top_k_, block_, scratch_);
+    if (import_.layout == RawLayout::kLayerTokenK) Transpose(layers_, ranks_, block_, scratch_);
     if (!scores_) return Ok();
     SIM_RETURN_IF_ERROR(scores_->Read(count, raw_scores_));
     if (import_.layout == RawLayout::kLayerTokenK) {
-      Transpose(layers_, top_k_, raw_scores_, scratch_);
+      Transpose(layers_, ranks_, raw_scores_, scratch_);
     }
-    if (import_.rank_by_score) RankByScore(top_k_, block_, raw_scores_);
+    if (import_.rank_by_score) RankByScore(ranks_, block_, raw_scores_);
     return Ok();
   }
 
@@ -181,14 +193,15 @@ class Importer {
       std::replace(block_.begin(), block_.end(), *import_.unknown_id, kUnknownExpert);
     }
     chunk_.sequence = NextSequence();
-    chunk_.phase = import_.phase;
+    chunk_.phase = PhaseAt(sequence, first);
     chunk_.first_position = sequence.first_position + first;
     chunk_.tokens = tokens;
-    chunk_.ids.swap(block_);
-    chunk_.scores.resize(raw_scores_.size());
+    SplitRanks(block_, chunk_.ids, chunk_.further_ids);
+    scores_in_units_.resize(raw_scores_.size());
     for (size_t i = 0; i < raw_scores_.size(); ++i) {
-      chunk_.scores[i] = static_cast<float>(raw_scores_[i] * import_.header.score_unit);
+      scores_in_units_[i] = static_cast<float>(raw_scores_[i] * import_.header.score_unit);
     }
+    SplitRanks(scores_in_units_, chunk_.scores, chunk_.further_scores);
     Status added = writer_.Add(chunk_);
     if (added.ok() || !added.errors()[0].where.empty()) return added;
     const int64_t index = notes_.sequences + notes_.dropped_sequences;
@@ -197,15 +210,30 @@ class Importer {
                                                 std::to_string(first)};
   }
 
+  /// Rows of all recorded ranks into the best top_k and the further ones. Takes `rows`' memory.
+  template <class T>
+  void SplitRanks(std::vector<T>& rows, std::vector<T>& best, std::vector<T>& further) const {
+    further.clear();
+    if (ranks_ == top_k_) return best.swap(rows);
+    best.clear();
+    for (auto row = rows.begin(); row != rows.end(); row += static_cast<std::ptrdiff_t>(ranks_)) {
+      const auto cut = row + static_cast<std::ptrdiff_t>(top_k_);
+      best.insert(best.end(), row, cut);
+      further.insert(further.end(), cut, row + static_cast<std::ptrdiff_t>(ranks_));
+    }
+  }
+
   const RoutingImport& import_;
   RoutingWriter writer_;
   RawReader ids_;
   std::optional<RawReader> scores_;
   size_t layers_;
   size_t top_k_;
+  size_t ranks_;  // of a row of the arrays
   RoutingImportNotes notes_;
   RoutingChunk chunk_;
   std::vector<uint16_t> block_, raw_scores_, scratch_;
+  std::vector<float> scores_in_units_;
 };
 
 }  // namespace
@@ -215,8 +243,8 @@ Result<RoutingImportNotes> ImportRouting(const RoutingImport& import,
                                          const ImportProgress& progress) {
   int64_t tokens = 0;
   for (const ImportSequence& sequence : import.sequences) tokens += sequence.tokens;
-  const int64_t token_ids =
-      static_cast<int64_t>(import.header.moe_layers.size()) * import.header.top_k;
+  const int64_t token_ids = static_cast<int64_t>(import.header.moe_layers.size()) *
+                            (int64_t{import.header.top_k} + import.header.further_ranks);
   if (tokens > std::numeric_limits<int64_t>::max() / token_ids / 2) {
     return Error{"the sequences' " + std::to_string(tokens) + " tokens are more than can be",
                  import.ids.path.string()};

@@ -27,14 +27,15 @@ struct RawArray {
 struct ImportSequence {
   int64_t tokens = 0;
   int64_t first_position = 0;
+  std::optional<int64_t> prompt_tokens = {};  // of them prefill, the rest decode; none: one phase
   RoutingSequence label = {};
   bool dropped = false;  // skipped over, leaves no sequence in the trace
 };
 
 struct RoutingImport {
   RoutingHeader header;
-  RoutingPhase phase = RoutingPhase::kPrefill;
-  RawArray ids;
+  RoutingPhase phase = RoutingPhase::kPrefill;  // of sequences without prompt_tokens
+  RawArray ids;                                 // rows of top_k + further_ranks
   std::optional<RawArray> scores;
   RawLayout layout = RawLayout::kTokenLayerK;
   std::optional<uint16_t> unknown_id;  // in the ids: not recorded

@@ -47,6 +47,24 @@ void ReadScores(YamlFields& fields, const std::filesystem::path& folder, Routing
   import.header.score_unit = scores.Positive("unit");
 }
 
+void ReadRecordedRanks(YamlFields& fields, RoutingHeader& header) {
+  if (!fields.Has("recorded_ranks")) return;
+  const WholeRange range = {header.top_k, header.experts};
+  header.further_ranks = static_cast<int32_t>(fields.Whole("recorded_ranks", range)) - header.top_k;
+}
+
+/// Either the sequences say which of their tokens are prompt, or `phase` speaks for all.
+void ReadPhase(YamlFields& fields, RoutingImport& import) {
+  const bool split = !import.sequences.empty() && import.sequences.front().prompt_tokens;
+  if (!split) {
+    import.phase = static_cast<RoutingPhase>(fields.OneOf("phase", {"prefill", "decode"}));
+  } else if (fields.Has("phase")) {
+    fields.Fail("phase", "is given beside sequences.csv.prompt_tokens, which tells the phases");
+  } else if (import.layout == RawLayout::kLayerTokenK) {
+    fields.Fail("ids", "has layout layer_token_k, whose blocks have one phase: no prompt_tokens");
+  }
+}
+
 }  // namespace
 
 Result<RoutingImport> LoadRoutingImport(const std::filesystem::path& description,
@@ -58,15 +76,16 @@ Result<RoutingImport> LoadRoutingImport(const std::filesystem::path& description
   Errors errors;
   RoutingImport import;
   YamlFields fields(root, file, "", errors);
-  fields.AllowOnly(
-      {"source", "model", "experts", "top_k", "moe_layers", "phase", "ids", "scores", "sequences"});
+  fields.AllowOnly({"source", "model", "experts", "top_k", "recorded_ranks", "moe_layers", "phase",
+                    "ids", "scores", "sequences"});
   import.header.source = fields.Text("source");
   ReadRoutingShape(fields, import.header);
-  import.phase = static_cast<RoutingPhase>(fields.OneOf("phase", {"prefill", "decode"}));
+  ReadRecordedRanks(fields, import.header);
   ReadIds(fields, folder, import);
   ReadScores(fields, folder, import);
   YamlFields sequences = fields.Mapping("sequences");
   import.sequences = ReadSequences(sequences, folder, options.drop, errors);
+  ReadPhase(fields, import);
   if (errors.empty()) {
     const Status header = CheckHeader(import.header);
     if (!header.ok()) errors.push_back({header.errors()[0].message, file});

@@ -79,7 +79,7 @@ std::vector<std::string> SplitCsv(std::string_view line) {
 
 /// The columns of an index file that a description names; empty names are not read.
 struct IndexColumns {
-  std::string length, first_position, request_id, category;
+  std::string length, first_position, prompt_tokens, request_id, category;
 };
 
 /// A comma-separated file without quotes: header line, then one line per sequence.
@@ -139,6 +139,9 @@ class IndexCsv {
     if (!columns.first_position.empty()) {
       sequence.first_position = Number(columns.first_position, kPosition);
     }
+    if (!columns.prompt_tokens.empty()) {
+      sequence.prompt_tokens = Number(columns.prompt_tokens, WholeRange{0, sequence.tokens});
+    }
     if (!columns.request_id.empty()) sequence.label.request_id = Cell(columns.request_id);
     if (!columns.category.empty()) sequence.label.category = Cell(columns.category);
     for (const auto& [column, value] : drop) sequence.dropped |= Cell(column) == value;
@@ -154,13 +157,14 @@ class IndexCsv {
 
 std::vector<ImportSequence> FromCsv(YamlFields& fields, const std::filesystem::path& folder,
                                     const DropRules& drop, Errors& errors) {
-  fields.AllowOnly({"path", "length", "first_position", "request_id", "category"});
+  fields.AllowOnly({"path", "length", "first_position", "prompt_tokens", "request_id", "category"});
   const std::filesystem::path path = folder / fields.Text("path");
   const auto optional = [&fields](const char* key) {
     return fields.Has(key) ? fields.Text(key) : std::string();
   };
   const IndexColumns columns = {.length = fields.Text("length"),
                                 .first_position = optional("first_position"),
+                                .prompt_tokens = optional("prompt_tokens"),
                                 .request_id = optional("request_id"),
                                 .category = optional("category")};
   if (!errors.empty()) return {};
