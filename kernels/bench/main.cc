@@ -127,7 +127,10 @@ void Run(const Options& options) {
       .environment = environment,
       .peak = OrThrow(
           ReadCardPeak(std::filesystem::path(options.data) / "cards.csv", environment.device_name)),
-      .models = WantedModels(options)};
+      .models = WantedModels(options),
+      .attention =
+          OrThrow(ReadAttentionShapes(std::filesystem::path(options.data) / "attention.csv")),
+      .projections = OrThrow(ReadProjections(std::filesystem::path(options.data) / "dense.csv"))};
   RunSuites(options, suites, context);
 }
 

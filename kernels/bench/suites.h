@@ -17,6 +17,8 @@ struct SuiteContext {
   Environment environment;
   CardPeak peak;
   std::vector<ModelShape> models;
+  std::vector<AttentionShape> attention = {};
+  std::vector<Projection> projections = {};
 };
 
 using Suite = std::vector<Measurement> (*)(const SuiteContext& context);
@@ -26,6 +28,8 @@ std::vector<Measurement> RunStreamSuite(const SuiteContext& context);
 std::vector<Measurement> RunRouteSuite(const SuiteContext& context);
 std::vector<Measurement> RunExpertsSuite(const SuiteContext& context);
 std::vector<Measurement> RunLayerSuite(const SuiteContext& context);
+std::vector<Measurement> RunSmallSuite(const SuiteContext& context);
+std::vector<Measurement> RunDenseSuite(const SuiteContext& context);
 
 /// A skip rule with the text that stands in the `rule` column.
 struct NamedRule {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "sim/base/text.h"
 
@@ -62,6 +63,31 @@ Result<double> ParseNumber(std::string_view cell, const std::string& where) {
   if (code != std::errc{} || end != cell.data() + cell.size() || !std::isfinite(value))
     return Error{"'" + std::string(cell) + "' is not a finite number", where};
   return value;
+}
+
+Result<double> NumberAt(const CsvTable& table, size_t row, std::string_view column) {
+  SIM_TRY(const size_t at, table.Column(column));
+  return ParseNumber(table.rows[row][at],
+                     table.name + ":" + std::to_string(row + 2) + ": " + std::string(column));
+}
+
+Result<int32_t> CountAt(const CsvTable& table, size_t row, std::string_view column) {
+  SIM_TRY(const double value, NumberAt(table, row, column));
+  if (value < 1 || value > std::numeric_limits<int32_t>::max() || value != std::floor(value))
+    return Error{"is no positive whole number",
+                 table.name + ":" + std::to_string(row + 2) + ": " + std::string(column)};
+  return static_cast<int32_t>(value);
+}
+
+Result<size_t> ChoiceAt(const CsvTable& table, size_t row, std::string_view column,
+                        const std::vector<std::string>& allowed) {
+  SIM_TRY(const size_t at, table.Column(column));
+  const std::string& cell = table.rows[row][at];
+  const auto found = std::find(allowed.begin(), allowed.end(), cell);
+  if (found == allowed.end())
+    return Error{"unknown value '" + cell + "'" + DidYouMean(cell, allowed),
+                 table.name + ":" + std::to_string(row + 2) + ": " + std::string(column)};
+  return static_cast<size_t>(found - allowed.begin());
 }
 
 }  // namespace moecast::kernels

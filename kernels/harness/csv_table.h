@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,5 +26,12 @@ Result<CsvTable> ParseCsv(std::string_view text, std::string name);
 
 /// The number a whole cell spells; `where` goes into the message.
 Result<double> ParseNumber(std::string_view cell, const std::string& where);
+
+/// One cell as a number, as a positive whole number, or as its place in `allowed`; row 0 is the
+/// first below the header. ERRORS: no such column, or not that, with file, line and column.
+Result<double> NumberAt(const CsvTable& table, size_t row, std::string_view column);
+Result<int32_t> CountAt(const CsvTable& table, size_t row, std::string_view column);
+Result<size_t> ChoiceAt(const CsvTable& table, size_t row, std::string_view column,
+                        const std::vector<std::string>& allowed);
 
 }  // namespace moecast::kernels

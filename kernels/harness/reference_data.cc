@@ -1,12 +1,7 @@
 #include "kernels/harness/reference_data.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 #include "kernels/harness/csv_table.h"
 #include "sim/base/files.h"
-#include "sim/base/text.h"
 
 namespace moecast::kernels {
 namespace {
@@ -14,32 +9,6 @@ namespace {
 Result<CsvTable> ReadTable(const std::filesystem::path& path) {
   SIM_TRY(const std::string text, ReadFile(path));
   return ParseCsv(text, path.string());
-}
-
-Result<double> NumberAt(const CsvTable& table, size_t row, std::string_view column) {
-  SIM_TRY(const size_t at, table.Column(column));
-  return ParseNumber(table.rows[row][at],
-                     table.name + ":" + std::to_string(row + 2) + ": " + std::string(column));
-}
-
-Result<int32_t> CountAt(const CsvTable& table, size_t row, std::string_view column) {
-  SIM_TRY(const double value, NumberAt(table, row, column));
-  if (value < 1 || value > std::numeric_limits<int32_t>::max() || value != std::floor(value))
-    return Error{"is no positive whole number",
-                 table.name + ":" + std::to_string(row + 2) + ": " + std::string(column)};
-  return static_cast<int32_t>(value);
-}
-
-// The cell's place in `allowed`.
-Result<size_t> ChoiceAt(const CsvTable& table, size_t row, std::string_view column,
-                        const std::vector<std::string>& allowed) {
-  SIM_TRY(const size_t at, table.Column(column));
-  const std::string& cell = table.rows[row][at];
-  const auto found = std::find(allowed.begin(), allowed.end(), cell);
-  if (found == allowed.end())
-    return Error{"unknown value '" + cell + "'" + DidYouMean(cell, allowed),
-                 table.name + ":" + std::to_string(row + 2) + ": " + std::string(column)};
-  return static_cast<size_t>(found - allowed.begin());
 }
 
 Status ReadRouter(const CsvTable& table, size_t row, ModelShape& model) {
@@ -78,6 +47,42 @@ Result<std::vector<ModelShape>> ReadModelShapes(const std::filesystem::path& pat
     models.push_back(std::move(model));
   }
   return models;
+}
+
+Result<std::vector<AttentionShape>> ReadAttentionShapes(const std::filesystem::path& path) {
+  SIM_TRY(const CsvTable table, ReadTable(path));
+  SIM_TRY(const size_t name, table.Column("model"));
+  std::vector<AttentionShape> shapes;
+  for (size_t row = 0; row < table.rows.size(); ++row) {
+    AttentionShape shape{.model = table.rows[row][name]};
+    SIM_TRY(shape.hidden, CountAt(table, row, "hidden"));
+    SIM_TRY(shape.rope.query_heads, CountAt(table, row, "query_heads"));
+    SIM_TRY(shape.rope.key_heads, CountAt(table, row, "key_heads"));
+    SIM_TRY(shape.rope.head, CountAt(table, row, "head"));
+    SIM_TRY(shape.rope.rotary, CountAt(table, row, "rotary"));
+    SIM_TRY(shape.vocabulary, CountAt(table, row, "vocabulary"));
+    SIM_TRY(const size_t style, ChoiceAt(table, row, "style", {"neox", "interleaved"}));
+    shape.rope.style = style == 0 ? RopeStyle::kNeox : RopeStyle::kInterleaved;
+    shapes.push_back(std::move(shape));
+  }
+  return shapes;
+}
+
+Result<std::vector<Projection>> ReadProjections(const std::filesystem::path& path) {
+  SIM_TRY(const CsvTable table, ReadTable(path));
+  SIM_TRY(const size_t model, table.Column("model"));
+  SIM_TRY(const size_t name, table.Column("projection"));
+  std::vector<Projection> projections;
+  for (size_t row = 0; row < table.rows.size(); ++row) {
+    Projection projection{.model = table.rows[row][model], .name = table.rows[row][name]};
+    SIM_TRY(projection.outputs, CountAt(table, row, "outputs"));
+    SIM_TRY(projection.inputs, CountAt(table, row, "inputs"));
+    SIM_TRY(projection.most_tokens, CountAt(table, row, "most_tokens"));
+    SIM_TRY(const size_t fp8, ChoiceAt(table, row, "fp8", {"0", "1"}));
+    projection.fp8 = fp8 == 1;
+    projections.push_back(std::move(projection));
+  }
+  return projections;
 }
 
 Result<CardPeak> ReadCardPeak(const std::filesystem::path& path, const std::string& device_name) {

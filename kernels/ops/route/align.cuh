@@ -32,26 +32,32 @@ __device__ inline unsigned ExclusiveScan(unsigned value, unsigned* warp_totals, 
 }
 
 /// First rows of every expert, from the cluster's counts; the first block lists the active experts.
-__device__ inline void PlaceExperts(const ExpertShape& shape, const RouteBuffers& buffers,
-                                    const SelectShared& shared) {
+template <int kBlocks>
+__device__ void PlaceExperts(const ExpertShape& shape, const RouteBuffers& buffers,
+                             const SelectShared& shared, unsigned own) {
   const int expert = static_cast<int>(threadIdx.x);
+  const int me = kBlocks > 1 ? BlockInCluster() : 0;
   unsigned before = 0;
-  unsigned all = 0;
-  if (expert < shape.experts) {
-    const int me = BlockInCluster();
-    const int blocks = ClusterSize();
-#pragma unroll kSelectCluster
-    for (int block = 0; block < blocks; ++block) {
-      const unsigned rows = LoadFrom(block, &shared.rows[expert]);
-      all += rows;
-      if (block < me) before += rows;
+  unsigned all = own;
+  if (kBlocks > 1 && expert < shape.experts) {
+    unsigned rows[kBlocks];
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block)
+      rows[block] = LoadFrom(block, &shared.rows[expert]);
+    all = 0;
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block) {
+      all += rows[block];
+      if (block < me) before += rows[block];
     }
   }
   unsigned total = 0;
   const unsigned place =
       ExclusiveScan(all + (all > 0 ? 1U << kRowBits : 0U), shared.warp_totals, total);
+  if (kBlocks > 1) ClusterArriveRelaxed();  // the scan needed what was read of the others
   if (expert < shape.experts) shared.first_row[expert] = (place & kRowMask) + before;
-  if (BlockInCluster() != 0) return;
+  __syncthreads();
+  if (me != 0) return;
   if (all > 0) {
     buffers.active_experts[place >> kRowBits] = expert;
     buffers.offsets[place >> kRowBits] = static_cast<int>(place & kRowMask);
@@ -62,12 +68,14 @@ __device__ inline void PlaceExperts(const ExpertShape& shape, const RouteBuffers
   }
 }
 
-/// Gives every slot of this block's tokens its row.
+/// Writes the slots of this block's tokens, with their rows. A warp per token.
 __device__ inline void PlaceSlots(const ExpertShape& shape, const RouteBuffers& buffers,
                                   const SelectShared& shared, int first_token, int tokens) {
-  for (int i = static_cast<int>(threadIdx.x); i < tokens * shape.top_k; i += kSelectThreads) {
-    const int expert = shared.chosen[i];
-    const int token = i / shape.top_k;
+  if (Lane() >= shape.top_k) return;
+  for (int token = static_cast<int>(threadIdx.x) / 32; token < tokens; token += kSelectWarps) {
+    const int local = token * shape.top_k + Lane();
+    const int slot = first_token * shape.top_k + local;
+    const int expert = shared.chosen[local];
     int row = -1;
     if (expert < shape.experts) {
       const unsigned* bits = shared.token_bits + expert * shared.words;
@@ -76,27 +84,31 @@ __device__ inline void PlaceSlots(const ExpertShape& shape, const RouteBuffers& 
       row += __popc(bits[token / 32] & ((1U << (token % 32)) - 1U));
       buffers.slot_token[row] = first_token + token;
     }
-    buffers.position_of_slot[first_token * shape.top_k + i] = row;
+    buffers.position_of_slot[slot] = row;
+    buffers.expert_of_slot[slot] = expert;
+    buffers.weight_of_slot[slot] = shared.weights[local];
   }
 }
 
-/// Needs shared.chosen and shared.token_bits of this block, written before a block barrier. Ends in
-/// the first half of a cluster barrier: other blocks may still be reading this one's counts.
-__device__ inline void Align(const ExpertShape& shape, const RouteBuffers& buffers,
-                             const SelectShared& shared, int first_token, int tokens) {
+/// Needs chosen, weights and token_bits of this block, written before a block barrier. Nothing is
+/// written to global memory before the cluster has met: the meeting would wait for it.
+template <int kBlocks>
+__device__ void Align(const ExpertShape& shape, const RouteBuffers& buffers,
+                      const SelectShared& shared, int first_token, int tokens) {
   const int expert = static_cast<int>(threadIdx.x);
+  unsigned rows = 0;
   if (expert < shape.experts) {
-    unsigned rows = 0;
     for (int w = 0; w < shared.words; ++w)
       rows += static_cast<unsigned>(__popc(shared.token_bits[expert * shared.words + w]));
     shared.rows[expert] = rows;
   }
-  ClusterArrive();
-  ClusterWait();
-  PlaceExperts(shape, buffers, shared);
-  ClusterArrive();
-  __syncthreads();
+  if (kBlocks > 1) {
+    ClusterArrive();
+    ClusterWait();
+  }
+  PlaceExperts<kBlocks>(shape, buffers, shared, rows);
   PlaceSlots(shape, buffers, shared, first_token, tokens);
+  if (kBlocks > 1) ClusterWait();  // the others have read this block
 }
 
 }  // namespace moecast::kernels::route

@@ -29,20 +29,22 @@ __device__ void AddToSet(const ExpertShape& shape, const BatchRule& rule, int ex
 
 /// Whether thread e's expert is among the `budget` first by (best of some token, utility, lower
 /// number), or best of some token. Two barriers.
-__device__ inline bool InBudget(const ExpertShape& shape, int budget, bool is_best,
-                                const SelectShared& shared) {
+template <int kBlocks>
+__device__ bool InBudget(const ExpertShape& shape, int budget, bool is_best,
+                         const SelectShared& shared) {
   const int expert = static_cast<int>(threadIdx.x);
   unsigned long long key = 0;
   if (expert < shape.experts) {
     key = is_best ? kIsBest : 0;
-    for (int block = 0; block < ClusterSize(); ++block)
-      key += LoadFrom(block, &shared.utility[expert]);
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block) key += LoadFrom(block, &shared.utility[expert]);
   }
   ClusterArrive();  // every block has read every utility
   ClusterWait();
   if (expert < shape.experts) shared.utility[expert] = key;
   __syncthreads();
   int ahead = 0;
+#pragma unroll 8
   for (int other = 0; other < shape.experts; ++other) {
     const unsigned long long theirs = shared.utility[other];
     ahead += theirs > key || (theirs == key && other < expert) ? 1 : 0;
@@ -51,17 +53,18 @@ __device__ inline bool InBudget(const ExpertShape& shape, int budget, bool is_be
 }
 
 /// Turns what the tokens said into set_bits, in every block alike. Ends in a block barrier.
-__device__ inline void AgreeOnSet(const ExpertShape& shape, const BatchRule& rule,
-                                  const SelectShared& shared) {
+template <int kBlocks>
+__device__ void AgreeOnSet(const ExpertShape& shape, const BatchRule& rule,
+                           const SelectShared& shared) {
   ClusterArrive();
   ClusterWait();
   const int warp = static_cast<int>(threadIdx.x) / 32;
   unsigned bits = 0;
-  for (int block = 0; block < ClusterSize(); ++block)
-    bits |= LoadFrom(block, &shared.best_bits[warp]);
+#pragma unroll
+  for (int block = 0; block < kBlocks; ++block) bits |= LoadFrom(block, &shared.best_bits[warp]);
   if (rule.kind == BatchKind::kXShare) {
     const bool is_best = (bits >> Lane() & 1U) != 0;
-    bits = __ballot_sync(kAll, InBudget(shape, rule.budget, is_best, shared));
+    bits = __ballot_sync(kAll, InBudget<kBlocks>(shape, rule.budget, is_best, shared));
   }
   if (Lane() == 0) shared.set_bits[warp] = bits;
   __syncthreads();

@@ -12,22 +12,21 @@ __device__ __forceinline__ int BlockInCluster() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return static_cast<int>(rank);
 }
-/// Blocks of this cluster (10.31 %cluster_nctarank).
-__device__ __forceinline__ int ClusterSize() {
-  unsigned size;
-  asm volatile("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
-  return static_cast<int>(size);
-}
 /// All threads of the cluster arrive once and wait once (9.7.13.4 barrier.cluster); what a thread
 /// wrote before it arrived is seen by those that have waited.
 __device__ __forceinline__ void ClusterArrive() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+/// Orders nothing: for blocks that must only not leave before the others have arrived.
+__device__ __forceinline__ void ClusterArriveRelaxed() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 __device__ __forceinline__ void ClusterWait() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
 /// The value at the same shared address in another block of the cluster (9.7.9.23 mapa, 9.7.9.8).
+/// Not volatile, so that several are in flight: a barrier must stand before them.
 __device__ __forceinline__ unsigned LoadFrom(int block, const unsigned* mine) {
   const auto local = static_cast<unsigned>(__cvta_generic_to_shared(mine));
   unsigned remote;

@@ -41,6 +41,35 @@ __device__ inline unsigned BestGroups(const Group& group, int groups, int kept) 
   return chosen;
 }
 
+/// The same where a group is a whole power of two of lanes: no scratch. RETURNS: whether this
+/// lane's group is among the best.
+template <int kPerLane>
+__device__ bool InBestGroups(const unsigned (&keys)[kPerLane], int lanes_per_group, int groups,
+                             int kept) {
+  unsigned best = kNever;
+  unsigned second = kNever;
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) {
+    second = max(second, min(best, keys[i]));
+    best = max(best, keys[i]);
+  }
+  for (int distance = 1; distance < lanes_per_group; distance *= 2) {
+    const unsigned their_best = __shfl_xor_sync(kAll, best, distance);
+    const unsigned their_second = __shfl_xor_sync(kAll, second, distance);
+    second = max(max(second, their_second), min(best, their_best));
+    best = max(best, their_best);
+  }
+  const float sum = FromOrderedBits(best) + FromOrderedBits(second);
+  const int mine = Lane() / lanes_per_group;
+  int ahead = 0;
+#pragma unroll 8
+  for (int group = 0; group < groups; ++group) {
+    const float theirs = __shfl_sync(kAll, sum, group * lanes_per_group);
+    ahead += theirs > sum || (theirs == sum && group < mine) ? 1 : 0;
+  }
+  return ahead < kept;
+}
+
 /// The last expert of a group that is among its `count` best; ties to the lower expert.
 struct Last {
   unsigned key;
@@ -66,12 +95,19 @@ __device__ inline Last LastOfBest(const Group& group, int count) {
 template <int kPerLane>
 __device__ void ForbidByGroups(const ExpertShape& shape, const ScoreRule& rule, unsigned* row,
                                unsigned (&keys)[kPerLane]) {
+  const int size = shape.experts / rule.groups;
+  const int lanes = size / kPerLane;
+  const bool limited = rule.grouping == GroupKind::kLimited;
+  if (limited && size % kPerLane == 0 && (lanes & (lanes - 1)) == 0) {
+    if (InBestGroups(keys, lanes, rule.groups, rule.kept_groups)) return;
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) keys[i] = kNever;
+    return;
+  }
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) row[Lane() * kPerLane + i] = keys[i];
   __syncwarp();
-  const int size = shape.experts / rule.groups;
   const Group group{row + Lane() * size, size, Lane() % size};
-  const bool limited = rule.grouping == GroupKind::kLimited;
   const unsigned chosen = limited ? BestGroups(group, rule.groups, rule.kept_groups) : 0;
   Last last{};
   if (!limited && Lane() < rule.groups) last = LastOfBest(group, shape.top_k / rule.groups);

@@ -86,22 +86,26 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   ptx::GridDependencyWait();
-  float acc[kRowTiles][kTokenTiles][4] = {};
-#pragma unroll
-  for (int j = 0; j < kTokenTiles; ++j) {
+  const auto load = [&](int j, uint4(&b)[kBlocksPerWarp]) {
     const int token = min(unit.token + j * 8 + lane / 4, shape.tokens - 1);
     const __nv_bfloat16* row = x + static_cast<size_t>(token) * shape.hidden + lane % 4 * 8;
-    uint4 b[kBlocksPerWarp];
 #pragma unroll
     for (int u = 0; u < kBlocksPerWarp; ++u)
-      b[u] =
-          first_block + u < k_blocks ? ptx::LoadCached(row + (first_block + u) * kBlockK) : uint4{};
+      b[u] = ptx::LoadCached(row + min(first_block + u, k_blocks - 1) * kBlockK);
+  };
+  // Tiles past the end of K multiply zero weights. Two token tiles are in flight.
+  float acc[kRowTiles][kTokenTiles][4] = {};
+  uint4 b[2][kBlocksPerWarp];
+  load(0, b[0]);
+#pragma unroll
+  for (int j = 0; j < kTokenTiles; ++j) {
+    if (j + 1 < kTokenTiles) load(j + 1, b[(j + 1) % 2]);
 #pragma unroll
     for (int u = 0; u < kBlocksPerWarp; ++u) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {
-        ptx::MmaBf16(acc[m][j], a[u][m][0], b[u].x, b[u].y);
-        ptx::MmaBf16(acc[m][j], a[u][m][1], b[u].z, b[u].w);
+        ptx::MmaBf16(acc[m][j], a[u][m][0], b[j % 2][u].x, b[j % 2][u].y);
+        ptx::MmaBf16(acc[m][j], a[u][m][1], b[j % 2][u].z, b[j % 2][u].w);
       }
     }
   }

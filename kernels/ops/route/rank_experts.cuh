@@ -38,17 +38,18 @@ __device__ __forceinline__ float WarpSum(float value) {
 }
 
 /// The token's logits: the gate product's splits, summed in order. Elements from E on are
-/// undefined.
+/// undefined. Every load is unconditional, so that all of a round are in flight together.
 template <int kPerLane>
 __device__ void LoadLogits(const ExpertShape& shape, const float* partial, int token,
                            float (&logits)[kPerLane]) {
   using Vector = std::conditional_t<kPerLane == 2, float2, float4>;
   constexpr int kVectors = kPerLane * sizeof(float) / sizeof(Vector);
-  constexpr int kInFlight = 8 / kVectors > 0 ? 8 / kVectors : 1;  // splits
+  constexpr int kInFlight = kVectors > 2 ? 2 : 4;  // splits
   const int pitch = LogitPitch(shape.experts);
   const int splits = GateSplits(shape.hidden);
-  const bool inside = Lane() * kPerLane < pitch;
-  const float* row = partial + static_cast<size_t>(token) * pitch + Lane() * kPerLane;
+  const int column = min(Lane() * kPerLane, pitch - kPerLane);
+  const float* row = partial + static_cast<size_t>(token) * pitch + column;
+  const size_t split = static_cast<size_t>(shape.tokens) * pitch;
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) logits[i] = 0;
   for (int first = 0; first < splits; first += kInFlight) {
@@ -56,24 +57,22 @@ __device__ void LoadLogits(const ExpertShape& shape, const float* partial, int t
 #pragma unroll
     for (int s = 0; s < kInFlight; ++s) {
 #pragma unroll
-      for (int v = 0; v < kVectors; ++v) {
-        part[s][v] = Vector{};
-        if (inside && first + s < splits)
-          part[s][v] = __ldcg(reinterpret_cast<const Vector*>(row + static_cast<size_t>(first + s) *
-                                                                        shape.tokens * pitch) +
-                              v);
-      }
+      for (int v = 0; v < kVectors; ++v)
+        part[s][v] =
+            __ldcg(reinterpret_cast<const Vector*>(row + min(first + s, splits - 1) * split) + v);
     }
 #pragma unroll
     for (int s = 0; s < kInFlight; ++s) {
       const auto& values = reinterpret_cast<const float(&)[kPerLane]>(part[s]);
 #pragma unroll
-      for (int i = 0; i < kPerLane; ++i) logits[i] += values[i];
+      for (int i = 0; i < kPerLane; ++i) logits[i] += first + s < splits ? values[i] : 0.0F;
     }
   }
 }
 
-__device__ __forceinline__ float Sigmoid(float logit) { return 1.0F / (1.0F + __expf(-logit)); }
+__device__ __forceinline__ float Sigmoid(float logit) {
+  return __fdividef(1.0F, 1.0F + __expf(-logit));
+}
 
 /// Scores of all experts from their logits, in place: softmax or sigmoid; 0 from E on.
 template <int kPerLane>
@@ -101,19 +100,40 @@ __device__ void ScoreAll(const ExpertShape& shape, ScoreKind kind, float (&value
   for (int i = 0; i < kPerLane; ++i) values[i] *= inverse;
 }
 
-/// The `count` best keys, ties to the lower expert: lane j ends with rank j's expert and key, with
-/// `nobody` and kNever where fewer may be chosen. REQUIRES: count <= 32. Chosen keys become kNever.
+/// Largest of a lane's keys.
 template <int kPerLane>
-__device__ void TakeBest(unsigned (&keys)[kPerLane], int count, int nobody, int& expert,
-                         unsigned& key) {
-  expert = nobody;
-  key = kNever;
-  for (int rank = 0; rank < count; ++rank) {
-    unsigned best = keys[0];
+__device__ __forceinline__ unsigned LaneMax(const unsigned (&keys)[kPerLane]) {
+  unsigned largest[kPerLane];
 #pragma unroll
-    for (int i = 1; i < kPerLane; ++i) best = max(best, keys[i]);
+  for (int i = 0; i < kPerLane; ++i) largest[i] = keys[i];
+#pragma unroll
+  for (int step = kPerLane / 2; step > 0; step /= 2) {
+#pragma unroll
+    for (int i = 0; i < step; ++i) largest[i] = max(largest[i], largest[i + step]);
+  }
+  return largest[0];
+}
+
+/// The key at the expert of this lane's choice; every lane's keys are in reach.
+template <int kPerLane>
+__device__ __forceinline__ unsigned KeyAt(const unsigned (&keys)[kPerLane], int expert) {
+  unsigned key = kNever;
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) {
+    const unsigned there = __shfl_sync(kAll, keys[i], expert / kPerLane);
+    if (expert % kPerLane == i) key = there;
+  }
+  return key;
+}
+
+/// As TakeBest, for any keys, one warp-wide maximum and a vote per rank.
+template <int kPerLane>
+__device__ __noinline__ int TakeBestExactly(unsigned (&keys)[kPerLane], int count, int nobody) {
+  int expert = nobody;
+  for (int rank = 0; rank < count; ++rank) {
+    const unsigned best = LaneMax(keys);
     const unsigned top = __reduce_max_sync(kAll, best);
-    if (top == kNever) return;
+    if (top == kNever) return expert;
     const int winner = __ffs(static_cast<int>(__ballot_sync(kAll, best == top))) - 1;
     int where = 0;
 #pragma unroll
@@ -121,8 +141,46 @@ __device__ void TakeBest(unsigned (&keys)[kPerLane], int count, int nobody, int&
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) keys[i] = Lane() == winner && i == where ? kNever : keys[i];
     const int chosen = winner * kPerLane + __shfl_sync(kAll, where, winner);
-    if (Lane() == rank) expert = chosen, key = top;
+    if (Lane() == rank) expert = chosen;
   }
+  return expert;
+}
+
+/// The `count` best keys, ties to the lower expert: lane j gets rank j's expert, or `nobody` where
+/// fewer may be chosen. REQUIRES: count < 32.
+/// A rank is one warp-wide maximum of keys whose low bits say which expert they are. Should the
+/// bits that are left not tell two neighbouring ranks apart, the ranks are taken again with all of
+/// them.
+template <int kPerLane>
+__device__ int TakeBest(const unsigned (&keys)[kPerLane], int count, int nobody) {
+  constexpr unsigned kIndexBits = 9;
+  constexpr unsigned kIndexMask = (1U << kIndexBits) - 1U;
+  unsigned packed[kPerLane];
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) {
+    const auto index = static_cast<unsigned>(Lane() * kPerLane + i);
+    packed[i] = keys[i] == kNever ? kNever : (keys[i] & ~kIndexMask) | (kIndexMask - index);
+  }
+  unsigned mine = kNever;
+  bool alike = false;
+  unsigned last = ~0U;
+#pragma unroll 1
+  for (int rank = 0; rank <= count; ++rank) {
+    const unsigned top = __reduce_max_sync(kAll, LaneMax(packed));
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) packed[i] = packed[i] == top ? kNever : packed[i];
+    if (Lane() == rank) mine = top;
+    alike = alike || (top != kNever && (top ^ last) <= kIndexMask);
+    last = top;
+  }
+  if (alike) {
+    unsigned copy[kPerLane];
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) copy[i] = keys[i];
+    return TakeBestExactly(copy, count, nobody);
+  }
+  return mine == kNever || Lane() >= count ? nobody
+                                           : static_cast<int>(kIndexMask - (mine & kIndexMask));
 }
 
 }  // namespace moecast::kernels::route

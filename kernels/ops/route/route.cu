@@ -27,9 +27,9 @@ struct TokenScores {
 };
 
 template <int kPerLane, bool kScoreAll>
-__device__ void ReadToken(const ExpertShape& shape, const ScoreRule& rule, const float* bias,
-                          const float* partial, int token, float* row,
-                          TokenScores<kPerLane, kScoreAll>& out) {
+__device__ void ReadToken(const ExpertShape& shape, const ScoreRule& rule,
+                          const float (&bias)[kPerLane], const float* partial, int token,
+                          float* row, TokenScores<kPerLane, kScoreAll>& out) {
   float values[kPerLane];
   LoadLogits(shape, partial, token, values);
   const int first = Lane() * kPerLane;
@@ -38,7 +38,7 @@ __device__ void ReadToken(const ExpertShape& shape, const ScoreRule& rule, const
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) {
       out.scores[i] = values[i];
-      if (bias != nullptr && first + i < shape.experts) values[i] += bias[first + i];
+      values[i] += bias[i];
     }
   }
 #pragma unroll
@@ -55,12 +55,15 @@ __device__ void ReadToken(const ExpertShape& shape, const ScoreRule& rule, const
 
 // Lane j's score, of rank j's expert; 0 where there is none. Softmax scores of kScoreAll sum to one
 // over all experts, others have the best expert's as their unit.
-template <bool kScoreAll>
-__device__ float ScoreOf(ScoreKind kind, const float* row, int expert, unsigned key) {
-  const float best = FromOrderedBits(__shfl_sync(kAll, key, 0));
-  if (key == kNever) return 0;
-  if constexpr (kScoreAll) return row[expert];
-  const float value = FromOrderedBits(key);
+template <int kPerLane, bool kScoreAll>
+__device__ float ScoreOf(const ExpertShape& shape, ScoreKind kind,
+                         const TokenScores<kPerLane, kScoreAll>& token, const float* row,
+                         int expert) {
+  const bool none = expert == shape.experts;
+  if constexpr (kScoreAll) return none ? 0.0F : row[expert];
+  const float value = FromOrderedBits(KeyAt(token.keys, none ? 0 : expert));
+  const float best = __shfl_sync(kAll, value, 0);
+  if (none) return 0;
   return kind == ScoreKind::kSoftmax ? __expf(value - best) : Sigmoid(value);
 }
 
@@ -87,85 +90,94 @@ __device__ bool Kept(const SkipRule& rule, int top_k, float score) {
   return rule.Keeps(Lane(), score, best, before - own, mass, 0);
 }
 
-// Chooses for one token and writes its slots.
+// One launch, as a warp sees it.
+template <int kPerLane>
+struct Selection {
+  const ExpertShape& shape;
+  const RoutingRule& rule;
+  const RouteBuffers& buffers;
+  const SelectShared& shared;
+  int first;             // token of the block's share
+  int tokens;            // of it
+  float bias[kPerLane];  // of this lane's experts
+
+  __device__ float* row() const { return shared.score_rows + threadIdx.x / 32 * shared.row; }
+};
+
+// Chooses for one token; its slots go to shared memory.
 template <int kPerLane, bool kScoreAll>
-__device__ void ChooseForToken(const ExpertShape& shape, const RoutingRule& rule, const float* bias,
-                               const RouteBuffers& buffers, const SelectShared& shared, int first,
-                               int local) {
-  float* const row = shared.score_rows + threadIdx.x / 32 * shared.row;
+__device__ void ChooseForToken(const Selection<kPerLane>& s, int local) {
+  const ScoreRule& rule = s.rule.score;
   TokenScores<kPerLane, kScoreAll> token;
-  ReadToken(shape, rule.score, bias, buffers.partial_logits, first + local, row, token);
-  const bool by_mass = rule.score.renormalise == Renormalise::kMass;
-  const bool in_set = rule.batch.kind != BatchKind::kNone;
-  int expert = 0;
-  unsigned key = 0;
+  ReadToken(s.shape, rule, s.bias, s.buffers.partial_logits, s.first + local, s.row(), token);
+  const bool by_mass = rule.renormalise == Renormalise::kMass;
+  const bool in_set = s.rule.batch.kind != BatchKind::kNone;
+  const auto score_of = [&](int expert) {
+    return ScoreOf<kPerLane, kScoreAll>(s.shape, rule.score, token, s.row(), expert);
+  };
   float norm = 1;
-  if (by_mass && in_set) {
-    unsigned all[kPerLane];
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) all[i] = token.keys[i];
-    TakeBest(all, rule.score.mass_k, shape.experts, expert, key);
-    norm = WarpSum<16>(ScoreOf<kScoreAll>(rule.score.score, row, expert, key));
-  }
-  if (in_set) ForbidOutsideSet(shared, token.keys);
-  const int ranks = by_mass && !in_set ? max(shape.top_k, rule.score.mass_k) : shape.top_k;
-  TakeBest(token.keys, ranks, shape.experts, expert, key);
-  const float score = ScoreOf<kScoreAll>(rule.score.score, row, expert, key);
-  if (by_mass && !in_set) norm = WarpSum<16>(Lane() < rule.score.mass_k ? score : 0.0F);
-  const bool kept = Kept(rule.skip, shape.top_k, score) && key != kNever && Lane() < shape.top_k;
-  if (rule.score.renormalise == Renormalise::kKept) norm = WarpSum<16>(kept ? score : 0.0F);
+  if (by_mass && in_set)
+    norm = WarpSum<16>(score_of(TakeBest(token.keys, rule.mass_k, s.shape.experts)));
+  if (in_set) ForbidOutsideSet(s.shared, token.keys);
+  const int ranks = by_mass && !in_set ? max(s.shape.top_k, rule.mass_k) : s.shape.top_k;
+  int expert = TakeBest(token.keys, ranks, s.shape.experts);
+  const float score = score_of(expert);
+  if (by_mass && !in_set) norm = WarpSum<16>(Lane() < rule.mass_k ? score : 0.0F);
+  const bool kept =
+      Kept(s.rule.skip, s.shape.top_k, score) && expert < s.shape.experts && Lane() < s.shape.top_k;
+  if (rule.renormalise == Renormalise::kKept) norm = WarpSum<16>(kept ? score : 0.0F);
   __syncwarp();  // before the next token overwrites the row
-  if (Lane() >= shape.top_k) return;
-  if (!kept) expert = shape.experts;
-  const int slot = local * shape.top_k + Lane();
-  shared.chosen[slot] = static_cast<uint16_t>(expert);
-  if (kept) atomicOr(&shared.token_bits[expert * shared.words + local / 32], 1U << (local % 32));
-  buffers.expert_of_slot[first * shape.top_k + slot] = expert;
-  buffers.weight_of_slot[first * shape.top_k + slot] =
-      kept ? score / norm * rule.score.scale : 0.0F;
+  if (Lane() >= s.shape.top_k) return;
+  if (!kept) expert = s.shape.experts;
+  const int slot = local * s.shape.top_k + Lane();
+  s.shared.chosen[slot] = static_cast<uint16_t>(expert);
+  s.shared.weights[slot] = kept ? __fdividef(score, norm) * rule.scale : 0.0F;
+  if (kept)
+    atomicOr(&s.shared.token_bits[expert * s.shared.words + local / 32], 1U << (local % 32));
 }
 
 // First pass of a batch rule over the block's tokens.
-template <int kPerLane, bool kScoreAll>
-__device__ void BuildSet(const ExpertShape& shape, const RoutingRule& rule, const float* bias,
-                         const RouteBuffers& buffers, const SelectShared& shared, int first,
-                         int tokens) {
-  float* const row = shared.score_rows + threadIdx.x / 32 * shared.row;
-  const int count = rule.batch.kind == BatchKind::kOea ? rule.batch.base_k : 1;
-  for (int local = static_cast<int>(threadIdx.x) / 32; local < tokens; local += kSelectWarps) {
+template <int kPerLane, bool kScoreAll, int kBlocks>
+__device__ void BuildSet(const Selection<kPerLane>& s) {
+  const BatchRule& rule = s.rule.batch;
+  const int count = rule.kind == BatchKind::kOea ? rule.base_k : 1;
+  for (int local = static_cast<int>(threadIdx.x) / 32; local < s.tokens; local += kSelectWarps) {
     TokenScores<kPerLane, kScoreAll> token;
-    ReadToken(shape, rule.score, bias, buffers.partial_logits, first + local, row, token);
-    int expert = 0;
-    unsigned key = 0;
-    TakeBest(token.keys, count, shape.experts, expert, key);
-    AddToSet(shape, rule.batch, expert, count, token.scores, shared);
+    ReadToken(s.shape, s.rule.score, s.bias, s.buffers.partial_logits, s.first + local, s.row(),
+              token);
+    const int expert = TakeBest(token.keys, count, s.shape.experts);
+    AddToSet(s.shape, rule, expert, count, token.scores, s.shared);
     __syncwarp();
   }
-  AgreeOnSet(shape, rule.batch, shared);
+  AgreeOnSet<kBlocks>(s.shape, rule, s.shared);
 }
 
-template <int kPerLane, bool kScoreAll>
+template <int kPerLane, bool kScoreAll, int kBlocks>
 __global__ void __launch_bounds__(kSelectThreads)
     SelectKernel(ExpertShape shape, RoutingRule rule, const float* bias, RouteBuffers buffers) {
   extern __shared__ __align__(16) unsigned char memory[];
   const SelectShared shared = SelectShared::At(memory, shape, kScoreAll ? kPerLane * 32 : 0);
   ptx::GridDependencyLaunch();
   const int share = TokenShare(shape.tokens);
-  const int first = BlockInCluster() * share;
-  const int tokens = max(0, min(share, shape.tokens - first));
+  const int first = kBlocks > 1 ? BlockInCluster() * share : 0;
+  Selection<kPerLane> s{
+      shape, rule, buffers, shared, first, max(0, min(share, shape.tokens - first)), {}};
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) {
+    const int expert = Lane() * kPerLane + i;
+    s.bias[i] = kScoreAll && bias != nullptr && expert < shape.experts ? bias[expert] : 0.0F;
+  }
   for (int i = static_cast<int>(threadIdx.x); i < shape.experts * shared.words; i += kSelectThreads)
     shared.token_bits[i] = 0;
   if (threadIdx.x < kSetWords) shared.best_bits[threadIdx.x] = 0;
   if (static_cast<int>(threadIdx.x) < shape.experts) shared.utility[threadIdx.x] = 0;
   __syncthreads();
   ptx::GridDependencyWait();
-  if (rule.batch.kind != BatchKind::kNone)
-    BuildSet<kPerLane, kScoreAll>(shape, rule, bias, buffers, shared, first, tokens);
-  for (int local = static_cast<int>(threadIdx.x) / 32; local < tokens; local += kSelectWarps)
-    ChooseForToken<kPerLane, kScoreAll>(shape, rule, bias, buffers, shared, first, local);
+  if (rule.batch.kind != BatchKind::kNone) BuildSet<kPerLane, kScoreAll, kBlocks>(s);
+  for (int local = static_cast<int>(threadIdx.x) / 32; local < s.tokens; local += kSelectWarps)
+    ChooseForToken<kPerLane, kScoreAll>(s, local);
   __syncthreads();
-  Align(shape, buffers, shared, first, tokens);
-  ClusterWait();
+  Align<kBlocks>(shape, buffers, shared, first, s.tokens);
 }
 
 // Whether the order of the logits does not decide alone.
@@ -175,18 +187,15 @@ bool NeedsAllScores(const RoutingRule& rule, const float* bias) {
          (rule.score.score == ScoreKind::kSoftmax && rule.score.renormalise == Renormalise::kNone);
 }
 
-template <int kPerLane>
+template <int kPerLane, bool kScoreAll>
 void LaunchSelect(const ExpertShape& shape, const RoutingRule& rule, const float* bias,
                   const RouteBuffers& buffers, cudaStream_t stream) {
   const int blocks = SelectBlocks(shape.tokens);
-  const auto launch = [&](auto score_all) {
-    const int row = score_all() ? kPerLane * 32 : 0;
-    const size_t bytes = SelectShared::At(nullptr, shape, row).bytes;
-    Launch(SelectKernel<kPerLane, score_all()>, {blocks, kSelectThreads, bytes, blocks}, stream,
-           shape, rule, bias, buffers);
-  };
-  if (NeedsAllScores(rule, bias)) return launch(std::true_type{});
-  launch(std::false_type{});
+  const size_t bytes = SelectShared::At(nullptr, shape, kScoreAll ? kPerLane * 32 : 0).bytes;
+  const LaunchShape launch{blocks, kSelectThreads, bytes, blocks};
+  const auto kernel = blocks == 1 ? SelectKernel<kPerLane, kScoreAll, 1>
+                                  : SelectKernel<kPerLane, kScoreAll, kSelectCluster>;
+  Launch(kernel, launch, stream, shape, rule, bias, buffers);
 }
 
 }  // namespace
@@ -200,10 +209,22 @@ void Route(const ExpertShape& shape, const RoutingRule& rule, const __nv_bfloat1
            const __nv_bfloat16* gate, const float* bias, const RouteBuffers& buffers,
            cudaStream_t stream) {
   GateProduct(shape, x, gate, buffers.partial_logits, stream);
-  if (shape.experts <= 64) return LaunchSelect<2>(shape, rule, bias, buffers, stream);
-  if (shape.experts <= 128) return LaunchSelect<4>(shape, rule, bias, buffers, stream);
-  if (shape.experts <= 256) return LaunchSelect<8>(shape, rule, bias, buffers, stream);
-  LaunchSelect<kMaxExperts / 32>(shape, rule, bias, buffers, stream);
+  const auto select = [&](auto per_lane) {
+    if (NeedsAllScores(rule, bias))
+      LaunchSelect<per_lane(), true>(shape, rule, bias, buffers, stream);
+    else
+      LaunchSelect<per_lane(), false>(shape, rule, bias, buffers, stream);
+  };
+  switch (PerLane(shape.experts)) {
+    case 2:
+      return select(std::integral_constant<int, 2>{});
+    case 4:
+      return select(std::integral_constant<int, 4>{});
+    case 8:
+      return select(std::integral_constant<int, 8>{});
+    default:
+      return select(std::integral_constant<int, kMaxExperts / 32>{});
+  }
 }
 
 }  // namespace moecast::kernels

@@ -20,6 +20,10 @@ static_assert(kSelectThreads >= 512, "a thread per expert");
 __host__ __device__ constexpr int SelectBlocks(int tokens) {
   return tokens <= kOneBlockTokens ? 1 : kSelectCluster;
 }
+/// Elements that a lane has of a token's experts.
+__host__ __device__ constexpr int PerLane(int experts) {
+  return experts <= 64 ? 2 : experts <= 128 ? 4 : experts <= 256 ? 8 : 16;
+}
 /// Tokens of one block, a contiguous run; the last blocks may have fewer or none.
 __host__ __device__ constexpr int TokenShare(int tokens) {
   const int blocks = SelectBlocks(tokens);
@@ -35,6 +39,7 @@ struct SelectShared {
   unsigned* best_bits;          // [kSetWords] experts that this block's tokens put into the set
   unsigned* set_bits;           // [kSetWords] the batch's set
   float* score_rows;            // [kSelectWarps][row]
+  float* weights;               // [share * k] of each slot
   uint16_t* chosen;             // [share * k] expert of each slot, or E
   int words;                    // of token_bits
   int row;                      // elements of a score row
@@ -62,6 +67,7 @@ struct SelectShared {
     take(shared.best_bits, kSetWords);
     take(shared.set_bits, kSetWords);
     take(shared.score_rows, static_cast<size_t>(kSelectWarps) * static_cast<size_t>(row_elements));
+    take(shared.weights, static_cast<size_t>(share) * static_cast<size_t>(shape.top_k));
     take(shared.chosen, static_cast<size_t>(share) * static_cast<size_t>(shape.top_k));
     shared.bytes = at;
     return shared;
