@@ -1,8 +1,12 @@
 #include "kernels/bench/registry.h"
 
 #include "kernels/bench/check.h"
+#include "kernels/bench/check_dense.h"
+#include "kernels/bench/check_formats.h"
 #include "kernels/bench/check_prefill.h"
 #include "kernels/bench/check_route.h"
+#include "kernels/bench/check_small.h"
+#include "kernels/bench/suite_formats.h"
 #include "kernels/bench/suite_prefill.h"
 
 namespace moecast::kernels {
@@ -10,8 +14,10 @@ namespace moecast::kernels {
 const std::vector<NamedSuite>& AllSuites() {
   static const std::vector<NamedSuite> suites{
       {"launch", RunLaunchSuite, nullptr},           {"stream", RunStreamSuite, nullptr},
+      {"small", RunSmallSuite, CheckSmall},          {"dense", RunDenseSuite, CheckDense},
       {"route", RunRouteSuite, CheckRoute},          {"layer", RunLayerSuite, CheckExpertPath},
       {"experts", RunExpertsSuite, CheckExpertPath}, {"prefill", RunPrefillSuite, CheckPrefill},
+      {"formats", RunFormatsSuite, CheckFormats},
   };
   return suites;
 }
