@@ -120,7 +120,8 @@ void AppendNaive(const SuiteContext& context, const ModelShape& model, const Wei
 
 }  // namespace
 
-std::vector<Measurement> RunFormatsSuite(const SuiteContext& context) {
+std::vector<Measurement> RunFormatsSuite(const SuiteContext& given) {
+  const SuiteContext context = UnderPowerCap(given);
   std::vector<Measurement> rows;
   for (const ModelShape& model : context.models) {
     for (const WeightFormat format : kWeightFormats) {

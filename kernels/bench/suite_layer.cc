@@ -68,7 +68,8 @@ void AppendGivenProducts(const SuiteContext& context, const ModelShape& model,
 
 }  // namespace
 
-std::vector<Measurement> RunExpertsSuite(const SuiteContext& context) {
+std::vector<Measurement> RunExpertsSuite(const SuiteContext& given) {
+  const SuiteContext context = UnderPowerCap(given);
   std::vector<Measurement> rows;
   for (const ModelShape& model : context.models) {
     const WeightPool weights(model.shape, kPoolShare * context.environment.memory_bytes,
@@ -80,7 +81,8 @@ std::vector<Measurement> RunExpertsSuite(const SuiteContext& context) {
   return rows;
 }
 
-std::vector<Measurement> RunLayerSuite(const SuiteContext& context) {
+std::vector<Measurement> RunLayerSuite(const SuiteContext& given) {
+  const SuiteContext context = UnderPowerCap(given);
   std::vector<Measurement> rows;
   for (const ModelShape& model : context.models) {
     const WeightPool weights(model.shape, kPoolShare * context.environment.memory_bytes,

@@ -13,6 +13,12 @@ constexpr double kAllWarm = 1;
 
 }  // namespace
 
+SuiteContext UnderPowerCap(const SuiteContext& context) {
+  SuiteContext steady = context;
+  steady.bench.power_cap = PowerCap::kIsSteadyState;
+  return steady;
+}
+
 NamedRule UniformRule(int32_t k) {
   return {"uniform k=" + std::to_string(k), {.kind = SkipKind::kUniform, .k = k}};
 }

@@ -21,6 +21,10 @@ struct SuiteContext {
   std::vector<Projection> projections = {};
 };
 
+/// The context for suites whose larger products draw the card's power cap: there the cap is the
+/// steady state, see PowerCap.
+SuiteContext UnderPowerCap(const SuiteContext& context);
+
 using Suite = std::vector<Measurement> (*)(const SuiteContext& context);
 
 std::vector<Measurement> RunLaunchSuite(const SuiteContext& context);
