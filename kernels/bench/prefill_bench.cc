@@ -226,6 +226,14 @@ void PrefillBench::Down() const {
 void PrefillBench::Combine() const {
   kernels::Combine(shape_, Buffers(), y_.data(), out_.data(), stream_.get());
 }
+void PrefillBench::NaiveGateUp() const {
+  NaivePrefillGateUp(shape_, Slots(), weights_.view(), Rows(x_, x_scale_), Rows(act_, act_scale_),
+                     stream_.get());
+}
+void PrefillBench::NaiveDown() const {
+  NaivePrefillDown(shape_, Slots(), weights_.view(), Rows(act_, act_scale_), y_.data(),
+                   stream_.get());
+}
 void PrefillBench::Layer() const {
   Route();
   Permute();

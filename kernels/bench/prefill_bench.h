@@ -53,6 +53,9 @@ class PrefillBench {
   void GateUp() const;
   void Down() const;
   void Combine() const;
+  // The first rung, bf16 only.
+  void NaiveGateUp() const;
+  void NaiveDown() const;
   /// Router to combine.
   void Layer() const;
 

@@ -13,6 +13,10 @@ constexpr int kTokens[] = {256, 1024, 4096, 8192, 16384};
 constexpr int kSkewTokens = 8192;
 constexpr double kZipfExponents[] = {0.5, 1.0};
 
+// The first rung is timed where it takes milliseconds: few tokens, small experts, bf16.
+constexpr int kNaiveTokens = 256;
+constexpr int kNaiveHidden = 2048;
+
 // Launches of milliseconds are long enough alone, and a row of them would take seconds under the
 // rule for short ones.
 SuiteContext ForLongLaunches(const SuiteContext& context) {
@@ -87,12 +91,22 @@ void AppendRouted(const ModelShape& model, PrefillBench& bench, Rows& rows) {
     rows.Append(bench, Describe("prefill_layer", model, "routed", rule.text),
                 PrefillLayerTraffic(bench.shape(), bench.load(), bench.format()),
                 [&](int) { bench.Layer(); });
-    if (kept == model.shape.top_k && bench.format() != WeightFormat::kInt4G32 &&
-        bench.format() != WeightFormat::kInt4G128)
+    if (kept == model.shape.top_k && !IsInt4(bench.format()))  // int4 permutes as bf16
       rows.Append(bench, Describe("permute", model, "routed", rule.text),
                   PermuteTraffic(bench.shape(), bench.load(), bench.format()),
                   [&](int) { bench.Permute(); });
   }
+}
+
+void AppendNaive(const ModelShape& model, PrefillBench& bench, Rows& rows) {
+  const NamedRule rule = UniformRule(model.shape.top_k);
+  bench.PrepareRouted(rule.rule);
+  rows.Append(bench, Describe("prefill_gate_up_naive", model, "routed", rule.text),
+              PrefillGateUpTraffic(bench.shape(), bench.load(), bench.format()),
+              [&](int) { bench.NaiveGateUp(); });
+  rows.Append(bench, Describe("prefill_down_naive", model, "routed", rule.text),
+              PrefillDownTraffic(bench.shape(), bench.load(), bench.format()),
+              [&](int) { bench.NaiveDown(); });
 }
 
 void AppendSkewed(const ModelShape& model, PrefillBench& bench, Rows& rows) {
@@ -116,6 +130,9 @@ std::vector<Measurement> RunPrefillSuite(const SuiteContext& context) {
         PrefillBench bench(weights, tokens, context.bench.stream);
         AppendRouted(model, bench, rows);
         if (tokens == kSkewTokens) AppendSkewed(model, bench, rows);
+        if (tokens == kNaiveTokens && format == WeightFormat::kBf16 &&
+            model.shape.hidden <= kNaiveHidden)
+          AppendNaive(model, bench, rows);
       }
     }
   }
