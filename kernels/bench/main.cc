@@ -1,6 +1,8 @@
 // moecast_kernels: checks every kernel against its reference, then measures suites.
 //   moecast_kernels --suite all --out DIR --data kernels/data --commit HASH
 //   moecast_kernels --suite all --check        checks only
+#include <cuda_runtime_api.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -23,6 +25,7 @@ struct Options {
   std::string commit = "unknown";
   std::vector<std::string> models;
   bool check_only = false;
+  bool force = false;
   uint64_t seed = 0;  // 0: a fresh one
 };
 
@@ -84,7 +87,20 @@ std::vector<NamedSuite> WantedSuites(const Options& options) {
   return wanted;
 }
 
-// A finished suite has its file: files are written whole. Another card's folder is refused.
+void RunSuite(const NamedSuite& suite, const SuiteContext& context,
+              const std::filesystem::path& file) {
+  const auto start = std::chrono::steady_clock::now();
+  std::fprintf(stderr, "%s\n", suite.name.c_str());
+  const std::vector<Measurement> rows = suite.run(context);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  std::filesystem::path samples = file;
+  OrThrow(WriteFileAtomically(samples.replace_extension("samples.csv"), SamplesToCsv(rows)));
+  OrThrow(WriteFileAtomically(file, ToCsv(rows)));
+  std::fprintf(stderr, "%s: %zu rows in %.1f s\n", suite.name.c_str(), rows.size(), took.count());
+}
+
+// A finished suite has its file: files are written whole. Another card's folder is refused. A suite
+// that fails leaves the others to be measured.
 void RunSuites(const Options& options, const std::vector<NamedSuite>& suites,
                const SuiteContext& context) {
   const std::filesystem::path folder(options.out);
@@ -97,23 +113,38 @@ void RunSuites(const Options& options, const std::vector<NamedSuite>& suites,
   } else {
     OrThrow(WriteFileAtomically(folder / "environment.yaml", environment));
   }
+  size_t failed = 0;
   for (const NamedSuite& suite : suites) {
     const std::filesystem::path file = folder / (suite.name + ".csv");
-    if (std::filesystem::exists(file)) {
-      std::fprintf(stderr, "%s is complete\n", file.c_str());
+    if (!options.force && std::filesystem::exists(file)) {
+      std::fprintf(stderr, "%s is complete; --force measures it again\n", file.c_str());
       continue;
     }
-    const auto start = std::chrono::steady_clock::now();
-    const std::vector<Measurement> rows = suite.run(context);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    OrThrow(WriteFileAtomically(folder / (suite.name + ".samples.csv"), SamplesToCsv(rows)));
-    OrThrow(WriteFileAtomically(file, ToCsv(rows)));
-    std::fprintf(stderr, "%s: %zu rows in %.1f s\n", suite.name.c_str(), rows.size(), took.count());
+    try {
+      RunSuite(suite, context, file);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s: %s\n", suite.name.c_str(), error.what());
+      ++failed;
+    }
   }
+  if (failed > 0) throw std::runtime_error(std::to_string(failed) + " suites failed");
+}
+
+// Thrown where no device answers: the caller may want to skip rather than fail.
+struct NoDevice : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+void RequireDevice() {
+  int devices = 0;
+  const cudaError_t status = cudaGetDeviceCount(&devices);
+  if (status != cudaSuccess || devices == 0)
+    throw NoDevice(std::string("no GPU: ") + cudaGetErrorString(status));
 }
 
 void Run(const Options& options) {
   const std::vector<NamedSuite> suites = WantedSuites(options);
+  RequireDevice();
   const Stream stream;
   const Environment environment = ReadEnvironment();
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
@@ -137,7 +168,9 @@ void Run(const Options& options) {
 }  // namespace
 }  // namespace moecast::kernels
 
+// 0 done, 1 failed, 2 called wrongly, 77 no GPU here.
 int main(int argc, char** argv) {
+  constexpr int kNoDeviceExit = 77;
   moecast::kernels::Options options;
   CLI::App app("Checks the kernels against their references, then measures suites");
   app.add_option("--suite", options.suites, "all" + moecast::kernels::SuiteNames())->required();
@@ -149,7 +182,12 @@ int main(int argc, char** argv) {
   app.add_option("--commit", options.commit, "what was built, for environment.yaml");
   app.add_option("--seed", options.seed, "of the checks' data; 0 draws a fresh one");
   out->excludes(check);
-  CLI11_PARSE(app, argc, argv);
+  app.add_flag("--force", options.force, "measure suites again whose file is there");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   if (!options.check_only && options.out.empty()) {
     std::fprintf(stderr, "--out is required unless --check is given\n");
     return 2;
@@ -157,6 +195,9 @@ int main(int argc, char** argv) {
   try {
     moecast::kernels::Run(options);
     return 0;
+  } catch (const moecast::kernels::NoDevice& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return kNoDeviceExit;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

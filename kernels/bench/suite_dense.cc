@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kPoolBytes = 512e6;  // of weight copies, several times any L2
 constexpr int kMaxCopies = 16;
+constexpr int32_t kComputeBoundFrom = 512;  // tokens
 constexpr float kScale = 0.5F;
 
 // Operands of one projection, `copies` of the weights.
@@ -73,6 +74,7 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
                       bool fp8, std::vector<Measurement>& rows) {
   const DenseBuffers buffers(projection, projection.most_tokens, fp8, context.bench.stream);
   const cudaStream_t stream = context.bench.stream.get();
+  const SuiteContext capped = UnderPowerCap(context);
   for (const int32_t tokens : {1, 16, 64, 128, 512, 2048, 8192}) {
     if (tokens > projection.most_tokens) continue;
     const DenseGemm gemm(
@@ -85,7 +87,7 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
       row.warm_ratio = ring > context.environment.l2_bytes ? 0 : 1;
     };
     AppendMeasured(
-        context,
+        tokens < kComputeBoundFrom ? context : capped,
         [&](int r) {
           gemm.Launch(buffers.x.data(), buffers.weight(r), buffers.out.data(), stream);
         },
