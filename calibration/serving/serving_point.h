@@ -17,7 +17,7 @@ namespace moecast::serving {
 enum class Statistic { kMean, kMedian };
 
 struct ServingPoint {
-  std::string where;  // "file:line", or the file
+  std::string where{};  // "file:line", or the file
   int64_t concurrency = 0;
   double input_tokens = 0;   // mean length of a prompt
   double output_tokens = 0;  // mean length of an output
