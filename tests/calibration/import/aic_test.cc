@@ -129,11 +129,11 @@ TEST(Aic, ErrorsNameFileLineAndColumn) {
 }
 
 TEST(Aic, AMissingColumnIsNamedWithTheNearestOne) {
-  const Result<Imported> bad = ImportAicTable("op_name,kernel_source,gemm_dtype,m,n,k,latencies\n",
+  const Result<Imported> bad = ImportAicTable("op_name,kernel_source,gemm_dtype,m,n,k,latencys\n",
                                               "gemm_perf.csv", test::Target());
   ASSERT_FALSE(bad.ok());
   EXPECT_THAT(ToString(bad.errors()),
-              HasSubstr("gemm_perf.csv:1: column 'latency' is missing; did you mean 'latencies'?"));
+              HasSubstr("gemm_perf.csv:1: column 'latency' is missing; did you mean 'latencys'?"));
 }
 
 TEST(Aic, AFolderIsReadByEngineWithNcclBesideIt) {
@@ -162,7 +162,7 @@ TEST(Aic, AFolderIsReadByEngineWithNcclBesideIt) {
 }
 
 TEST(Aic, RefusesDamagedFiles) {
-  for (const std::string bytes : {std::string("\x1f\x8b\x08\x00garbage"),
+  for (const std::string& bytes : {std::string("\x1f\x8b\x08\x00garbage"),
                                   std::string("\x28\xb5\x2f\xfdgarbage"), std::string()}) {
     EXPECT_FALSE(ImportAicTable(bytes, "gemm_perf.csv", test::Target()).ok());
   }
