@@ -19,7 +19,7 @@ INCLUDED_BY = {"calibration": ("sim/app",)}
 
 # Header prefix -> folders whose files may include it.
 LIBRARIES = {
-    "CLI/": ("sim/app", "kernels/bench"),
+    "CLI/": ("sim/app", "kernels/bench", "kernels/side_by_side"),
     "Eigen/": ("calibration", "kernels", "tests"),
     "Random123/": ("sim/base",),
     "benchmark/": ("tests/bench", "kernels"),
