@@ -9,12 +9,14 @@ import csv
 import pathlib
 import sys
 
+import kernel_goals
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels.md"
 BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
 TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-ROUTE_TOKENS = (1, 8, 32, 128, 256, 1024)
-ROUTE_MODELS = ("OLMoE-1B-7B", "Qwen3-30B-A3B", "DeepSeek-V3")
+ROUTE_TOKENS = (1, 8, 16, 32, 64, 128, 256, 1024)
+ROUTE_MODELS = ("OLMoE-1B-7B", "Qwen3-30B-A3B", "Qwen3-235B-A22B", "DeepSeek-V3")
 
 
 def read_rows(path):
@@ -37,10 +39,12 @@ class Card:
         self.name, self.date = folder.name, newest.name
         self.environment = read_environment(newest)
         self.peak = float(self.environment["datasheet_hbm_bytes_per_s"])
+        self.bf16_rate = float(self.environment["datasheet_bf16_flop_per_s"])
+        self.fp8_rate = float(self.environment.get("datasheet_fp8_flop_per_s", 2 * self.bf16_rate))
         self.rows = {p.stem: read_rows(p) for p in sorted(newest.glob("*.csv"))}
 
     def find(self, suite, **want):
-        return [r for r in self.rows[suite] if all(r[k] == v for k, v in want.items())]
+        return [r for r in self.rows.get(suite, []) if all(r[k] == v for k, v in want.items())]
 
     def share(self, row):
         """Fraction of datasheet HBM bandwidth."""
@@ -90,23 +94,13 @@ def route_table(card):
     lines = [f"### Routing and combine: {card.name}", "", "Microseconds.", ""]
     rows = []
     for model in ROUTE_MODELS:
-        for label, op, rule in (("route", "route", "native"), ("route, ratio 0.5", "route", "ratio 0.5"),
-                                ("route, aset-derived", "route", "aset-derived 0.7 0.5"),
-                                ("combine", "combine", "-")):
-            found = {r["tokens"]: r for r in card.find("route", model=model, op=op, rule=rule)}
-            rows.append([model, label] + [f"{found[t]['median_us']:.1f}" if t in found else "-"
-                                          for t in ROUTE_TOKENS])
+        found = {}
+        for r in card.find("route", model=model):
+            label = r["op"] if r["rule"] in ("-", "native") else f"{r['op']}, {r['rule']}"
+            found.setdefault(label, {})[r["tokens"]] = r["median_us"]
+        for label, times in found.items():
+            rows.append([model, label] + [f"{times[t]:.1f}" if t in times else "-" for t in ROUTE_TOKENS])
     return lines + table(["shape", "launches"] + [f"T={t}" for t in ROUTE_TOKENS], rows)
-
-
-def line_fit(points):
-    """Least squares t = a + b * x. RETURNS: a, b, largest relative residual."""
-    n = len(points)
-    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
-    slope = (sum((x - mean_x) * (y - mean_y) for x, y in points)
-             / sum((x - mean_x) ** 2 for x, _ in points))
-    start = mean_y - slope * mean_x
-    return start, slope, max(abs(y - start - slope * x) / y for x, y in points)
 
 
 def linear_table(card):
@@ -115,20 +109,44 @@ def linear_table(card):
              "Even loads of one token per expert, products one after the other: "
              "t = t0 + D W / BW fitted to D = 4, 8, ... E.", ""]
     rows = []
-    for model in dict.fromkeys(r["model"] for r in card.rows["experts"] if r["regime"] == "even"):
-        sums = {}
-        for op in ("gate_up", "down"):
-            for r in card.find("experts", model=model, op=op, regime="even"):
-                if r["assignments"] == r["distinct"]:
-                    weight = 6 * r["hidden"] * r["intermediate"]
-                    sums.setdefault(r["distinct"], [weight, 0.0])[1] += r["median_us"]
-        points = [(d * weight, time) for d, (weight, time) in sorted(sums.items()) if d >= 4]
-        if len(points) < 3:
-            continue
-        start, slope, worst = line_fit(points)
+    for model, points in kernel_goals.even_points(card).items():
+        start, slope, worst = kernel_goals.line_fit(points)
         rows.append([model, f"{start:.1f}", f"{1e-6 / slope:.2f}",
                      percent(1e6 / slope / card.peak), percent(worst)])
     return lines + table(["shape", "t0, us", "BW, TB/s", "of datasheet", "largest residual"], rows)
+
+
+def goal_table(cards):
+    header = ["goal"] + [card.name for card in cards] + ["limiter"]
+    return ["### Goals", ""] + table(header, kernel_goals.goal_rows(cards))
+
+
+def small_table(card):
+    lines = [f"### Norm, rotary embedding, sampling: {card.name}", "",
+             "Microseconds; rows of norm and rope are tokens, of sample batches.", ""]
+    columns = (1, 16, 128, 512, 1024, 8192)
+    found = {}
+    for r in card.rows["small"]:
+        label = r["op"] if r["op"] != "sample" else f"sample, {r['regime']}"
+        found.setdefault((label, r["model"]), {})[r["tokens"]] = r["median_us"]
+    rows = [[label, model] + [f"{times[t]:.1f}" if t in times else "-" for t in columns]
+            for (label, model), times in sorted(found.items())]
+    return lines + table(["op", "shape"] + [str(c) for c in columns], rows)
+
+
+def dense_table(card):
+    lines = [f"### Dense products through cuBLASLt: {card.name}", "",
+             "Microseconds and share of the bound: the larger of bytes over HBM bandwidth and operations over "
+             "the tensor cores' rate.", ""]
+    columns = (1, 16, 128, 512, 8192)
+    found = {}
+    for r in card.rows["dense"]:
+        rate = card.fp8_rate if r["format"].startswith("fp8") else card.bf16_rate
+        bound = max(r["bytes"] / card.peak, r["flops"] / rate) * 1e6
+        cell = f"{r['median_us']:.1f} ({percent(bound / r['median_us'])})"
+        found.setdefault((r["model"], r["regime"], r["format"]), {})[r["tokens"]] = cell
+    rows = [[*key] + [cells.get(t, "-") for t in columns] for key, cells in found.items()]
+    return lines + table(["shape", "projection", "format"] + [f"T={c}" for c in columns], rows)
 
 
 def ceiling_table(cards):
@@ -179,7 +197,8 @@ def composition_table(card):
             parts = (card.find("route", op="route", rule="native", **want)
                      + card.find("route", op="combine", **want)
                      + card.find("experts", regime="routed", rule=native, **want))
-            cells.append(f"{layer['median_us'] / sum(r['median_us'] for r in parts):.2f}")
+            whole = len(parts) == 4  # route, combine, gate-up and down
+            cells.append(f"{layer['median_us'] / sum(r['median_us'] for r in parts):.2f}" if whole else "-")
         rows.append(cells)
     return lines + table(["shape"] + [f"T={t}" for t in TOKENS], rows)
 
@@ -209,10 +228,12 @@ def generated(cards):
                      f"{environment['compiler_cuda'].strip(chr(34))}, measured {card.date}, commit "
                      f"{environment['commit'].strip(chr(34))[:12]}.")
         lines.append("")
-    lines += ceiling_table(cards)
+    lines += goal_table(cards) + ceiling_table(cards)
     for card in cards:
         lines += layer_table(card) + product_table(card) + linear_table(card)
         lines += composition_table(card) + route_table(card) + skip_table(card)
+        lines += small_table(card) if "small" in card.rows else []
+        lines += dense_table(card) if "dense" in card.rows else []
     return "\n".join(lines + quality_table(cards))
 
 

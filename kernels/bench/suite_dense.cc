@@ -75,7 +75,7 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
   const DenseBuffers buffers(projection, projection.most_tokens, fp8, context.bench.stream);
   const cudaStream_t stream = context.bench.stream.get();
   const SuiteContext capped = UnderPowerCap(context);
-  for (const int32_t tokens : {1, 16, 64, 128, 512, 2048, 8192}) {
+  for (const int32_t tokens : {1, 16, 128, 512, 8192}) {
     if (tokens > projection.most_tokens) continue;
     const DenseGemm gemm(
         blas,
