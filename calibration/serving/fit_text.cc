@@ -97,7 +97,9 @@ std::string OverlayYaml(const std::string& name, std::span<const ServingPoint> p
        << "host_per_step_us: " << micro(e.host_per_step) << "\n"
        << "host_per_sequence_us: " << micro(e.host_per_sequence) << "\n"
        << "host_per_prefill_token_us: " << micro(e.host_per_prefill_token) << "\n"
-       << "eager_launch_us: " << micro(e.eager_launch) << "\nsources:\n"
+       << "eager_launch_us: " << micro(e.eager_launch) << "\n"
+       << "error_80: " << ShortestDouble(e.error.half80) << "\n"
+       << "error_95: " << ShortestDouble(e.error.half95) << "\nsources:\n"
        << "  all: \"those of " << e.name << ", but for the fitted ones\"\n";
   for (const FittedParameter& p : fit.parameters) {
     yaml << "  " << ParameterName(p.parameter) << (IsHostTime(p) ? "_us" : "")
