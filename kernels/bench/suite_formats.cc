@@ -38,9 +38,10 @@ FinishRow FinishInFormat(const SuiteContext& context, const LayerBench& layer, T
   };
 }
 
-// The ops of one load that stands ready in `layer`.
+// The ops of one load that stands ready in `layer`; of a load with skipped ranks only the whole
+// layer.
 void AppendOps(const SuiteContext& context, const LayerBench& layer, const SkipRule& rule,
-               bool apart, Measurement row, std::vector<Measurement>& rows) {
+               bool skipped, Measurement row, std::vector<Measurement>& rows) {
   const bool bf16 = layer.weights().format() == WeightFormat::kBf16;
   const auto append = [&](const char* op, const EnqueueLaunch& enqueue, TrafficOf traffic,
                           double projections) {
@@ -48,14 +49,15 @@ void AppendOps(const SuiteContext& context, const LayerBench& layer, const SkipR
     AppendMeasured(context, enqueue, FinishInFormat(context, layer, traffic, projections), row,
                    rows);
   };
-  if (apart && !bf16) {
+  if (!skipped && !bf16 && row.regime == "routed") {
     append(
         "gate_up", [&](int r) { layer.GateUp(r); }, GateUpTraffic, kGateUpProjections);
     append(
         "down", [&](int r) { layer.Down(r); }, DownTraffic, kDownProjections);
   }
-  append(
-      "experts", [&](int r) { layer.Experts(r); }, ExpertsTraffic, kAllProjections);
+  if (!skipped)
+    append(
+        "experts", [&](int r) { layer.Experts(r); }, ExpertsTraffic, kAllProjections);
   if (row.regime == "routed" && !bf16)
     append(
         "layer", [&](int r) { layer.Layer(rule, r); }, LayerTraffic, kAllProjections);
@@ -79,7 +81,7 @@ void AppendRouted(const SuiteContext& context, const ModelShape& model, const We
       layer.PrepareRouted(rule.rule);
       Measurement row = DescribeIn(model, layer);
       row.rule = rule.text;
-      AppendOps(context, layer, rule.rule, kept == shape.top_k, row, rows);
+      AppendOps(context, layer, rule.rule, kept < shape.top_k, row, rows);
     }
   }
 }
@@ -121,7 +123,8 @@ void AppendNaive(const SuiteContext& context, const ModelShape& model, const Wei
 }  // namespace
 
 std::vector<Measurement> RunFormatsSuite(const SuiteContext& given) {
-  const SuiteContext context = UnderPowerCap(given);
+  SuiteContext context = UnderPowerCap(given);
+  context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.15};  // many rows
   std::vector<Measurement> rows;
   for (const ModelShape& model : context.models) {
     for (const WeightFormat format : kWeightFormats) {
