@@ -1,8 +1,7 @@
-#include "kernels/ops/expert_prefill/tensor_map.h"
-
 #include <string>
 
 #include "kernels/harness/cuda_check.h"
+#include "kernels/ops/expert_prefill/tensor_map.h"
 
 namespace moecast::kernels {
 namespace {
