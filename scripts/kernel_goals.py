@@ -29,37 +29,46 @@ def line_fit(points):
     return start, slope, max(abs(y - start - slope * x) / y for x, y in points)
 
 
-def native_layers(card, weight_format):
-    """Layers of routed decode batches at their native top-k."""
+def native_rows(card, op, weight_format):
+    """Rows of routed decode batches at their native top-k."""
     rows = card.rows.get("layer", []) + card.rows.get("formats", [])
-    return [r for r in rows if r["op"] == "layer" and r.get("format", "bf16") == weight_format
+    return [r for r in rows if r["op"] == op and r.get("format", "bf16") == weight_format
             and r["regime"] == "routed" and r["tokens"] <= DECODE_TOKENS
             and r["rule"] in ("native", f"uniform k={r['top_k']:.0f}")]
 
 
+def per_op(cell):
+    """The cell of `experts`, then that of `layer`, as far as they are measured."""
+    cells = {op: cell(op) for op in ("experts", "layer")}
+    return "; ".join(f"{op} {c}" for op, c in cells.items() if c) or NOT_MEASURED
+
+
 def decode(card, weight_format):
-    rows = [r for r in native_layers(card, weight_format) if r["bytes"] >= LARGE_BYTES]
-    if not rows:
-        return NOT_MEASURED
-    shares = sorted(card.share(r) for r in rows)
-    met = sum(s >= DECODE[weight_format] for s in shares)
-    return f"{word(met, len(rows))}; {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} %"
+    def cell(op):
+        shares = sorted(card.share(r) for r in native_rows(card, op, weight_format)
+                        if r["bytes"] >= LARGE_BYTES)
+        if not shares:
+            return None
+        met = sum(s >= DECODE[weight_format] for s in shares)
+        return f"{word(met, len(shares))}, {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} %"
+    return per_op(cell)
 
 
 def small_batch(card, weight_format):
-    rows = [r for r in native_layers(card, weight_format)
-            if r["model"] == "Qwen3-30B-A3B" and r["tokens"] <= 2]
-    if not rows:
-        return NOT_MEASURED
-    shares = {r["tokens"]: card.share(r) for r in rows}
-    met = sum(s >= SMALL[weight_format] for s in shares.values())
-    return f"{word(met, len(shares))}; " + " / ".join(f"{100 * shares[t]:.0f}" for t in sorted(shares)) + " %"
+    def cell(op):
+        shares = {r["tokens"]: card.share(r) for r in native_rows(card, op, weight_format)
+                  if r["model"] == "Qwen3-30B-A3B" and r["tokens"] <= 2}
+        if not shares:
+            return None
+        met = sum(s >= SMALL[weight_format] for s in shares.values())
+        return f"{word(met, len(shares))}, " + " / ".join(f"{100 * shares[t]:.0f}" for t in sorted(shares)) + " %"
+    return per_op(cell)
 
 
 def fixed_time(card):
     cells = []
     for model in FIXED_MODELS:
-        points = [(r["bytes"], r["median_us"]) for r in native_layers(card, "bf16")
+        points = [(r["bytes"], r["median_us"]) for r in native_rows(card, "layer", "bf16")
                   if r["model"] == model and r["tokens"] <= 16]
         if len(points) >= 3:
             cells.append(line_fit(points)[0])
@@ -127,9 +136,9 @@ def goal_rows(cards):
         rows.append([text] + [cell(card) for card in cards] + [limiter])
 
     for name, goal in DECODE.items():
-        add(f"layer, decode, {name}, bytes >= 0.5 GB: >= {100 * goal:.0f} % of datasheet",
+        add(f"decode, {name}, bytes >= 0.5 GB: >= {100 * goal:.0f} %",
             lambda card, name=name: decode(card, name),
-            "a plain read of 2 GB stays below the datasheet too, see Ceilings; ramps of five launches")
+            "HBM itself, see Ceilings; above 64 rows per expert weights are read again; 4 bits: conversion")
     for name, goal in SMALL.items():
         add(f"Qwen3-30B at 1 and 2 tokens, {name}: >= {100 * goal:.0f} %",
             lambda card, name=name: small_batch(card, name), "fixed time of the launches")

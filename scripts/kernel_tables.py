@@ -118,7 +118,9 @@ def linear_table(card):
 
 def goal_table(cards):
     header = ["goal"] + [card.name for card in cards] + ["limiter"]
-    return ["### Goals", ""] + table(header, kernel_goals.goal_rows(cards))
+    return ["### Goals met and missed", "",
+            "Shares of datasheet HBM bandwidth. `experts`: both products in one launch; `layer`: router to combine.",
+            ""] + table(header, kernel_goals.goal_rows(cards))
 
 
 def small_table(card):
