@@ -90,6 +90,17 @@ def product_table(card):
     return lines + table(["shape"] + [f"T={t}" for t in TOKENS], rows)
 
 
+def format_table(card):
+    lines = [f"### Both products in one launch, by format: {card.name}", "",
+             "Share of datasheet HBM bandwidth of `experts`, native top-k.", ""]
+    found = {}
+    for r in card.find("formats", op="experts", regime="routed"):
+        if r["rule"] == f"uniform k={r['top_k']:.0f}":
+            found.setdefault((r["model"], r["format"]), {})[r["tokens"]] = percent(card.share(r))
+    rows = [[*key] + [cells.get(t, "-") for t in TOKENS] for key, cells in found.items()]
+    return lines + table(["shape", "format"] + [f"T={t}" for t in TOKENS], rows)
+
+
 def route_table(card):
     lines = [f"### Routing and combine: {card.name}", "", "Microseconds.", ""]
     rows = []
@@ -106,10 +117,11 @@ def route_table(card):
 def linear_table(card):
     """Time against the weights of distinct experts, at one token per expert."""
     lines = [f"### Time against distinct experts: {card.name}", "",
-             "Even loads of one token per expert, products one after the other: "
-             "t = t0 + D W / BW fitted to D = 4, 8, ... E.", ""]
+             "Both products in bf16, t = t0 + D W / BW fitted to D >= 4: `experts` on routed batches of at most 64 "
+             "tokens at the native top-k and at half of it, or, where the suite `formats` was not measured, the two "
+             "launches one after the other on even loads of one row per expert.", ""]
     rows = []
-    for model, points in kernel_goals.even_points(card).items():
+    for model, points in kernel_goals.distinct_points(card).items():
         start, slope, worst = kernel_goals.line_fit(points)
         rows.append([model, f"{start:.1f}", f"{1e-6 / slope:.2f}",
                      percent(1e6 / slope / card.peak), percent(worst)])
@@ -188,7 +200,8 @@ def skip_table(card):
 
 def composition_table(card):
     """The captured layer against the sum of its launches timed alone."""
-    lines = [f"### Layer over the sum of its launches: {card.name}", ""]
+    lines = [f"### Layer over the sum of its launches: {card.name}", "",
+             "Of launches timed alone; a dash where one was not.", ""]
     rows = []
     for layer_model in dict.fromkeys(r["model"] for r in card.rows["layer"]):
         cells = [layer_model]
@@ -196,10 +209,11 @@ def composition_table(card):
             want = {"model": layer_model, "tokens": float(tokens)}
             layer = card.find("layer", rule="native", **want)[0]
             native = f"uniform k={layer['top_k']:.0f}"
+            products = (card.find("formats", op="experts", regime="routed", rule=native, format="bf16", **want)
+                        or card.find("experts", regime="routed", rule=native, **want))
             parts = (card.find("route", op="route", rule="native", **want)
-                     + card.find("route", op="combine", **want)
-                     + card.find("experts", regime="routed", rule=native, **want))
-            whole = len(parts) == 4  # route, combine, gate-up and down
+                     + card.find("route", op="combine", **want) + products)
+            whole = products and len(parts) == 2 + len(products)
             cells.append(f"{layer['median_us'] / sum(r['median_us'] for r in parts):.2f}" if whole else "-")
         rows.append(cells)
     return lines + table(["shape"] + [f"T={t}" for t in TOKENS], rows)
@@ -232,7 +246,10 @@ def generated(cards):
         lines.append("")
     lines += goal_table(cards) + ceiling_table(cards)
     for card in cards:
-        lines += layer_table(card) + product_table(card) + linear_table(card)
+        lines += layer_table(card)
+        lines += format_table(card) if "formats" in card.rows else []
+        lines += product_table(card) if "experts" in card.rows else []
+        lines += linear_table(card)
         lines += composition_table(card) + route_table(card) + skip_table(card)
         lines += small_table(card) if "small" in card.rows else []
         lines += dense_table(card) if "dense" in card.rows else []

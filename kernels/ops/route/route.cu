@@ -74,17 +74,12 @@ __device__ bool Kept(const SkipRule& rule, int top_k, float score) {
   const float best = __shfl_sync(kAll, score, 0);
   const float own = Lane() < top_k ? score : 0.0F;
   if (rule.kind == SkipKind::kRatio) return rule.Keeps(Lane(), score, best, 0, 0, 0);
+  const float mass = WarpSum<16>(own);
   if (rule.kind == SkipKind::kAsetDerived) {
-    float mass = own;
-    float logs = own > 0 ? own * __logf(own) : 0.0F;
-#pragma unroll
-    for (int distance = kMaxTopK / 2; distance > 0; distance /= 2) {
-      mass += __shfl_xor_sync(kAll, mass, distance);
-      logs += __shfl_xor_sync(kAll, logs, distance);
-    }
-    const float entropy = __logf(mass) - __fdividef(logs, mass);
-    const float most = __logf(static_cast<float>(top_k));
-    return rule.Keeps(Lane(), score, best, 0, mass, top_k > 1 ? __fdividef(entropy, most) : 0.0F);
+    const float share = own / mass;
+    const float entropy = WarpSum<16>(share > 0 ? -share * __logf(share) : 0.0F);
+    const float ratio = top_k > 1 ? entropy / __logf(static_cast<float>(top_k)) : 0.0F;
+    return rule.Keeps(Lane(), score, best, 0, mass, ratio);
   }
   float before = own;
 #pragma unroll
@@ -92,7 +87,7 @@ __device__ bool Kept(const SkipRule& rule, int top_k, float score) {
     const float below = __shfl_up_sync(kAll, before, static_cast<unsigned>(distance));
     if (Lane() >= distance) before += below;
   }
-  return rule.Keeps(Lane(), score, best, before - own, __shfl_sync(kAll, before, kMaxTopK - 1), 0);
+  return rule.Keeps(Lane(), score, best, before - own, mass, 0);
 }
 
 // One launch, as a warp sees it.
