@@ -82,18 +82,27 @@ Result<Imported> ReadTables(const CalibrateSources& sources, const Scenario& ent
   return all;
 }
 
-/// Keeps the rows of the named ops. ERRORS: an op that no row has.
-Status KeepOps(const std::vector<std::string>& ops, std::vector<calibration::KernelRow>& rows) {
+/// Keeps the rows of the named ops, with the files they came from. ERRORS: an op that no row has.
+Status KeepOps(const std::vector<std::string>& ops, Imported& imported) {
+  if (ops.empty()) return Ok();
+  const auto is_kept = [&](const std::string& op) {
+    return std::find(ops.begin(), ops.end(), op) != ops.end();
+  };
   for (const std::string& op : ops) {
-    if (std::none_of(rows.begin(), rows.end(), [&](const auto& row) { return row.op == op; })) {
+    if (std::none_of(imported.rows.begin(), imported.rows.end(),
+                     [&](const calibration::KernelRow& row) { return row.op == op; })) {
       return Error{"no row of kernel '" + op + "'", "--ops"};
     }
   }
-  if (!ops.empty()) {
-    std::erase_if(rows, [&](const auto& row) {
-      return std::find(ops.begin(), ops.end(), row.op) == ops.end();
-    });
-  }
+  std::erase_if(imported.rows, [&](const auto& row) { return !is_kept(row.op); });
+  std::erase_if(imported.refused, [&](const auto& row) {
+    return !is_kept(row.kernel.substr(0, row.kernel.find(' ')));
+  });
+  std::erase_if(imported.files, [&](calibration::FileImport& file) {
+    file.kept = std::count_if(imported.rows.begin(), imported.rows.end(),
+                              [&](const auto& row) { return row.source.file == file.file; });
+    return file.kept == 0;
+  });
   return Ok();
 }
 
@@ -154,7 +163,7 @@ Result<calibration::Measurements> ImportTables(const CalibrateSources& sources) 
                                          .expert_tile_rows = entries.efficiencies.expert_tile_rows};
   SIM_TRY(Imported imported, ReadTables(sources, entries, target));
   std::fputs(calibration::Describe(imported).c_str(), stderr);
-  SIM_RETURN_IF_ERROR(KeepOps(sources.ops, imported.rows));
+  SIM_RETURN_IF_ERROR(KeepOps(sources.ops, imported));
   calibration::Measurements measurements;
   measurements.card = {.gpu = target.gpu,
                        .hbm_bytes_per_s = entries.device.hbm_bandwidth.count(),
