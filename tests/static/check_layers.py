@@ -31,7 +31,7 @@ LIBRARIES = {
     "gtest/": ("tests",),
     "openssl/": ("sim/base",),
     "yaml-cpp/": ("scenarios", "traces", "calibration", "tests"),
-    "zstd": ("traces", "tests"),
+    "zstd": ("traces", "calibration", "tests"),
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
