@@ -116,15 +116,20 @@ int64_t YamlFields::Whole(const std::string& key, WholeRange range) {
   return node ? ParseWhole(key, *node, range).value_or(range.least) : range.least;
 }
 
+std::optional<double> YamlFields::ParseReal(const std::string& key, const YAML::Node& node,
+                                            RealRange range) {
+  const auto value = node.IsScalar() ? ParseNumber<double>(node.Scalar()) : std::nullopt;
+  if (value && *value >= range.least && *value <= range.most) return value;
+  errors_->push_back({Path(key) + " is '" + (node.IsScalar() ? node.Scalar() : "a collection") +
+                          "', allowed are numbers from " + ShortestDouble(range.least) + " to " +
+                          ShortestDouble(range.most),
+                      Where(node)});
+  return std::nullopt;
+}
+
 double YamlFields::Real(const std::string& key, RealRange range) {
   const auto node = Find(key);
-  if (!node) return range.least;
-  const auto value = node->IsScalar() ? ParseNumber<double>(node->Scalar()) : std::nullopt;
-  if (value && *value >= range.least && *value <= range.most) return *value;
-  Fail(key, "is '" + (node->IsScalar() ? node->Scalar() : "a collection") +
-                "', allowed are numbers from " + ShortestDouble(range.least) + " to " +
-                ShortestDouble(range.most));
-  return range.least;
+  return node ? ParseReal(key, *node, range).value_or(range.least) : range.least;
 }
 
 double YamlFields::Positive(const std::string& key) {
@@ -153,6 +158,37 @@ std::vector<int64_t> YamlFields::WholeList(const std::string& key, WholeRange ra
     if (const auto value = ParseWhole(key, item, range)) values.push_back(*value);
   }
   return values;
+}
+
+std::vector<double> YamlFields::RealList(const std::string& key, RealRange range) {
+  const auto node = Find(key);
+  if (!node) return {};
+  if (!node->IsSequence()) {
+    Fail(key, "must be a list of numbers");
+    return {};
+  }
+  std::vector<double> values;
+  for (const auto& item : *node) {
+    if (const auto value = ParseReal(key, item, range)) values.push_back(*value);
+  }
+  return values;
+}
+
+std::vector<YamlFields> YamlFields::Mappings(const std::string& key) {
+  const auto node = Find(key);
+  if (!node) return {};
+  std::vector<YamlFields> mappings;
+  if (!node->IsSequence()) Fail(key, "must be a list of mappings");
+  for (size_t i = 0; node->IsSequence() && i < node->size(); ++i) {
+    const YAML::Node item = (*node)[i];
+    const std::string name = Path(key) + "[" + std::to_string(i) + "]";
+    if (item.IsMap()) {
+      mappings.emplace_back(item, file_, name, *errors_);
+    } else {
+      errors_->push_back({name + " must be a mapping", Where(item)});
+    }
+  }
+  return mappings;
 }
 
 YamlFields YamlFields::Mapping(const std::string& key) {

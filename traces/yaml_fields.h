@@ -44,8 +44,11 @@ class YamlFields {
   /// One of `names`, as its index.
   size_t OneOf(const std::string& key, const std::vector<std::string>& names);
   std::vector<int64_t> WholeList(const std::string& key, WholeRange range);
+  std::vector<double> RealList(const std::string& key, RealRange range);
   /// The mapping under `key`.
   YamlFields Mapping(const std::string& key);
+  /// The mappings listed under `key`, each named key[i].
+  std::vector<YamlFields> Mappings(const std::string& key);
   [[nodiscard]] bool IsList(const std::string& key) const;
 
   /// Reports a problem at `key`, or at the mapping when it is absent.
@@ -56,6 +59,7 @@ class YamlFields {
   std::optional<YAML::Node> Find(const std::string& key);
   std::optional<int64_t> ParseWhole(const std::string& key, const YAML::Node& node,
                                     WholeRange range);
+  std::optional<double> ParseReal(const std::string& key, const YAML::Node& node, RealRange range);
   [[nodiscard]] std::string Where(const YAML::Node& node) const;
 
   YAML::Node node_;

@@ -5,14 +5,12 @@
 #include <vector>
 
 #include "sim/app/cmd_trace_import.h"
+#include "sim/app/cmd_trace_twin.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "traces/routing_reader.h"
 #include "traces/routing_stats.h"
 #include "traces/routing_stats_report.h"
-#include "traces/routing_synthesis.h"
-#include "traces/routing_synthesis_spec.h"
-#include "traces/routing_writer.h"
 
 namespace moecast {
 namespace {
@@ -58,62 +56,24 @@ void AddStats(CLI::App& trace, int& exit_code) {
   command->callback([arguments, &exit_code] { exit_code = ExitCodeOf(RunStats(*arguments)); });
 }
 
-struct SynthesizeArguments {
-  std::string description;
-  std::string out;
-};
-
-Status RunSynthesize(const SynthesizeArguments& arguments) {
-  SIM_TRY(const SyntheticTrace trace, LoadSyntheticTrace(arguments.description));
-  RoutingSynthesiser synthesiser(trace.routing, trace.header, Seed{trace.seed});
-  SIM_TRY(RoutingWriter writer, RoutingWriter::Create(arguments.out, trace.header));
-  const ImportProgress progress = ProgressLine();
-  const int64_t all =
-      trace.routing.sequences * (trace.routing.prefill_tokens + trace.routing.decode_tokens);
-  int64_t done = 0;
-  RoutingChunk chunk;
-  while (synthesiser.Next(chunk)) {
-    SIM_RETURN_IF_ERROR(writer.Add(chunk));
-    writer.Describe(chunk.sequence, {.request_id = std::to_string(chunk.sequence.value()),
-                                     .category = "topic " + std::to_string(synthesiser.topic())});
-    done += chunk.tokens;
-    if (progress) progress(done, all);
-  }
-  SIM_RETURN_IF_ERROR(writer.Commit());
-  return PrintToStdout(arguments.out + ": " + std::to_string(trace.routing.sequences) +
-                       " sequences, " + std::to_string(all) + " tokens, seed " +
-                       std::to_string(trace.seed) + "\n");
-}
-
-void AddSynthesize(CLI::App& trace, int& exit_code) {
-  CLI::App* command = trace.add_subcommand("synthesize", "Generate a trace with given statistics");
-  const auto arguments = std::make_shared<SynthesizeArguments>();
-  command
-      ->add_option("description", arguments->description,
-                   "YAML file with the model's shape and the statistics; traces/descriptions has "
-                   "examples")
-      ->required()
-      ->type_name("DESCRIPTION");
-  command->add_option("--out", arguments->out, "Trace to write")->required()->type_name("FILE");
-  command->callback([arguments, &exit_code] { exit_code = ExitCodeOf(RunSynthesize(*arguments)); });
-}
-
 }  // namespace
 
 void AddTraceCommand(CLI::App& app, int& exit_code) {
-  CLI::App* trace = app.add_subcommand("trace", "Import, measure or synthesise expert routing");
+  CLI::App* trace =
+      app.add_subcommand("trace", "Import, measure, fit or synthesise expert routing");
   trace->require_subcommand(1);
   trace->footer(
       "Examples:\n"
       "  moecast trace import response.json --model Qwen3-30B-A3B --out r.moetrace\n"
       "  moecast trace import traces/descriptions/gpt_oss_20b.yaml --data DIR --out g.moetrace\n"
       "  moecast trace stats g.moetrace --batches 4,16,64 --ranks 8\n"
-      "  moecast trace synthesize traces/descriptions/synthetic_gpt_oss_20b.yaml --out s.moetrace\n"
+      "  moecast trace fit g.moetrace --out g.twin.yaml\n"
+      "  moecast trace synthesize --twin g.twin.yaml --sequences 1000 --out s.moetrace\n"
       "\n"
       "Exit codes: 0 ok; 2 bad input, and then no file is written.\n");
   AddTraceImport(*trace, exit_code);
   AddStats(*trace, exit_code);
-  AddSynthesize(*trace, exit_code);
+  AddTraceTwin(*trace, exit_code);
   AddTracePlacement(*trace, exit_code);
 }
 

@@ -112,10 +112,34 @@ void CheckLengths(const std::string& field, std::span<const double> lengths, Che
 
 }  // namespace
 
+void SetWeightsByHeat(const RoutingHeader& header, TwinDomain& domain) {
+  const auto experts = static_cast<size_t>(header.experts);
+  domain.log_weights.assign(header.moe_layers.size() * experts, 0);
+  for (const TwinHeat& heat : domain.heat) {
+    const auto from = static_cast<size_t>(std::lround(heat.from * header.experts));
+    const auto to = static_cast<size_t>(std::lround(heat.to * header.experts));
+    for (size_t i = 0; i < domain.log_weights.size(); ++i) {
+      const bool hot = i % experts >= from && i % experts < to;
+      if (hot) domain.log_weights[i] += std::log(heat.times);
+    }
+  }
+}
+
 Status CheckTwin(const RoutingTwin& twin) {
   if (const Status header = CheckHeader(twin.header); !header.ok()) return header;
   Checks checks;
   const size_t layers = twin.header.moe_layers.size();
+  const int64_t rows = static_cast<int64_t>(layers) * twin.header.experts;
+  if (rows > kMaxTwinRows) {
+    checks.Fail("experts", "times MoE layers are " + std::to_string(rows) + ", allowed are up to " +
+                               std::to_string(kMaxTwinRows));
+    return std::move(checks).Take();
+  }
+  if (twin.kinds.count <= kMaxTwinKinds && rows * twin.kinds.count > kMaxTwinTables) {
+    checks.Fail("kinds.count", "times experts times MoE layers are " +
+                                   std::to_string(rows * twin.kinds.count) +
+                                   ", allowed are up to " + std::to_string(kMaxTwinTables));
+  }
   CheckDomains(twin, layers * static_cast<size_t>(twin.header.experts), checks);
   CheckDistances(twin, checks);
   CheckSources(twin, layers, checks);

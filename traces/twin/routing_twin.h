@@ -14,12 +14,22 @@
 
 namespace moecast {
 
+/// Experts from..to, as fractions of all, that weigh `times` as much as others at every layer.
+struct TwinHeat {
+  double from = 0;
+  double to = 1;
+  double times = 1;
+  friend bool operator==(const TwinHeat&, const TwinHeat&) = default;
+};
+
 /// A kind of text with its own popularity of experts.
 struct TwinDomain {
   std::string name = {};
   double share = 1;                      // of sequences; shares are relative to their sum
   double length = 1;                     // factor on the lengths of its sequences
   std::vector<double> log_weights = {};  // [MoE layer][expert], in nats
+  bool by_heat = false;                  // log_weights are those of `heat`, for any shape
+  std::vector<TwinHeat> heat = {};
   friend bool operator==(const TwinDomain&, const TwinDomain&) = default;
 };
 
@@ -78,6 +88,9 @@ struct RoutingTwin {
   std::vector<double> decode_tokens;   // value: all alike
 };
 
+/// Sets log_weights to those of the domain's heat for a shape.
+void SetWeightsByHeat(const RoutingHeader& header, TwinDomain& domain);
+
 /// Ok, or everything that keeps a twin from being drawn from, each as field and reason.
 Status CheckTwin(const RoutingTwin& twin);
 
@@ -87,6 +100,8 @@ inline constexpr double kMaxAffinity = 1000;
 inline constexpr int64_t kMaxTwinSequences = 1 << 24;
 inline constexpr int64_t kMaxTwinTokens = 1 << 20;  // of a sequence, which is held in memory
 inline constexpr int64_t kMaxTwinKinds = 256;
+inline constexpr int64_t kMaxTwinRows = int64_t{1} << 22;    // MoE layers * experts
+inline constexpr int64_t kMaxTwinTables = int64_t{1} << 25;  // kinds * MoE layers * experts
 inline constexpr int64_t kMaxTwinDistance = 1 << 30;
 
 }  // namespace moecast
