@@ -116,7 +116,7 @@ def distinct_points(card):
     """
     found = {}
     for r in card.rows.get("formats", []):
-        if (r["op"] == "experts" and r["regime"] == "routed" and r["format"] == "bf16"
+        if (r["op"] == "experts" and r["regime"] == "routed" and r.get("format") == "bf16"
                 and r["tokens"] <= 64 and r["distinct"] >= 4):
             weight = 6 * r["hidden"] * r["intermediate"]
             found[r["model"], r["distinct"] * weight] = r["median_us"]
@@ -166,4 +166,53 @@ def goal_rows(cards):
             lambda card, name=name, model=model, goal=goal: prefill(card, name, model, goal),
             "[Compute-bound form](#compute-bound-form-prefill)")
     add("time linear in D within 3 % of t0 + D W / BW", linear, "whole waves of blocks at small D")
+    return rows
+
+
+GLANCE = (
+    ("read, 2 GiB", lambda r: r["op"] == "read" and r["regime"] == "2048 MiB", "cudaMemcpy, see Ceilings", "HBM"),
+    ("route", lambda r: r["op"] == "route" and r["rule"] == "native", "cuBLASLt's gate product alone, see Dense",
+     "latency: two launches, k dependent maxima"),
+    ("combine", lambda r: r["op"] == "combine", "-", "latency; rows are warm"),
+    ("experts, bf16", lambda r: r["op"] == "experts" and r.get("format") == "bf16", "[peers](kernels_peers.md)",
+     "HBM; at 75 MB the start and end of a launch"),
+    ("experts, fp8_tensor", lambda r: r["op"] == "experts" and r.get("format") == "fp8_tensor",
+     "[peers](kernels_peers.md)", "HBM; conversions at small K"),
+    ("experts, fp8_block", lambda r: r["op"] == "experts" and r.get("format") == "fp8_block",
+     "[peers](kernels_peers.md)", "scales and conversions"),
+    ("experts, w4a16_g128", lambda r: r["op"] == "experts" and r.get("format") == "w4a16_g128",
+     "[peers](kernels_peers.md)", "logic operations of the conversion"),
+    ("layer, bf16", lambda r: r["op"] == "layer" and r.get("format", "bf16") == "bf16", "[peers](kernels_peers.md)",
+     "as experts, and routing's latency"),
+    ("prefill products, bf16", lambda r: r["op"] in ("prefill_gate_up", "prefill_down") and r.get("format") == "bf16",
+     "[side by side](kernels_prefill.md)", "power"),
+    ("prefill products, fp8_tensor",
+     lambda r: r["op"] in ("prefill_gate_up", "prefill_down") and r.get("format") == "fp8_tensor",
+     "[side by side](kernels_prefill.md)", "power"),
+    ("norm", lambda r: r["op"] == "norm", "-", "latency below 1024 tokens, then L2 and HBM"),
+    ("rope", lambda r: r["op"] == "rope", "-", "latency below 1024 tokens, then L2 and HBM"),
+    ("sample", lambda r: r["op"] == "sample" and r["regime"] != "greedy", "-",
+     "one multiprocessor per row: counting in shared memory"),
+    ("dense, bf16", lambda r: r["op"] == "dense" and r.get("format") == "bf16", "is cuBLASLt", "vendor's"),
+    ("dense, fp8_tensor", lambda r: r["op"] == "dense" and r.get("format") == "fp8_tensor", "is cuBLASLt", "vendor's"),
+)
+
+
+def bound_us(card, row):
+    """The larger of bytes over HBM bandwidth and operations over the tensor cores' rate."""
+    rate = card.fp8_rate if row.get("format", "bf16").startswith("fp8") else card.bf16_rate
+    return max(row["bytes"] / card.peak, row["flops"] / rate) * 1e6
+
+
+def glance_rows(cards):
+    """One row per kernel: per card the range of bound over time, peer, limiter."""
+    rows = []
+    for name, wanted, peer, limiter in GLANCE:
+        cells = []
+        for card in cards:
+            shares = sorted(bound_us(card, r) / r["median_us"]
+                            for found in card.rows.values() for r in found if wanted(r))
+            middle = shares[len(shares) // 2] if shares else 0
+            cells.append(f"{100 * middle:.0f} / {100 * shares[-1]:.0f} %" if shares else NOT_MEASURED)
+        rows.append([name] + cells + [peer, limiter])
     return rows

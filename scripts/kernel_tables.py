@@ -135,6 +135,15 @@ def goal_table(cards):
             ""] + table(header, kernel_goals.goal_rows(cards))
 
 
+def glance_table(cards):
+    lines = ["### Kernels at a glance", "",
+             "Bound over time, the median row and the best; the bound is the larger of bytes over HBM bandwidth and "
+             "operations over the tensor cores' rate, both of the datasheet. Rows whose inputs are warm may pass "
+             "100 %.", ""]
+    header = ["kernel"] + [card.name for card in cards] + ["peer", "limiter"]
+    return lines + table(header, kernel_goals.glance_rows(cards))
+
+
 def small_table(card):
     lines = [f"### Norm, rotary embedding, sampling: {card.name}", "",
              "Microseconds; rows of norm and rope are tokens, of sample batches.", ""]
@@ -155,9 +164,7 @@ def dense_table(card):
     columns = (1, 16, 128, 512, 8192)
     found = {}
     for r in card.rows["dense"]:
-        rate = card.fp8_rate if r["format"].startswith("fp8") else card.bf16_rate
-        bound = max(r["bytes"] / card.peak, r["flops"] / rate) * 1e6
-        cell = f"{r['median_us']:.1f} ({percent(bound / r['median_us'])})"
+        cell = f"{r['median_us']:.1f} ({percent(kernel_goals.bound_us(card, r) / r['median_us'])})"
         found.setdefault((r["model"], r["regime"], r["format"]), {})[r["tokens"]] = cell
     rows = [[*key] + [cells.get(t, "-") for t in columns] for key, cells in found.items()]
     return lines + table(["shape", "projection", "format"] + [f"T={c}" for c in columns], rows)
@@ -244,7 +251,7 @@ def generated(cards):
                      f"{environment['compiler_cuda'].strip(chr(34))}, measured {card.date}, commit "
                      f"{environment['commit'].strip(chr(34))[:12]}.")
         lines.append("")
-    lines += goal_table(cards) + ceiling_table(cards)
+    lines += goal_table(cards) + glance_table(cards) + ceiling_table(cards)
     for card in cards:
         lines += layer_table(card)
         lines += format_table(card) if "formats" in card.rows else []
