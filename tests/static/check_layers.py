@@ -39,7 +39,8 @@ SUBDIRECTORY = re.compile(r"^\s*add_subdirectory\(\s*([^\s)]+)", re.MULTILINE)
 
 
 def layer_order(root):
-    return SUBDIRECTORY.findall(source_tree.read(root, "CMakeLists.txt"))
+    named = SUBDIRECTORY.findall(source_tree.read(root, "CMakeLists.txt"))
+    return [layer for layer in dict.fromkeys(named) if not layer.startswith("tests")]
 
 
 def layer_of(path, layers):
