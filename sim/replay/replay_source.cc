@@ -64,6 +64,19 @@ void ReplaySource::Note(const RoutedSpan& span) {
   }
 }
 
+/// Keeps the resident part of a table on disk within its window. A row brings the pages around it
+/// along, which are the sequence's next rows; a long span also reads running counts.
+void ReplaySource::MoveWindow(const RoutedSpan& span) {
+  constexpr int64_t kPagesAround = int64_t{64} << 10;
+  const int64_t row_bytes = table_->layout().lines() * static_cast<int64_t>(sizeof(Line));
+  const int64_t rows = std::min(span.rows, ReplayTable::kCheckpointRows);
+  const int64_t counts = span.rows > 1 ? 2 * kBitsPerLane * row_bytes : 0;
+  window_used_ += kPagesAround + rows * row_bytes + counts;
+  if (window_used_ < table_->window_bytes()) return;
+  table_->ReleaseMemory();
+  window_used_ = 0;
+}
+
 void ReplaySource::Count(std::span<const RoutedSpan> spans, int64_t padding_rows,
                          std::span<ExpertLoad> loads) {
   counter_.Clear();
@@ -80,6 +93,8 @@ void ReplaySource::Count(std::span<const RoutedSpan> spans, int64_t padding_rows
     notes_.padding_rows += static_cast<uint64_t>(padding_rows);
   }
   counter_.Loads(shape_, loads);
+  if (table_->window_bytes() == 0) return;
+  for (const RoutedSpan& span : spans) MoveWindow(span);
 }
 
 void ReplaySource::AddToTotals(const RoutedSpan& span) {
@@ -93,6 +108,7 @@ void ReplaySource::AddToTotals(const RoutedSpan& span) {
     const uint32_t* const count = counts.data() + layer * stride;
     for (int64_t expert = 0; expert < experts; ++expert) *total++ += count[expert];
   }
+  if (table_->window_bytes() > 0) MoveWindow(span);
 }
 
 }  // namespace moecast

@@ -45,13 +45,15 @@ class ReplaySource {
   [[nodiscard]] Source SourceOf(const RoutedSpan& span) const;
   void AddSpan(const RoutedSpan& span);
   void Note(const RoutedSpan& span);
+  void MoveWindow(const RoutedSpan& span);
 
   std::shared_ptr<const ReplayTable> table_;
   LoadShape shape_;
   Seed seed_;
   RoutingNotes notes_;
   std::vector<uint64_t> totals_;
-  ExpertCounter counter_;  // reused from step to step
+  ExpertCounter counter_;    // reused from step to step
+  int64_t window_used_ = 0;  // bytes of a table on disk that this run may have made resident
 };
 
 }  // namespace moecast

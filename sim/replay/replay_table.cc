@@ -9,13 +9,18 @@ namespace {
 
 /// Differences of running counts are exact below 2^16 rows; longer spans are cut.
 constexpr int64_t kMaxSpanRows = int64_t{1} << 15;
+constexpr int64_t kParts = 9;
 
 }  // namespace
 
-ReplayTable::ReplayTable(const RoutingHeader& header)
+// Half of the memory is for what does not leave it, half for the window over what is on disk. Eight
+// parts of nine are rows: running counts take 16 bits a position every kCheckpointRows rows.
+ReplayTable::ReplayTable(const RoutingHeader& header, int64_t resident_bytes)
     : header_(header),
       layout_{.moe_layers = std::ssize(header.moe_layers), .experts = header.experts},
-      store_(layout_.lines()) {}
+      store_(layout_.lines(), resident_bytes / 2 / kParts * (kParts - 1)),
+      checkpoints_(layout_.lines() * kBitsPerLane, resident_bytes / 2 / kParts),
+      window_bytes_(resident_bytes / 2) {}
 
 void ReplayTable::Count(SequenceId sequence, RoutingPhase phase, Rows rows,
                         ExpertCounter& counter) const {
@@ -39,8 +44,7 @@ void ReplayTable::CountShort(const Part& of, Rows rows, ExpertCounter& counter) 
   if (to > from) {
     head_end = from * kCheckpointRows;
     tail = std::min(end, to * kCheckpointRows);
-    counter.AddDifference(checkpoints_[static_cast<size_t>(of.checkpoint + to)],
-                          checkpoints_[static_cast<size_t>(of.checkpoint + from)]);
+    counter.AddDifference(checkpoint(of.checkpoint + to), checkpoint(of.checkpoint + from));
   }
   for (int64_t row = rows.first; row < head_end; ++row) counter.AddRow(store_.row(of.first + row));
   for (int64_t row = tail; row < end; ++row) counter.AddRow(store_.row(of.first + row));

@@ -27,7 +27,8 @@ struct SelectionNotes {
 
 class ReplayTable {
  public:
-  static constexpr int64_t kMaxBytes = int64_t{16} << 30;
+  /// Rows and running counts beyond this lie in a temporary file and are paged as they are used.
+  static constexpr int64_t kResidentBytes = int64_t{16} << 30;
   /// Rows between two running counts of one sequence and phase.
   static constexpr int64_t kCheckpointRows = 128;
 
@@ -59,6 +60,14 @@ class ReplayTable {
 
   [[nodiscard]] const SelectionNotes& selection() const { return selection_; }
 
+  /// What its user should keep in mind when the table is larger than memory: after reading so many
+  /// bytes of it, ReleaseMemory. 0 when all of it is in memory.
+  [[nodiscard]] int64_t window_bytes() const { return store_.on_disk() ? window_bytes_ : 0; }
+  void ReleaseMemory() const {
+    store_.ReleaseMemory();
+    checkpoints_.ReleaseMemory();
+  }
+
  private:
   /// One phase of one sequence.
   struct Part {
@@ -69,7 +78,12 @@ class ReplayTable {
   };
   using Sequence = std::array<Part, 2>;  // by phase
 
-  explicit ReplayTable(const RoutingHeader& header);
+  ReplayTable(const RoutingHeader& header, int64_t resident_bytes);
+  /// The running counts before a checkpoint: [position] tokens, mod 2^16.
+  [[nodiscard]] std::span<const uint16_t> checkpoint(int64_t index) const {
+    return {reinterpret_cast<const uint16_t*>(checkpoints_.row(index)),
+            static_cast<size_t>(layout_.positions())};
+  }
   [[nodiscard]] const Part& part(SequenceId sequence, RoutingPhase phase) const {
     return sequences_[sequence.value()][static_cast<size_t>(phase)];
   }
@@ -79,20 +93,22 @@ class ReplayTable {
   RowLayout layout_;
   RowStore store_;
   std::vector<Sequence> sequences_;
-  std::vector<std::vector<uint16_t>>
-      checkpoints_;  // [position] tokens in all rows before, mod 2^16
+  RowStore checkpoints_;  // rows of positions() 16-bit counts
   std::vector<uint32_t>
       unknown_before_;  // [row index, and one past]; empty when all rows are known
   SelectionNotes selection_;
+  int64_t window_bytes_;
 };
 
 /// Adds chunks in trace order, then Finish.
 class ReplayTable::Builder {
  public:
-  /// REQUIRES: a LayerSchedule has one entry per MoE layer of the header.
-  Builder(const RoutingHeader& header, ExpertSelection selection, int64_t max_bytes = kMaxBytes);
-  /// ERRORS: the table would exceed `max_bytes` or the machine's memory; the chunks of one sequence
-  /// and phase are not adjacent. REQUIRES: ids and scores have the header's shape, ids are below
+  /// REQUIRES: a LayerSchedule has one entry per MoE layer of the header. At most about
+  /// `resident_bytes` of the table stay in memory.
+  Builder(const RoutingHeader& header, ExpertSelection selection,
+          int64_t resident_bytes = kResidentBytes);
+  /// ERRORS: memory and temporary disk are exhausted; the chunks of one sequence and phase are not
+  /// adjacent. REQUIRES: ids and scores have the header's shape, ids are below
   /// `experts` and differ within a row.
   Status Add(const RoutingChunk& chunk);
   /// ERRORS: no rows were added.
@@ -105,12 +121,11 @@ class ReplayTable::Builder {
   template <class Rule>
   void FillRow(const Rule& rule, const RoutingChunk& chunk, int64_t token, Line* row);
   void AddSelected(const RoutingChunk& chunk, size_t first, int64_t kept);
-  void AddCheckpoint();
+  bool AddCheckpoint();
   [[nodiscard]] Error TooLarge(const RoutingChunk& chunk) const;
 
   ReplayTable table_;
   ExpertSelection rule_;
-  int64_t max_bytes_;
   ExpertCounter running_;
   std::map<SequenceId, SequenceId> numbers_;  // trace's sequence to table's
   std::vector<int64_t> unknown_rows_;         // indices, ascending

@@ -17,10 +17,9 @@ std::string PhaseName(RoutingPhase phase) {
 }  // namespace
 
 ReplayTable::Builder::Builder(const RoutingHeader& header, ExpertSelection selection,
-                              int64_t max_bytes)
-    : table_(header),
+                              int64_t resident_bytes)
+    : table_(header, resident_bytes),
       rule_(std::move(selection)),
-      max_bytes_(max_bytes),
       running_(table_.layout_, BestCounterKernels()) {
   SIM_CHECK(!header.moe_layers.empty());
   SIM_CHECK(header.top_k >= 1 && header.experts >= header.top_k);
@@ -38,8 +37,7 @@ Result<ReplayTable::Part*> ReplayTable::Builder::PartOf(const RoutingChunk& chun
                  table_.header_.source};
   }
   if (part.count == 0) {
-    part = {
-        .first = table_.store_.size(), .count = 0, .checkpoint = std::ssize(table_.checkpoints_)};
+    part = {.first = table_.store_.size(), .count = 0, .checkpoint = table_.checkpoints_.size()};
   }
   return &part;
 }
@@ -57,19 +55,12 @@ Status ReplayTable::Builder::Add(const RoutingChunk& chunk) {
   return Ok();
 }
 
-/// RETURNS: false when the limit or the machine's memory is reached.
+/// RETURNS: false when memory and temporary disk are exhausted.
 template <class Rule>
 bool ReplayTable::Builder::AddRows(const Rule& rule, const RoutingChunk& chunk, Part& part) {
-  RowStore& store = table_.store_;
-  const int64_t row_bytes = store.lines_per_row() * static_cast<int64_t>(sizeof(Line));
-  const int64_t checkpoint_bytes =
-      table_.layout_.positions() * static_cast<int64_t>(sizeof(uint16_t));
   for (int64_t token = 0; token < chunk.tokens; ++token) {
-    const int64_t used =
-        (store.size() + 1) * row_bytes + (std::ssize(table_.checkpoints_) + 2) * checkpoint_bytes;
-    if (used > max_bytes_) return false;
-    if (part.count % kCheckpointRows == 0) AddCheckpoint();
-    Line* row = store.Append();
+    if (part.count % kCheckpointRows == 0 && !AddCheckpoint()) return false;
+    Line* row = table_.store_.Append();
     if (row == nullptr) return false;
     FillRow(rule, chunk, token, row);
     running_.AddRow(row);
@@ -118,20 +109,21 @@ void ReplayTable::Builder::AddSelected(const RoutingChunk& chunk, size_t first, 
   }
 }
 
-/// Stores the running counts of all rows so far.
-void ReplayTable::Builder::AddCheckpoint() {
-  std::vector<uint16_t>& stored = table_.checkpoints_.emplace_back();
-  stored.reserve(static_cast<size_t>(table_.layout_.positions()));
-  for (const uint32_t count : running_.Counts()) stored.push_back(static_cast<uint16_t>(count));
+/// Stores the running counts of all rows so far. RETURNS: false as AddRows.
+bool ReplayTable::Builder::AddCheckpoint() {
+  Line* const lines = table_.checkpoints_.Append();
+  if (lines == nullptr) return false;
+  auto* stored = reinterpret_cast<uint16_t*>(lines);
+  for (const uint32_t count : running_.Counts()) *stored++ = static_cast<uint16_t>(count);
+  return true;
 }
 
 Error ReplayTable::Builder::TooLarge(const RoutingChunk& chunk) const {
   const double row_bytes = static_cast<double>(table_.layout_.lines()) * sizeof(Line);
   const int64_t rows = table_.store_.size();
-  return {"routing trace: too large to replay from memory: " + std::to_string(rows) +
+  return {"routing trace: memory and temporary disk are exhausted: " + std::to_string(rows) +
               " tokens at " + HumanBytes(row_bytes) + " each reached sequence " +
-              std::to_string(chunk.sequence.value()) + "; the limit is " +
-              HumanBytes(static_cast<double>(max_bytes_)) +
+              std::to_string(chunk.sequence.value()) +
               "; use fewer sequences or fewer tokens per sequence",
           table_.header_.source};
 }
@@ -140,7 +132,9 @@ Result<ReplayTable> ReplayTable::Builder::Finish() && {
   if (table_.store_.size() == 0) {
     return Error{"routing trace: it has no rows; nothing can be replayed", table_.header_.source};
   }
-  AddCheckpoint();
+  if (!AddCheckpoint()) {
+    return Error{"routing trace: memory and temporary disk are exhausted", table_.header_.source};
+  }
   if (!unknown_rows_.empty()) {
     auto& before = table_.unknown_before_;
     before.assign(static_cast<size_t>(table_.store_.size()) + 1, 0);

@@ -1,11 +1,15 @@
 #include "sim/replay/row_store.h"
 
 #include <bit>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "sim/base/check.h"
 
 #ifdef __linux__
+#include <fcntl.h>
 #include <sys/mman.h>
 #endif
 
@@ -17,7 +21,8 @@ constexpr uint64_t kSlabBytes = 8 * kHugePageBytes;
 
 }  // namespace
 
-RowStore::RowStore(int64_t lines_per_row) : lines_per_row_(lines_per_row) {
+RowStore::RowStore(int64_t lines_per_row, int64_t resident_bytes)
+    : lines_per_row_(lines_per_row), resident_bytes_(resident_bytes) {
   SIM_CHECK(lines_per_row >= 1);
   const uint64_t rows = kSlabBytes / (static_cast<uint64_t>(lines_per_row) * sizeof(Line));
   slab_log2_ = rows > 1 ? static_cast<int>(std::bit_width(rows)) - 1 : 0;
@@ -35,14 +40,72 @@ Line* RowStore::Append() {
 bool RowStore::AddSlab() {
   const uint64_t used = (static_cast<uint64_t>(lines_per_row_) << slab_log2_) * sizeof(Line);
   const uint64_t bytes = (used + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
-  void* slab = std::aligned_alloc(kHugePageBytes, bytes);
+  const bool fits = heap_bytes_ + bytes <= static_cast<uint64_t>(resident_bytes_);
+  Slab slab = fits ? AllocateSlab(bytes) : MapSlab(bytes);
   if (slab == nullptr) return false;
-#ifdef __linux__
-  // A wish, not a need: without huge pages the counter is slower and equally right.
-  static_cast<void>(madvise(slab, bytes, MADV_HUGEPAGE));
-#endif
-  slabs_.emplace_back(static_cast<Line*>(slab));
+  if (fits) heap_bytes_ += bytes;
+  // The slabs before this one are complete: their pages may go to disk.
+  ReleaseMemory();
+  slabs_.push_back(std::move(slab));
   return true;
 }
+
+RowStore::Slab RowStore::AllocateSlab(uint64_t bytes) {
+  void* const slab = std::aligned_alloc(kHugePageBytes, bytes);
+#ifdef __linux__
+  // A wish, not a need: without huge pages the counter is slower and equally right.
+  if (slab != nullptr) static_cast<void>(madvise(slab, bytes, MADV_HUGEPAGE));
+#endif
+  return Slab(static_cast<Line*>(slab), Free{});
+}
+
+#ifdef __linux__
+struct RowStore::Disk {
+  /// Addresses to map the file to, piece by piece: one range is released by one call.
+  static constexpr uint64_t kRange = uint64_t{1} << 42;
+
+  std::FILE* file = std::tmpfile();
+  void* range =
+      mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  uint64_t bytes = 0;
+
+  Disk() = default;
+  Disk(const Disk&) = delete;
+  Disk& operator=(const Disk&) = delete;
+  ~Disk() {
+    if (range != MAP_FAILED) munmap(range, kRange);
+    if (file != nullptr) std::fclose(file);
+  }
+  [[nodiscard]] bool usable() const { return file != nullptr && range != MAP_FAILED; }
+};
+
+void RowStore::DeleteDisk::operator()(Disk* disk) const { delete disk; }
+
+RowStore::Slab RowStore::MapSlab(uint64_t bytes) {
+  if (disk_ == nullptr) disk_.reset(new Disk);
+  if (!disk_->usable() || bytes > Disk::kRange - disk_->bytes) return nullptr;
+  const int descriptor = fileno(disk_->file);
+  const auto offset = static_cast<off_t>(disk_->bytes);
+  // Reserved on disk now: a full disk is an answer here and would be a signal at a later write.
+  if (posix_fallocate(descriptor, offset, static_cast<off_t>(bytes)) != 0) return nullptr;
+  void* const slab = mmap(static_cast<char*>(disk_->range) + disk_->bytes, bytes,
+                          PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, offset);
+  if (slab == MAP_FAILED) return nullptr;
+  disk_->bytes += bytes;
+  return {static_cast<Line*>(slab), Free{.on_heap = false}};
+}
+
+void RowStore::ReleaseMemory() const {
+  // Of a shared mapping this drops pages, not contents: those are in the file.
+  if (disk_ != nullptr && disk_->bytes > 0) {
+    static_cast<void>(madvise(disk_->range, disk_->bytes, MADV_DONTNEED));
+  }
+}
+#else
+struct RowStore::Disk {};
+void RowStore::DeleteDisk::operator()(Disk* disk) const { delete disk; }
+RowStore::Slab RowStore::MapSlab(uint64_t /*bytes*/) { return nullptr; }
+void RowStore::ReleaseMemory() const {}
+#endif
 
 }  // namespace moecast

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -28,12 +29,14 @@ struct RowLayout {
   friend bool operator==(const RowLayout&, const RowLayout&) = default;
 };
 
-/// Append-only; rows never move. Threads may read concurrently.
+/// Append-only; rows never move. Threads may read concurrently. Past `resident_bytes` slabs lie in
+/// an unnamed temporary file that is mapped: the same pointers, read ahead and paged by the system.
 class RowStore {
  public:
-  explicit RowStore(int64_t lines_per_row);
+  explicit RowStore(int64_t lines_per_row,
+                    int64_t resident_bytes = std::numeric_limits<int64_t>::max());
 
-  /// A row of zeros at index size(). RETURNS: null when memory is exhausted.
+  /// A row of zeros at index size(). RETURNS: null when memory and temporary disk are exhausted.
   Line* Append();
   [[nodiscard]] const Line* row(int64_t index) const {
     const int64_t in_slab = index & ((int64_t{1} << slab_log2_) - 1);
@@ -41,17 +44,35 @@ class RowStore {
   }
   [[nodiscard]] int64_t size() const { return size_; }
   [[nodiscard]] int64_t lines_per_row() const { return lines_per_row_; }
+  [[nodiscard]] bool on_disk() const { return disk_ != nullptr; }
+  /// Gives the memory of rows on disk back; they return when they are next read, to the same
+  /// addresses, so readers in other threads notice nothing.
+  void ReleaseMemory() const;
 
  private:
   struct Free {
-    void operator()(Line* slab) const { std::free(slab); }
+    bool on_heap = true;
+    void operator()(Line* slab) const {
+      if (on_heap) std::free(slab);
+    }
+  };
+  using Slab = std::unique_ptr<Line[], Free>;
+  /// The temporary file and the addresses that it is mapped to.
+  struct Disk;
+  struct DeleteDisk {
+    void operator()(Disk* disk) const;
   };
   bool AddSlab();
+  [[nodiscard]] static Slab AllocateSlab(uint64_t bytes);
+  [[nodiscard]] Slab MapSlab(uint64_t bytes);
 
   int64_t lines_per_row_;
+  int64_t resident_bytes_;
   int slab_log2_ = 0;  // rows per slab, as a power of two
   int64_t size_ = 0;
-  std::vector<std::unique_ptr<Line[], Free>> slabs_;
+  uint64_t heap_bytes_ = 0;
+  std::unique_ptr<Disk, DeleteDisk> disk_;  // null until memory is used up
+  std::vector<Slab> slabs_;
 };
 
 }  // namespace moecast

@@ -2,6 +2,7 @@
 // The "cached" table fits in the last-level cache, the "memory" table does not: each of its rows is
 // read once, as in a long run. Figures: docs/performance/replay.md.
 #include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -193,6 +194,51 @@ void AddToTotals(benchmark::State& state) {
   }
 }
 BENCHMARK(AddToTotals);
+
+/// A table larger than the memory it may have: 94 layers of 128 experts, a window that moves with
+/// 128 decoding sequences. Args: sequences of 1024 rows, MiB that may be resident. The peak
+/// resident set is the process's: run this benchmark alone.
+void CountFromDisk(benchmark::State& state) {
+  const Model& model = kModels[0];
+  const int64_t sequences = state.range(0);
+  constexpr int64_t kRows = 1024;
+  constexpr int64_t kBatch = 128;
+  RngStream rng({.seed = 1, .replication = 0}, "bench/replay");
+  std::vector<std::vector<uint16_t>> pool;
+  for (int i = 0; i < 256; ++i) pool.push_back(RandomToken(model, rng));
+  ReplayTable::Builder builder(HeaderOf(model), NativeTopK{}, state.range(1) << 20);
+  for (int64_t s = 0; s < sequences; ++s) {
+    RoutingChunk chunk = ChunkFrom(pool, kRows, rng);
+    chunk.sequence = SequenceId(static_cast<uint32_t>(s));
+    chunk.phase = RoutingPhase::kDecode;
+    SIM_CHECK(builder.Add(chunk).ok());
+  }
+  const auto table = std::make_shared<const ReplayTable>(std::move(builder).Finish().value());
+  ReplaySource source(table, {.expert_ranks = 8, .tile_rows = 16}, {});
+  std::vector<ExpertLoad> loads(static_cast<size_t>(model.moe_layers * 8));
+  std::vector<RoutedSpan> spans(kBatch, {SequenceId(0), RoutingPhase::kDecode, 0, 1});
+  int64_t step = 0;
+  for (auto _ : state) {
+    for (int64_t i = 0; i < kBatch; ++i) {
+      RoutedSpan& span = spans[static_cast<size_t>(i)];
+      const int64_t at = step + i * 37;
+      span.first_row = at % kRows;
+      span.sequence = SequenceId(static_cast<uint32_t>((at / kRows * kBatch + i) % sequences));
+    }
+    ++step;
+    source.Count(spans, 0, loads);
+    benchmark::DoNotOptimize(loads.data());
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto tokens = static_cast<double>(kBatch) * static_cast<double>(state.iterations());
+  state.counters["assignments/s"] = benchmark::Counter(
+      tokens * static_cast<double>(model.moe_layers * model.top_k), benchmark::Counter::kIsRate);
+  state.counters["table MiB"] = static_cast<double>(table->layout().lines()) * sizeof(Line) *
+                                static_cast<double>(sequences * kRows) / (1 << 20);
+  state.counters["peak resident MiB"] = static_cast<double>(usage.ru_maxrss) / 1024;
+}
+BENCHMARK(CountFromDisk)->Args({2048, 240})->MinTime(3);
 
 /// Items are assignments.
 void BuildReplayTable(benchmark::State& state) {

@@ -1,11 +1,10 @@
 #include "traces/formats/pickle.h"
 
-#include <algorithm>
-#include <array>
 #include <cstring>
-#include <limits>
 #include <utility>
 #include <vector>
+
+#include "traces/formats/torch_values.h"
 
 namespace moecast {
 namespace {
@@ -46,33 +45,9 @@ enum Opcode : uint8_t {
   kLong1 = 0x8a
 };
 
-constexpr std::string_view kRebuildTensor = "torch._utils _rebuild_tensor_v2";
-constexpr std::string_view kOrderedDict = "collections OrderedDict";
-
-struct StorageName {
-  std::string_view name;
-  ElementType type;
-};
-constexpr std::array<StorageName, 10> kStorageNames = {
-    {{"torch BoolStorage", ElementType::kBool},
-     {"torch ByteStorage", ElementType::kU8},
-     {"torch CharStorage", ElementType::kI8},
-     {"torch ShortStorage", ElementType::kI16},
-     {"torch IntStorage", ElementType::kI32},
-     {"torch LongStorage", ElementType::kI64},
-     {"torch HalfStorage", ElementType::kF16},
-     {"torch BFloat16Storage", ElementType::kBF16},
-     {"torch FloatStorage", ElementType::kF32},
-     {"torch DoubleStorage", ElementType::kF64}}};
-
 std::string Hex(uint8_t byte) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   return {'0', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
-}
-
-bool IsAllowedGlobal(std::string_view name) {
-  return name == kRebuildTensor || name == kOrderedDict ||
-         std::ranges::find(kStorageNames, name, &StorageName::name) != kStorageNames.end();
 }
 
 /// The pickle machine: a stack, a memo, and the arena of a Tree. Each step RETURNS what is wrong
@@ -161,7 +136,6 @@ class Machine {
   std::string PushGlobal();
   std::string PushStorage();
   std::string Reduce();
-  std::string PushTensor(const std::vector<TreeValue>& arguments);
 
   std::string_view bytes_;
   const TorchStorages& storages_;
@@ -329,7 +303,7 @@ std::string Machine::PushGlobal() {
   name += ' ';
   name += bytes_.substr(module_end + 1, end - module_end - 1);
   at_ = end + 1;
-  if (!IsAllowedGlobal(name)) {
+  if (!IsTorchName(name)) {
     constexpr size_t kShown = 80;
     return "the pickle asks for '" + name.substr(0, kShown) +
            "', which is refused: only tensors and ordered maps are read, nothing is executed";
@@ -337,34 +311,12 @@ std::string Machine::PushGlobal() {
   return Push(tree_.Add(Kind::kGlobal, {.text = std::move(name)}));
 }
 
-/// ('storage', <type>, key, device, elements)
 std::string Machine::PushStorage() {
   const auto tuple = Pop();
   if (!tuple) return kUnderflow;
-  constexpr size_t kParts = 5;
-  const bool is_list = tuple->kind == Kind::kList && tree_.at(*tuple).items.size() == kParts;
-  if (!is_list) return "a persistent id is no torch storage";
-  const std::vector<TreeValue>& parts = tree_.at(*tuple).items;
-  if (parts[0].kind != Kind::kText || tree_.at(parts[0]).text != "storage" ||
-      parts[1].kind != Kind::kGlobal || parts[2].kind != Kind::kText ||
-      parts[4].kind != Kind::kInteger) {
-    return "a persistent id is no torch storage";
-  }
-  const auto* name = std::ranges::find(kStorageNames, tree_.at(parts[1]).text, &StorageName::name);
-  if (name == kStorageNames.end()) return "a torch storage has no element type";
-  const std::string key = tree_.at(parts[2]).text;
-  const auto storage = storages_.find(key);
-  if (storage == storages_.end()) return "the archive has no storage '" + key + "'";
-  const int64_t count = parts[4].integer;
-  const uint64_t room = storage->second.bytes / ElementBytes(name->type);
-  if (count < 0 || static_cast<uint64_t>(count) > room) {
-    return "storage '" + key + "' is said to have " + std::to_string(count) + " elements of " +
-           std::string(Name(name->type)) + ", it has " + std::to_string(room);
-  }
-  Tree::Node node;
-  node.text = key;
-  node.array = {.type = name->type, .shape = {count}, .offset = storage->second.offset};
-  return Push(tree_.Add(Kind::kStorage, std::move(node)));
+  auto storage = MakeStorage(tree_, *tuple, storages_);
+  if (!storage.ok()) return storage.errors()[0].message;
+  return Push(tree_.Add(Kind::kStorage, std::move(storage).value()));
 }
 
 std::string Machine::Reduce() {
@@ -376,52 +328,13 @@ std::string Machine::Reduce() {
   }
   const std::string& name = tree_.at(*callable).text;
   const std::vector<TreeValue> items = tree_.at(*arguments).items;
-  if (name == kRebuildTensor) return PushTensor(items);
+  if (name == kRebuildTensor) {
+    auto tensor = MakeTensor(tree_, items);
+    if (!tensor.ok()) return tensor.errors()[0].message;
+    return Push(tree_.Add(Kind::kTensor, std::move(tensor).value()));
+  }
   if (name == kOrderedDict && items.empty()) return Push(tree_.Add(Kind::kMap));
   return "'" + name + "' is called in a way that is not read";
-}
-
-/// True when `stride` is that of a dense array of `shape` in C order.
-bool IsDense(const std::vector<int64_t>& shape, const std::vector<int64_t>& stride) {
-  int64_t expected = 1;
-  for (size_t i = shape.size(); i-- > 0;) {
-    if (shape[i] == 0) return true;
-    if (shape[i] > 1 && stride[i] != expected) return false;
-    expected *= shape[i];
-  }
-  return true;
-}
-
-/// (storage, offset in elements, shape, stride, ...)
-std::string Machine::PushTensor(const std::vector<TreeValue>& arguments) {
-  constexpr size_t kLeast = 4;
-  if (arguments.size() < kLeast || arguments[0].kind != Kind::kStorage ||
-      arguments[1].kind != Kind::kInteger) {
-    return "a tensor is built in a way that is not read";
-  }
-  const auto shape = tree_.Integers(arguments[2]);
-  const auto stride = tree_.Integers(arguments[3]);
-  if (!shape || !stride || shape->size() != stride->size()) {
-    return "a tensor's shape and strides must be whole numbers, as many of one as of the other";
-  }
-  const Tree::Node& storage = tree_.at(arguments[0]);
-  const int64_t room = storage.array.shape[0];
-  const int64_t first = arguments[1].integer;
-  const auto count = ElementCount(*shape);
-  if (!count || first < 0 || first > room || *count > room - first) {
-    return "a tensor of shape " + ShapeText(*shape) + " from element " + std::to_string(first) +
-           " does not fit storage '" + storage.text + "' of " + std::to_string(room) + " elements";
-  }
-  if (!IsDense(*shape, *stride)) {
-    return "a tensor of shape " + ShapeText(*shape) +
-           " is not contiguous; save tensor.contiguous()";
-  }
-  Tree::Node node;
-  node.text = storage.text;
-  node.array = storage.array;
-  node.array.shape = *shape;
-  node.array.offset += static_cast<uint64_t>(first) * ElementBytes(node.array.type);
-  return Push(tree_.Add(Kind::kTensor, std::move(node)));
 }
 
 }  // namespace

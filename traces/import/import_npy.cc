@@ -41,12 +41,12 @@ Status ImportIdsFile(const CaptureJob& job, const ByteFile& file, const ArrayRef
   const int64_t block = BlockTokens(token_elements);
   const auto token_bytes = static_cast<uint64_t>(token_elements) * ElementBytes(array.type);
   std::string bytes;
+  std::vector<uint16_t> ids;
   for (int64_t first = 0; first < array.shape[0]; first += block) {
     const int64_t tokens = std::min(block, array.shape[0] - first);
     bytes.resize(static_cast<uint64_t>(tokens) * token_bytes);
     SIM_RETURN_IF_ERROR(
         file.Read(array.offset + static_cast<uint64_t>(first) * token_bytes, std::span(bytes)));
-    std::vector<uint16_t> ids;
     const auto fault = import.decoder.Decode(bytes, array.type, tokens, ids);
     if (fault) return Fault(*fault, file, array, first);
     SIM_RETURN_IF_ERROR(import.sink.Add(job.options.phase, first, std::move(ids)));

@@ -25,7 +25,7 @@ Result<TokenSink> TokenSink::Create(const std::filesystem::path& path,
 
 void TokenSink::Begin(RoutingSequence label) { label_ = std::move(label); }
 
-Status TokenSink::Add(RoutingPhase phase, int64_t first_position, std::vector<uint16_t> ids,
+Status TokenSink::Add(RoutingPhase phase, int64_t first_position, std::vector<uint16_t>&& ids,
                       std::vector<float> scores) {
   if (ids.empty()) return Ok();
   const bool is_new = label_.has_value();
@@ -35,7 +35,7 @@ Status TokenSink::Add(RoutingPhase phase, int64_t first_position, std::vector<ui
   chunk_.phase = phase;
   chunk_.first_position = first_position;
   chunk_.tokens = std::ssize(ids) / token_ids_;
-  chunk_.ids = std::move(ids);
+  chunk_.ids.swap(ids);
   chunk_.scores = std::move(scores);
   SIM_RETURN_IF_ERROR(writer_.Add(chunk_));
   if (is_new) writer_.Describe(chunk_.sequence, *std::exchange(label_, std::nullopt));

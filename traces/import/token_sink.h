@@ -20,8 +20,9 @@ class TokenSink {
 
   /// What follows is of a new sequence. One without rows leaves nothing behind.
   void Begin(RoutingSequence label);
-  /// Adds rows [token][MoE layer][k], and scores of the same shape or none.
-  Status Add(RoutingPhase phase, int64_t first_position, std::vector<uint16_t> ids,
+  /// Adds rows [token][MoE layer][k], and scores of the same shape or none. Takes the rows and
+  /// leaves an old buffer, so that a loop needs no new memory.
+  Status Add(RoutingPhase phase, int64_t first_position, std::vector<uint16_t>&& ids,
              std::vector<float> scores = {});
   /// Adds `tokens` rows that were not recorded.
   Status AddUnknown(RoutingPhase phase, int64_t first_position, int64_t tokens);

@@ -80,8 +80,9 @@ inline std::vector<TraceSequence> RandomTrace(const TraceShape& shape, RngStream
 
 inline std::shared_ptr<const ReplayTable> TableOf(const TraceShape& shape,
                                                   const std::vector<TraceSequence>& trace,
-                                                  const ExpertSelection& selection = NativeTopK{}) {
-  ReplayTable::Builder builder(HeaderOf(shape), selection);
+                                                  const ExpertSelection& selection = NativeTopK{},
+                                                  int64_t resident = ReplayTable::kResidentBytes) {
+  ReplayTable::Builder builder(HeaderOf(shape), selection, resident);
   for (const auto& [prefill, decode] : trace) {
     if (!builder.Add(prefill).ok() || !builder.Add(decode).ok()) return nullptr;
   }

@@ -121,17 +121,6 @@ TEST(ReplayTable, AnEmptyTraceIsAnError) {
   EXPECT_THAT(ToString(table.errors()), HasSubstr("no rows"));
 }
 
-TEST(ReplayTable, ATraceAboveTheMemoryLimitIsAnErrorThatSaysWhatToDo) {
-  ReplayTable::Builder builder(Header(1, 8, 2), NativeTopK{}, 100'000);
-  Status status = Ok();
-  for (uint32_t s = 0; s < 1000 && status.ok(); ++s) {
-    status = builder.Add(Chunk(s, kPrefill, {1, 2, 3, 4}, 2));
-  }
-  ASSERT_FALSE(status.ok());
-  EXPECT_THAT(ToString(status.errors()), HasSubstr("fewer sequences"));
-  EXPECT_THAT(ToString(status.errors()), HasSubstr("97.7 KiB"));
-}
-
 TEST(ReplayTable, RowsOfOneSequenceThatAreSplitByAnotherAreAnError) {
   ReplayTable::Builder builder(Header(1, 8, 1), NativeTopK{});
   ASSERT_TRUE(builder.Add(Chunk(0, kDecode, {1}, 1)).ok());
