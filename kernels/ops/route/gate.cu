@@ -58,26 +58,20 @@ __device__ void StoreSums(const float (&acc)[kRowTiles][kTokenTiles][4], float* 
   }
 }
 
-// The weights depend on no earlier kernel, so they are on their way before the wait.
-template <int kRowTiles, int kTokenTiles>
-__global__ void __launch_bounds__(kThreads)
-    GateKernel(ExpertShape shape, const __nv_bfloat16* __restrict__ x,
-               const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial) {
-  extern __shared__ __align__(16) float sums[];  // [kWarps][tokens][pitch]
-  const Unit unit = UnitOfBlock<kRowTiles, kTokenTiles>(shape);
+// A lane's share of the block's weights: its mma operands of every column block and expert tile;
+// zeros past the end of K.
+template <int kRowTiles>
+__device__ __forceinline__ void LoadWeights(const ExpertShape& shape, const __nv_bfloat16* gate,
+                                            int expert_tile, int first_block,
+                                            uint4 (&a)[kBlocksPerWarp][kRowTiles][2]) {
   const int tiles = LogitPitch(shape.experts) / kFragmentRows;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int k_blocks = shape.hidden / kBlockK;
-  const int first_block = (unit.split * kWarps + warp) * kBlocksPerWarp;
-  ptx::GridDependencyLaunch();
-  uint4 a[kBlocksPerWarp][kRowTiles][2] = {};
 #pragma unroll
   for (int u = 0; u < kBlocksPerWarp; ++u) {
-    if (first_block + u >= k_blocks) break;
+    if (first_block + u >= shape.hidden / kBlockK) break;
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
-      const int tile = min(unit.expert_tile + m, tiles - 1);
+      const int tile = min(expert_tile + m, tiles - 1);
       const __nv_bfloat16* fragment =
           gate + static_cast<size_t>(tile) * kFragmentRows * shape.hidden +
           static_cast<size_t>(first_block + u) * kTileElements + lane * 8;
@@ -85,16 +79,24 @@ __global__ void __launch_bounds__(kThreads)
       a[u][m][1] = ptx::LoadCached(fragment + kTileElements / 2);
     }
   }
-  ptx::GridDependencyWait();
+}
+
+// The warp's products. Tiles past the end of K multiply zero weights. Two token tiles are in
+// flight.
+template <int kRowTiles, int kTokenTiles>
+__device__ __forceinline__ void Multiply(const ExpertShape& shape, const __nv_bfloat16* x,
+                                         int first_token, int first_block,
+                                         const uint4 (&a)[kBlocksPerWarp][kRowTiles][2],
+                                         float (&acc)[kRowTiles][kTokenTiles][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int k_blocks = shape.hidden / kBlockK;
   const auto load = [&](int j, uint4(&b)[kBlocksPerWarp]) {
-    const int token = min(unit.token + j * 8 + lane / 4, shape.tokens - 1);
+    const int token = min(first_token + j * 8 + lane / 4, shape.tokens - 1);
     const __nv_bfloat16* row = x + static_cast<size_t>(token) * shape.hidden + lane % 4 * 8;
 #pragma unroll
     for (int u = 0; u < kBlocksPerWarp; ++u)
       b[u] = ptx::LoadCached(row + min(first_block + u, k_blocks - 1) * kBlockK);
   };
-  // Tiles past the end of K multiply zero weights. Two token tiles are in flight.
-  float acc[kRowTiles][kTokenTiles][4] = {};
   uint4 b[2][kBlocksPerWarp];
   load(0, b[0]);
 #pragma unroll
@@ -109,24 +111,48 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   }
+}
+
+// Adds up the warps' sums and writes the block's part of partial[split][t][e].
+template <int kRowTiles, int kTokenTiles>
+__device__ __forceinline__ void WriteSums(const ExpertShape& shape, const Unit& unit,
+                                          const float* sums, float* partial) {
+  constexpr int kRows = kRowTiles * kFragmentRows;
   constexpr int kWarpSums = kTokenTiles * 8 * kPitch<kRowTiles>;
-  StoreSums<kRowTiles, kTokenTiles>(acc, sums + warp * kWarpSums);
-  __syncthreads();
   const int pitch = LogitPitch(shape.experts);
-  const int rows = min(kRowTiles, tiles - unit.expert_tile) * kFragmentRows;
+  const int rows = min(kRows, pitch - unit.expert_tile * kFragmentRows);
   const int tokens = min(kTokenTiles * 8, shape.tokens - unit.token);
   float* const out = partial +
                      (static_cast<size_t>(unit.split) * shape.tokens + unit.token) * pitch +
                      unit.expert_tile * kFragmentRows;
-  for (int i = static_cast<int>(threadIdx.x); i < tokens * kRowTiles * kFragmentRows;
-       i += kThreads) {
-    const int row = i % (kRowTiles * kFragmentRows);
-    const int token = i / (kRowTiles * kFragmentRows);
+  for (int i = static_cast<int>(threadIdx.x); i < tokens * kRows; i += kThreads) {
+    const int row = i % kRows;
+    const int token = i / kRows;
     float sum = 0;
 #pragma unroll
     for (int w = 0; w < kWarps; ++w) sum += sums[w * kWarpSums + token * kPitch<kRowTiles> + row];
     if (row < rows) out[static_cast<size_t>(token) * pitch + row] = sum;
   }
+}
+
+// The weights depend on no earlier kernel, so they are on their way before the wait.
+template <int kRowTiles, int kTokenTiles>
+__global__ void __launch_bounds__(kThreads)
+    GateKernel(ExpertShape shape, const __nv_bfloat16* __restrict__ x,
+               const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial) {
+  extern __shared__ __align__(16) float sums[];  // [kWarps][tokens][pitch]
+  const Unit unit = UnitOfBlock<kRowTiles, kTokenTiles>(shape);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int first_block = (unit.split * kWarps + warp) * kBlocksPerWarp;
+  ptx::GridDependencyLaunch();
+  uint4 a[kBlocksPerWarp][kRowTiles][2] = {};
+  LoadWeights(shape, gate, unit.expert_tile, first_block, a);
+  ptx::GridDependencyWait();
+  float acc[kRowTiles][kTokenTiles][4] = {};
+  Multiply(shape, x, unit.token, first_block, a, acc);
+  StoreSums<kRowTiles, kTokenTiles>(acc, sums + warp * kTokenTiles * 8 * kPitch<kRowTiles>);
+  __syncthreads();
+  WriteSums<kRowTiles, kTokenTiles>(shape, unit, sums, partial);
 }
 
 struct Tiling {
