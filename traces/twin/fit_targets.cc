@@ -99,6 +99,7 @@ RoutingTwin FirstTwin(const FitInput& input, const TwinMoments& trace,
   constexpr int64_t kKinds = 8;  // enough for covariances as large as found; each costs tables
   RoutingTwin twin;
   twin.header = input.header;
+  twin.header.further_ranks = 0;  // drawn rows have the experts chosen, no others
   const size_t rows = input.sample.layers() * input.sample.experts();
   const std::vector<double> sequences = SequencesOfDomains(input);
   for (size_t d = 0; d < input.domains.size(); ++d) {

@@ -14,13 +14,13 @@
 namespace moecast {
 
 struct TwinChanges {
-  std::optional<int64_t> experts;
-  std::optional<int64_t> top_k;
-  std::optional<int64_t> layers;  // MoE layers, numbered on from the twin's first
-  std::optional<int64_t> sequences;
-  std::optional<int64_t> prefill_tokens;
-  std::optional<int64_t> decode_tokens;
-  std::vector<std::pair<std::string, double>> domains;  // new shares; domains not named have none
+  std::optional<int64_t> experts = {};
+  std::optional<int64_t> top_k = {};
+  std::optional<int64_t> layers = {};  // MoE layers, numbered on from the twin's first
+  std::optional<int64_t> sequences = {};
+  std::optional<int64_t> prefill_tokens = {};
+  std::optional<int64_t> decode_tokens = {};
+  std::vector<std::pair<std::string, double>> domains = {};  // new shares; domains not named have none
 };
 
 /// ERRORS: a value out of range, a domain the twin has not (with the nearest name).
