@@ -34,8 +34,8 @@ reported at once with file, line and column. Units are part of the key, never of
 
 Each of `scenarios/examples` is a lesson; its first lines say what to look for.
 
-- `01_first_forecast.yaml`: what computing fewer experts per token gains, at three loads.
-- `02_replay_captured_routing.yaml`: captured arrivals on captured routing; the files are named with `--set`.
+- `01_first_forecast.yaml`: what computing fewer experts per token gains, at three loads, and what it costs in quality.
+- `02_replay_captured_routing.yaml`: rules that read gate scores, on routing a real model chose; how to bring your own.
 - `03_gpt_oss_20b_decode.yaml`: what the assumption of uniform routing costs.
 - `04_saturation.yaml`: where a GPU stops keeping up, and how the KV format moves that point.
 - `05_two_replicas.yaml`: two GPUs as two replicas under two routers, or as one.

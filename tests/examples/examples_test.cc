@@ -20,6 +20,7 @@ using test::SharedData;
 using test::TemporaryFolder;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* kFirst = "scenarios/examples/01_first_forecast.yaml";
 
@@ -66,7 +67,7 @@ std::vector<double> Column(const std::string& csv, const std::string& name) {
   return values;
 }
 
-// What must hold whatever the constants of the golden are: variants are ordered top-6, top-4,
+// What must hold whatever the constants of the golden are: variants are ordered top-8, top-4,
 // top-2.
 TEST(FirstForecast, FewerExpertsReadLessServeFasterAndKeepLessGateMass) {
   const TemporaryFolder folder;
@@ -152,6 +153,14 @@ void RunsAsItStands(const std::string& file) {
   EXPECT_THAT(outcome.out, HasSubstr("fingerprint"));
 }
 
+TEST(FirstForecast, PrintsTheMeasuredQualityOfEveryVariant) {
+  const Outcome outcome = RunMoecast({"run", kFirst});
+  EXPECT_THAT(outcome.out, HasSubstr("replayed from moecast-reference.moetrace"));
+  EXPECT_THAT(outcome.out, HasSubstr("held-out text, all four kinds"));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("missing")));
+}
+
+TEST(Examples, ReplayCapturedRoutingRuns) { RunsAsItStands("02_replay_captured_routing.yaml"); }
 TEST(Examples, SaturationRuns) { RunsAsItStands("04_saturation.yaml"); }
 TEST(Examples, TwoReplicasRun) { RunsAsItStands("05_two_replicas.yaml"); }
 
@@ -169,15 +178,18 @@ TEST(Examples, ReplayCapturedRoutingRunsOnRealTraces) {
   if (data.empty()) GTEST_SKIP() << "no ../shared/data beside this checkout";
   const TemporaryFolder folder;
   const std::filesystem::path trace = folder / "law.moetrace";
+  const std::string requests =
+      (data / "requests/azure_2023/AzureLLMInferenceTrace_conv.csv.zst").string();
   Import({"traces/descriptions/esft_law.yaml", "--data",
           (data / "routing/esft_deepseek_v2_lite").string()},
          trace);
-  const Outcome outcome =
-      RunMoecast({"run", "scenarios/examples/02_replay_captured_routing.yaml", "--set",
-                  "routing.replay.path=" + trace.string(), "--set",
-                  "workload.trace.path=" +
-                      (data / "requests/azure_2023/AzureLLMInferenceTrace_conv.csv.zst").string(),
-                  "--out", (folder / "out").string()});
+  const Outcome outcome = RunMoecast(
+      {"run", "scenarios/examples/02_replay_captured_routing.yaml", "--set",
+       "routing.replay.path=" + trace.string(), "--set", "model=DeepSeek-V2-Lite", "--set",
+       "cluster.gpu=H200-SXM", "--set",
+       "workload={trace: {format: azure_csv, path: '" + requests + "'}, stop: {requests: 2000}}",
+       "--set", "variants=[{name: native}, {name: top-4, set: {experts.uniform_top_k.k: 4}}]",
+       "--out", (folder / "out").string()});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("replayed from law.moetrace"));
   // The trace holds prompts only: the report must say that output tokens replay prompt rows.

@@ -59,13 +59,11 @@ TEST_P(Examples, LoadAndResolveToAFixedPoint) {
   const std::string stand_in = (folder / "stand_in").string();
   std::vector<std::string> overrides;
   const std::string name = GetParam().filename().string();
-  if (name.starts_with("02") || name.starts_with("03")) {
-    overrides.push_back("routing.replay.path=" + stand_in);
-  }
-  if (name.starts_with("02")) overrides.push_back("workload.trace.path=" + stand_in);
+  if (name.starts_with("03")) overrides.push_back("routing.replay.path=" + stand_in);
   const Result<Study> study = LoadStudy(GetParam(), overrides, kCatalog);
   ASSERT_TRUE(study.ok()) << ToString(study.errors());
-  EXPECT_EQ(study->inputs.size(), overrides.empty() ? 0u : 1u);
+  const bool replays = name < "04";
+  EXPECT_EQ(study->inputs.size(), replays ? 1u : 0u);
   ExpectFixedPoint(*study);
 }
 
@@ -73,12 +71,14 @@ INSTANTIATE_TEST_SUITE_P(Scenarios, Examples, ::testing::ValuesIn(ExampleFiles()
                          [](const auto& tested) { return tested.param.stem().string(); });
 
 TEST(Resolve, PathsThatOnlyTheUserKnowsAreAskedFor) {
-  const Result<Study> study =
-      LoadStudy(kExamples / "02_replay_captured_routing.yaml", {}, kCatalog);
+  const Result<Study> study = LoadStudy(kExamples / "03_gpt_oss_20b_decode.yaml", {}, kCatalog);
   ASSERT_FALSE(study.ok());
-  const std::string errors = ToString(study.errors());
-  EXPECT_THAT(errors, HasSubstr("--set routing.replay.path=VALUE"));
-  EXPECT_THAT(errors, HasSubstr("--set workload.trace.path=VALUE"));
+  EXPECT_THAT(ToString(study.errors()), HasSubstr("--set routing.replay.path=VALUE"));
+  const std::vector<std::string> replayed = {"workload={trace: {format: azure_csv}}"};
+  const Result<Study> traffic =
+      LoadStudy(kExamples / "02_replay_captured_routing.yaml", replayed, kCatalog);
+  ASSERT_FALSE(traffic.ok());
+  EXPECT_THAT(ToString(traffic.errors()), HasSubstr("--set workload.trace.path=VALUE"));
 }
 
 TEST(Resolve, SpellsOutEveryDefault) {
