@@ -48,7 +48,8 @@ bool NeedsReplayTable(const Scenario& scenario) {
 }
 
 SelectionNotes ClosedFormSelection(const Scenario& scenario) {
-  if (!scenario.model.moe) return {};
+  // A rule that reads gate scores has no closed form: its replay table says what it kept.
+  if (!scenario.model.moe || NeedsScores(scenario.experts)) return {};
   const int64_t native = scenario.model.moe->top_k;
   return {.mean_kept = MeanKept(scenario.experts, native, scenario.model.moe_layer_count()),
           .native_top_k = static_cast<double>(native),
