@@ -107,8 +107,9 @@ std::string_view TaskFamilyName(TaskFamily family) {
 Result<const QualityLibrary::Entry*> QualityLibrary::EntryOf(const std::string& model) {
   if (const auto known = entries_.find(model); known != entries_.end()) return &known->second;
   Entry entry;
-  SIM_TRY(const std::vector<std::string> described, catalog_.Names("quality"));
-  if (std::binary_search(described.begin(), described.end(), model)) {
+  // A resolved scenario needs no catalog; where there is none, nothing is known.
+  const Result<std::vector<std::string>> described = catalog_.Names("quality");
+  if (described.ok() && std::binary_search(described->begin(), described->end(), model)) {
     SIM_RETURN_IF_ERROR(ReadEntry(catalog_, "models", model, entry.model));
     pb::Quality quality;
     SIM_TRY(const YamlNode tree, ReadEntry(catalog_, "quality", model, quality));
