@@ -108,6 +108,7 @@ class Fitter {
   void MovePopularity(double step) {
     constexpr double kSequencesToTrust = 64;
     constexpr double kMostMove = 1;
+    constexpr double kResponse = 1.6;  // topics and kinds flatten what a weight brings about
     const size_t rows = input_.sample.layers() * input_.sample.experts();
     const double least = 1 / static_cast<double>(options_.rows_per_round);
     double all = 0;
@@ -128,7 +129,7 @@ class Fitter {
                            LogWeight(fit_.drawn.inclusion[d * rows + i], least);
         const double trust = drawn / (drawn + kSequencesToTrust);
         const double move = fit_.twin.domains.size() == 1 ? own : pooled + trust * (own - pooled);
-        domain.log_weights[i] += std::clamp(step * move, -kMostMove, kMostMove);
+        domain.log_weights[i] += std::clamp(kResponse * step * move, -kMostMove, kMostMove);
       }
     }
   }
@@ -147,10 +148,10 @@ class Fitter {
 
   /// The nearest lag's share moves by what all layers miss, each layer by its difference to that.
   void MoveStickiness(double step) {
-    const double of_all = Gain(Sum(fit_.trace.adjacent), Sum(fit_.drawn.adjacent),
-                               Sum(fit_.trace.far), Sum(fit_.drawn.far));
+    const double far = Sum(fit_.drawn.far);
+    const double of_all = Gain(Sum(fit_.trace.adjacent), Sum(fit_.drawn.adjacent), far, far);
     for (size_t l = 0; l < input_.sample.layers(); ++l) {
-      const double gain = Gain(fit_.trace.adjacent[l], fit_.drawn.adjacent[l], fit_.trace.far[l],
+      const double gain = Gain(fit_.trace.adjacent[l], fit_.drawn.adjacent[l], fit_.drawn.far[l],
                                fit_.drawn.far[l]);
       fit_.twin.stickiness[l] *= std::pow(gain / of_all, step);
     }
@@ -181,7 +182,7 @@ class Fitter {
   }
 
   void MoveKinds(double step) {
-    constexpr double kMost = 3;
+    constexpr double kMost = 2.5;
     const double gain = Gain(fit_.trace.across_covariance, fit_.drawn.across_covariance, 0, 0);
     double& spread = fit_.twin.kinds.spread;
     spread = std::min(spread * std::pow(gain, step / 2), kMost);
