@@ -122,6 +122,10 @@ class TreeHandler {
 
 bool TreeHandler::Open(bool is_map, json::error_code& ec) {
   if (too_many()) return Stop(ec);
+  // The parent's own numbers leave the common array before the child's enter it.
+  if (Frame* above = parent(); above != nullptr && above->mode == Frame::Mode::kInts) {
+    ToGeneral(*above);
+  }
   if (depth_ == frames_.size()) frames_.emplace_back();
   Frame& frame = frames_[depth_++];
   frame.is_map = is_map;

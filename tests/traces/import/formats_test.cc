@@ -206,6 +206,19 @@ TEST(JsonDocuments, EvenListsOfNumbersBecomeOneArray) {
   EXPECT_FALSE(documents.Next(tree).value());
 }
 
+TEST(JsonDocuments, NumbersBesideListsStayApart) {
+  const ByteFile file = ByteFile::OfBytes("[2, [71, 72], [3], 4]", "a.json");
+  JsonDocuments documents(file);
+  Tree tree;
+  ASSERT_TRUE(documents.Next(tree).value());
+  const std::vector<TreeValue>& items = tree.at(tree.root).items;
+  ASSERT_EQ(items.size(), 4u);
+  EXPECT_EQ(items[0].integer, 2);
+  EXPECT_THAT(*tree.Integers(items[1]), ElementsAre(71, 72));
+  EXPECT_THAT(*tree.Integers(items[2]), ElementsAre(3));
+  EXPECT_EQ(items[3].integer, 4);
+}
+
 TEST(JsonDocuments, RefusesWithTheByte) {
   const auto error = [](const std::string& text) {
     const ByteFile file = ByteFile::OfBytes(text, "a.json");
