@@ -39,6 +39,7 @@ struct Totals {
 /// Fits the kernel without its held-out points and fills in how it predicts them.
 void Judge(const KernelRows& kernel, KernelReport& report, Totals& totals) {
   const KernelProfile blind = FitKernel(kernel, IsKept);
+  if (blind.shapes.empty()) return;  // too few rows without the held-out ones
   std::vector<double> ratios;
   for (const Prediction& each : PredictPoints(kernel, blind, IsHeldOut)) {
     const double error = std::abs(each.log_error());
@@ -93,6 +94,28 @@ void CountRefusals(const std::vector<RefusedRow>& refused, std::vector<ProfileSo
   }
 }
 
+/// The kernel's profile and report, or a line that says why it has none.
+void AddKernel(const KernelRows& kernel, Calibration& out, Totals& totals) {
+  KernelProfile profile = FitKernel(kernel, Anyone);
+  if (profile.shapes.empty()) {
+    out.report.unfitted_kernels.push_back(NameOf(kernel) + " (" +
+                                          std::to_string(CountPoints(kernel)) + " rows)");
+    return;
+  }
+  KernelReport report{.op = kernel.op,
+                      .variant = kernel.variant,
+                      .format = kernel.format,
+                      .rows = CountPoints(kernel),
+                      .shapes = static_cast<int64_t>(profile.shapes.size()),
+                      .unfitted = UnfittedShapes(kernel, profile),
+                      .held_out = {}};
+  Judge(kernel, report, totals);
+  report.suspects = FindSuspects(kernel, profile);
+  profile.held_out = report.held_out;
+  out.profile.kernels.push_back(std::move(profile));
+  out.report.kernels.push_back(std::move(report));
+}
+
 }  // namespace
 
 HeldOutError SummariseRatios(const std::vector<double>& ratios) {
@@ -122,6 +145,8 @@ Result<Calibration> Calibrate(const Measurements& measurements, const std::strin
                   .report = {.rows_read = static_cast<int64_t>(measurements.rows.size()),
                              .merged = clean.merged,
                              .refused = clean.refused,
+                             .unexplained = clean.unexplained,
+                             .superseded = measurements.superseded,
                              .ceilings = measurements.ceilings,
                              .ignored_columns = measurements.ignored_columns,
                              .unfitted_kernels = {},
@@ -131,26 +156,7 @@ Result<Calibration> Calibrate(const Measurements& measurements, const std::strin
   CountRefusals(clean.refused, out.profile.sources);
   Totals totals;
   const std::vector<KernelRows> kernels = GroupRows(clean.rows);
-  for (const KernelRows& kernel : kernels) {
-    KernelProfile profile = FitKernel(kernel, Anyone);
-    if (profile.shapes.empty()) {
-      out.report.unfitted_kernels.push_back(NameOf(kernel) + " (" +
-                                            std::to_string(CountPoints(kernel)) + " rows)");
-      continue;
-    }
-    KernelReport report{.op = kernel.op,
-                        .variant = kernel.variant,
-                        .format = kernel.format,
-                        .rows = CountPoints(kernel),
-                        .shapes = static_cast<int64_t>(profile.shapes.size()),
-                        .unfitted = UnfittedShapes(kernel, profile),
-                        .held_out = {}};
-    Judge(kernel, report, totals);
-    report.suspects = FindSuspects(kernel, profile);
-    profile.held_out = report.held_out;
-    out.profile.kernels.push_back(std::move(profile));
-    out.report.kernels.push_back(std::move(report));
-  }
+  for (const KernelRows& kernel : kernels) AddKernel(kernel, out, totals);
   if (out.profile.kernels.empty()) {
     return Error{"no kernel has a shape with " + std::to_string(kFewestPoints) +
                      " rows or more, which a fit needs",

@@ -53,6 +53,8 @@ struct CalibrationReport {
   int64_t rows_read = 0;
   int64_t merged = 0;
   std::vector<RefusedRow> refused;
+  std::vector<RefusedRow> unexplained;      // rows of one point that differ; their median is used
+  std::vector<std::string> superseded{};    // files measured again later
   std::map<std::string, int64_t> ceilings;  // op: rows that are no kernel of a step
   std::vector<std::string> ignored_columns;
   std::vector<std::string> unfitted_kernels;   // too few rows for any fit

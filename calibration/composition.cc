@@ -1,7 +1,6 @@
 #include "calibration/composition.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <optional>
 #include <string_view>
@@ -11,26 +10,36 @@
 namespace moecast::calibration {
 namespace {
 
-constexpr std::array<std::string_view, 4> kParts{"route", "gate_up", "down", "combine"};
+constexpr std::string_view kActivations = "bf16";
 constexpr size_t kWorst = 5;
 constexpr double kNsPerSecond = 1e9;
 
-/// Curves of the four launches of a layer; nothing when the profile lacks one. The router stays in
-/// bf16 whatever the experts' format.
+const KernelProfile* Find(const Profile& profile, std::string_view op, const KernelRows& layer,
+                          std::string_view format) {
+  for (const KernelProfile& kernel : profile.kernels) {
+    if (kernel.op == op && kernel.variant == layer.variant && kernel.format == format) {
+      return &kernel;
+    }
+  }
+  return nullptr;
+}
+
+/// Curves of a layer's launches: route, both products in one launch or in two, combine. Nothing
+/// when the profile lacks one. Router and combine work in bf16 whatever the experts' format.
 std::optional<std::vector<KernelCurve>> PartCurves(const Profile& profile,
                                                    const KernelRows& layer) {
+  std::vector<const KernelProfile*> parts{Find(profile, "route", layer, kActivations),
+                                          Find(profile, "combine", layer, kActivations)};
+  if (const KernelProfile* both = Find(profile, "experts", layer, layer.format)) {
+    parts.push_back(both);
+  } else {
+    parts.push_back(Find(profile, "gate_up", layer, layer.format));
+    parts.push_back(Find(profile, "down", layer, layer.format));
+  }
   std::vector<KernelCurve> curves;
-  for (const std::string_view part : kParts) {
-    const KernelProfile* found = nullptr;
-    for (const KernelProfile& kernel : profile.kernels) {
-      if (kernel.op != part || kernel.variant != layer.variant) continue;
-      if (kernel.format == layer.format || (found == nullptr && kernel.format == "bf16")) {
-        found = &kernel;
-      }
-    }
-    const bool product = part == "gate_up" || part == "down";
-    if (found == nullptr || (product && found->format != layer.format)) return std::nullopt;
-    curves.emplace_back(*found);
+  for (const KernelProfile* part : parts) {
+    if (part == nullptr) return std::nullopt;
+    curves.emplace_back(*part);
   }
   return curves;
 }

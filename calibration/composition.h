@@ -9,7 +9,7 @@
 
 namespace moecast::calibration {
 
-/// One report per variant and format that has `layer` rows and all of route, gate_up, down,
+/// One report per variant and format that has `layer` rows and all their launches.
 /// combine.
 std::vector<CompositionReport> CompareComposition(const std::vector<KernelRows>& kernels,
                                                   const Profile& profile);

@@ -117,21 +117,35 @@ class Fitter {
 
 }  // namespace
 
-KernelFit FitForm(const KernelForm& form, std::span<const FitPoint> points, const KernelFit* like) {
+FormFit FitAt(const KernelForm& form, std::span<const FitPoint> points, double rows_per_pass) {
   SIM_CHECK(!points.empty());
-  if (like != nullptr) return Fitter(form, points, like->rows_per_pass).At(like->sharpness);
-  KernelFit best;
+  const Fitter fitter(form, points, rows_per_pass);
+  FormFit best{.fit = {}, .loss = std::numeric_limits<double>::infinity()};
+  for (const double sharpness : kSharpnesses) {
+    const KernelFit fit = fitter.At(sharpness);
+    const double loss = fitter.Loss(fit);
+    if (loss < best.loss) best = {.fit = fit, .loss = loss};
+  }
+  return best;
+}
+
+KernelFit FitLike(const KernelForm& form, std::span<const FitPoint> points, const KernelFit& like) {
+  SIM_CHECK(!points.empty());
+  return Fitter(form, points, like.rows_per_pass).At(like.sharpness);
+}
+
+double FitRowsPerPass(const KernelForm& form, const std::vector<std::vector<FitPoint>>& shapes) {
+  double best = 0;
+  if (!form.has_passes) return best;
   double least = std::numeric_limits<double>::infinity();
   for (const double rows_per_pass : kRowsPerPass) {
-    if (rows_per_pass > 0 && !form.has_passes) break;
-    const Fitter fitter(form, points, rows_per_pass);
-    for (const double sharpness : kSharpnesses) {
-      const KernelFit fit = fitter.At(sharpness);
-      const double loss = fitter.Loss(fit);
-      if (loss < least) {
-        least = loss;
-        best = fit;
-      }
+    double loss = 0;
+    for (const std::vector<FitPoint>& points : shapes) {
+      loss += FitAt(form, points, rows_per_pass).loss;
+    }
+    if (loss < least) {
+      least = loss;
+      best = rows_per_pass;
     }
   }
   return best;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "sim/base/stats.h"
@@ -29,20 +30,35 @@ PointKey KeyOf(const KernelRow& row) {
           AxesOf(form, row.features)};
 }
 
-Status CheckAgreement(const std::vector<const KernelRow*>& repeats) {
+using Repeats = std::vector<const KernelRow*>;
+
+/// Why the slowest of the repeats contradicts the fastest; nothing when they agree.
+std::optional<RefusedRow> Contradiction(const Repeats& repeats) {
   const auto [fastest, slowest] = std::minmax_element(
       repeats.begin(), repeats.end(),
       [](const KernelRow* a, const KernelRow* b) { return a->time_ns < b->time_ns; });
-  const double ratio = (*slowest)->time_ns / (*fastest)->time_ns;
-  if (ratio <= 1 + kMostDisagreement) return Ok();
-  return Error{DescribeRow(**slowest) + " takes " + Us((*slowest)->time_ns) + ", but " +
-                   (*fastest)->source.Text() + " measured the same point at " +
-                   Us((*fastest)->time_ns) +
-                   "; repeated rows may differ by 25 %: remove the wrong one",
-               (*slowest)->source.Text()};
+  if ((*slowest)->time_ns <= (*fastest)->time_ns * (1 + kMostDisagreement)) return std::nullopt;
+  return RefusedRow{.source = (*slowest)->source,
+                    .kernel = DescribeRow(**slowest),
+                    .why = "takes " + Us((*slowest)->time_ns) + ", but " +
+                           (*fastest)->source.Text() + " measured the same point at " +
+                           Us((*fastest)->time_ns)};
 }
 
-KernelRow Merge(const std::vector<const KernelRow*>& repeats) {
+Status CheckAgreement(const Repeats& repeats) {
+  std::map<std::string, Repeats> by_label;
+  for (const KernelRow* repeat : repeats) by_label[repeat->label].push_back(repeat);
+  for (const auto& [label, same] : by_label) {
+    const auto found = Contradiction(same);
+    if (!found) continue;
+    return Error{found->kernel + " " + found->why +
+                     "; repeated rows may differ by 25 %: remove the wrong one",
+                 found->source.Text()};
+  }
+  return Ok();
+}
+
+KernelRow Merge(const Repeats& repeats) {
   KernelRow row = *repeats.front();
   std::vector<double> times;
   for (const KernelRow* repeat : repeats) {
@@ -69,9 +85,9 @@ double PhysicalFloorNs(const KernelRow& row, const CardFacts& card) {
 }
 
 Result<CleanRows> Clean(const Measurements& measurements) {
-  CleanRows clean{.rows = {}, .refused = measurements.refused};
+  CleanRows clean{.rows = {}, .refused = measurements.refused, .unexplained = {}};
   std::map<PointKey, size_t> index;
-  std::vector<std::vector<const KernelRow*>> points;  // in order of first appearance
+  std::vector<Repeats> points;  // in order of first appearance
   for (const KernelRow& row : measurements.rows) {
     const double floor = PhysicalFloorNs(row, measurements.card);
     if (row.time_ns < floor * (1 - kRounding)) {
@@ -87,11 +103,12 @@ Result<CleanRows> Clean(const Measurements& measurements) {
     points[place->second].push_back(&row);
   }
   Errors errors;
-  for (const std::vector<const KernelRow*>& repeats : points) {
+  for (const Repeats& repeats : points) {
     if (const Status agree = CheckAgreement(repeats); !agree.ok()) {
       errors.push_back(agree.errors().front());
       continue;
     }
+    if (auto found = Contradiction(repeats)) clean.unexplained.push_back(std::move(*found));
     clean.merged += static_cast<int64_t>(repeats.size()) - 1;
     clean.rows.push_back(Merge(repeats));
   }

@@ -10,6 +10,8 @@ namespace {
 
 /// Part of a correction's variance that is noise of single rows.
 constexpr double kNoise = 3e-3;
+/// A shape with fewer points than this does not choose its own sharpness.
+constexpr size_t kFewPoints = 16;
 
 std::vector<FitPoint> ChosenPoints(const ShapeRows& shape, const Chosen& chosen) {
   std::vector<FitPoint> points;
@@ -72,7 +74,7 @@ const ShapeProfile* FindShape(const KernelProfile& profile, const KernelFeatures
 /// The band that holds 80 and 95 % of further errors like these, or nothing when there are too few
 /// to say. Split conformal: the ceil((n + 1) q)-th smallest. [Vovk05]
 std::optional<ErrorBand> BandOf(std::vector<double> errors) {
-  constexpr size_t kFewestErrors = 20;
+  constexpr size_t kFewestErrors = 5;
   if (errors.size() < kFewestErrors) return std::nullopt;
   for (double& error : errors) error = std::abs(error);
   std::sort(errors.begin(), errors.end());
@@ -179,18 +181,32 @@ KernelProfile FitCurves(const KernelRows& kernel, const Chosen& chosen, const Ke
                         .extrapolated = {},
                         .unseen_shape = {},
                         .held_out = {}};
+  std::vector<std::vector<FitPoint>> points;  // of every shape with enough of them
   std::vector<FitPoint> all;
   for (const ShapeRows& shape : kernel.shapes) {
-    const std::vector<FitPoint> points = ChosenPoints(shape, chosen);
-    all.insert(all.end(), points.begin(), points.end());
-    if (points.size() < kFewestPoints) continue;
-    const ShapeProfile* like = hint == nullptr ? nullptr : FindShape(*hint, shape.shape);
-    const KernelFit fit = FitForm(form, points, like == nullptr ? nullptr : &like->fit);
-    profile.shapes.push_back(
-        {.shape = shape.shape, .fit = fit, .rows = WeighRows(form, fit, points)});
+    std::vector<FitPoint> own = ChosenPoints(shape, chosen);
+    all.insert(all.end(), own.begin(), own.end());
+    if (own.size() < kFewestPoints) continue;
+    profile.shapes.push_back({.shape = shape.shape, .fit = {}, .rows = {}});
+    points.push_back(std::move(own));
   }
   if (all.size() < kFewestPoints) return profile;
-  profile.any_shape = FitForm(form, all, hint == nullptr ? nullptr : &hint->any_shape);
+  const double passes =
+      hint == nullptr ? FitRowsPerPass(form, points) : hint->any_shape.rows_per_pass;
+  profile.any_shape =
+      hint == nullptr ? FitAt(form, all, passes).fit : FitLike(form, all, hint->any_shape);
+  for (size_t i = 0; i < points.size(); ++i) {
+    ShapeProfile& shape = profile.shapes[i];
+    const ShapeProfile* known = hint == nullptr ? nullptr : FindShape(*hint, shape.shape);
+    const bool few = points[i].size() < kFewPoints;
+    if (known != nullptr) {
+      shape.fit = FitLike(form, points[i], known->fit);
+    } else {
+      shape.fit =
+          few ? FitLike(form, points[i], profile.any_shape) : FitAt(form, points[i], passes).fit;
+    }
+    shape.rows = WeighRows(form, shape.fit, points[i]);
+  }
   return profile;
 }
 
@@ -211,8 +227,10 @@ std::vector<Prediction> PredictPoints(const KernelRows& kernel, const KernelProf
 KernelProfile FitKernel(const KernelRows& kernel, const Chosen& chosen) {
   KernelProfile profile = FitCurves(kernel, chosen, nullptr);
   profile.measured = SpreadBand(kernel, chosen);
+  // Too few points to say: as wrong as the correction may be large, and twice that.
+  constexpr ErrorBand kUnknown{.half80 = kMostCorrection, .half95 = 2 * kMostCorrection};
   profile.interpolated =
-      Wider(profile.measured, BandOf(FoldErrors(kernel, chosen, profile)).value_or(ErrorBand{}));
+      Wider(profile.measured, BandOf(FoldErrors(kernel, chosen, profile)).value_or(kUnknown));
   profile.extrapolated = Wider(
       profile.interpolated, BandOf(FrontierErrors(kernel, chosen, profile)).value_or(ErrorBand{}));
   profile.unseen_shape =

@@ -11,7 +11,7 @@
 namespace moecast::calibration {
 
 /// A shape needs this many points for a fit of its own.
-inline constexpr size_t kFewestPoints = 6;
+inline constexpr size_t kFewestPoints = 4;
 
 /// Which points a fit may see.
 using Chosen = std::function<bool(const Point&)>;

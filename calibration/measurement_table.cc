@@ -6,6 +6,7 @@
 #include <set>
 
 #include "calibration/csv_reader.h"
+#include "calibration/suite_names.h"
 #include "sim/base/files.h"
 #include "sim/base/text.h"
 
@@ -15,6 +16,8 @@ namespace {
 /// Bare launches and copies: ceilings of the card, no kernel of a step.
 constexpr std::array<std::string_view, 5> kCeilings{"empty", "empty_pdl", "read", "copy",
                                                     "copy_library"};
+/// Ends of ops that are timed beside a kernel for comparison, and never run by a step.
+constexpr std::array<std::string_view, 2> kYardsticks{"_naive", "_library"};
 /// Columns that say how a row was taken, not what was timed.
 constexpr std::array<std::string_view, 11> kNotes{"regime",  "rule",      "launches", "samples",
                                                   "stop",    "discarded", "sm_mhz",   "power_w",
@@ -198,6 +201,12 @@ std::map<std::string, std::string, std::less<>> KeyLines(std::string_view text) 
   return fields;
 }
 
+bool IsNoKernel(std::string_view op) {
+  return Holds(kCeilings, op) ||
+         std::any_of(kYardsticks.begin(), kYardsticks.end(),
+                     [op](std::string_view end) { return op.ends_with(end); });
+}
+
 /// Folders below `folder`, itself included, that hold an environment.yaml; sorted.
 std::vector<std::filesystem::path> SuiteFolders(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> found;
@@ -248,12 +257,13 @@ Status ParseSuite(std::string_view text, const std::string& file, Measurements& 
   into.ignored_columns.assign(ignored.begin(), ignored.end());
   for (const CsvLine& line : csv.lines) {
     const std::string_view op = line.cells[layout.op];
-    if (Holds(kCeilings, op)) {
+    if (IsNoKernel(op)) {
       ++into.ceilings[std::string(op)];
       continue;
     }
     SIM_TRY(KernelRow row, ReadLine(csv, line, layout, {.file = file, .line = line.number}));
     row.gpu = into.card.gpu;
+    TranslateSuite(row, line.cells[layout.regime.value_or(layout.op)]);
     into.rows.push_back(std::move(row));
   }
   return Ok();
@@ -266,6 +276,7 @@ Result<Measurements> ReadMeasurements(const std::filesystem::path& folder) {
                  folder.string()};
   }
   Measurements all;
+  std::map<std::string, std::filesystem::path> newest;  // of every suite, by file name
   for (const std::filesystem::path& suite : suites) {
     const std::filesystem::path environment = suite / "environment.yaml";
     SIM_TRY(const std::string text, ReadFile(environment));
@@ -277,13 +288,19 @@ Result<Measurements> ReadMeasurements(const std::filesystem::path& folder) {
     }
     all.card = card;
     for (const std::filesystem::path& path : SuiteFiles(suite)) {
-      SIM_TRY(const std::string csv, ReadFile(path));
-      const size_t before = all.rows.size();
-      SIM_RETURN_IF_ERROR(ParseSuite(csv, path.lexically_relative(folder).string(), all));
-      all.files.push_back({.file = path.lexically_relative(folder).string(),
-                           .sha256 = Sha256(csv),
-                           .rows = static_cast<int64_t>(all.rows.size() - before)});
+      std::filesystem::path& latest = newest[path.filename().string()];
+      if (!latest.empty()) all.superseded.push_back(latest.lexically_relative(folder).string());
+      latest = path;
     }
+  }
+  for (const auto& [name, path] : newest) {
+    SIM_TRY(const std::string csv, ReadFile(path));
+    const size_t before = all.rows.size();
+    const std::string file = path.lexically_relative(folder).string();
+    SIM_RETURN_IF_ERROR(ParseSuite(csv, file, all));
+    all.files.push_back({.file = file,
+                         .sha256 = Sha256(csv),
+                         .rows = static_cast<int64_t>(all.rows.size() - before)});
   }
   if (all.rows.empty()) return Error{"holds no row of a kernel", folder.string()};
   return all;

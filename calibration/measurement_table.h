@@ -39,13 +39,15 @@ struct Measurements {
   std::vector<KernelRow> rows;
   std::vector<RefusedRow> refused;           // by a reader; hygiene refuses further ones
   std::vector<ProfileSource> files;          // in path order; `rows` counts what was read
+  std::vector<std::string> superseded{};     // files that a later folder has anew
   std::map<std::string, int64_t> ceilings;   // op: rows that are no kernel of a step (bare copies)
   std::vector<std::string> ignored_columns;  // sorted, once each
 };
 
-/// Reads every *.csv beside an environment.yaml, in `folder` or below it. Names of files are
-/// relative to `folder`. ERRORS: no suite found, two cards, a missing or doubled column, a time
-/// column without a unit, a cell that is no number; each with its place.
+/// A suite measured again, that is a file of the same name in a folder later by name, counts
+/// instead of the earlier one. Reads every *.csv beside an environment.yaml, in `folder` or below
+/// it. Names of files are relative to `folder`. ERRORS: no suite found, two cards, a missing or
+/// doubled column, a time column without a unit, a cell that is no number; each with its place.
 Result<Measurements> ReadMeasurements(const std::filesystem::path& folder);
 
 /// One suite's rows appended to `into`. `file` goes into messages.

@@ -57,8 +57,8 @@ std::string MissTable(const std::vector<Miss>& misses, const char* predicted) {
 std::string CompositionText(const CalibrationReport& report) {
   if (report.composition.empty()) return {};
   std::string text =
-      "\n## Composition\n\nMeasured `layer` rows against the sum of the predictions of route, "
-      "gate_up, down and combine.\n\n"
+      "\n## Composition\n\nMeasured `layer` rows against the sum of the predictions of route, the "
+      "products (`experts`, or `gate_up` and `down`) and combine.\n\n"
       "| format | rows | MAPE, % | median | p90 | p95 | bias |\n"
       "| --- | --- | --- | --- | --- | --- | --- |\n";
   for (const CompositionReport& each : report.composition) {
@@ -94,6 +94,14 @@ std::string SuspectText(const CalibrationReport& report) {
       "\n## Suspect rows\n\n" + std::to_string(count) +
       " rows that their neighbours or a row of less work contradict. They are used.\n";
   if (count > 0) text += "\n| row | kernel | why |\n| --- | --- | --- |\n" + rows;
+  text +=
+      "\n" + std::to_string(report.unexplained.size()) +
+      " points have rows of different loads or rules that differ by more than 25 %. Their median "
+      "is used.\n";
+  if (!report.unexplained.empty()) text += "\n| row | kernel | why |\n| --- | --- | --- |\n";
+  for (const RefusedRow& row : report.unexplained) {
+    text += "| " + row.source.Text() + " | " + row.kernel + " | " + row.why + " |\n";
+  }
   return text;
 }
 
@@ -106,9 +114,12 @@ std::string LeftOutText(const CalibrationReport& report) {
     text += "| " + row.source.Text() + " | " + row.kernel + " | " + row.why + " |\n";
   }
   if (!report.refused.empty()) text += "\n";
+  for (const std::string& file : report.superseded) {
+    text += "- " + file + ": measured again in a later folder\n";
+  }
   for (const auto& [op, rows] : report.ceilings) {
     text += "- " + op + ": " + std::to_string(rows) +
-            " rows, a ceiling of the card, no kernel of a step\n";
+            " rows, a ceiling or a yardstick, no kernel of a step\n";
   }
   for (const std::string& kernel : report.unfitted_kernels) {
     text += "- " + kernel + ": too few rows of one shape for a fit\n";

@@ -46,10 +46,14 @@ KernelTime ShapeCurve::At(const KernelFeatures& f) const {
   for (size_t i = 0; i < places_.size(); ++i) {
     const double square = SquaredDistance(place, places_[i]);
     nearest = std::min(nearest, square);
-    if (square <= kSameRatio && SameAxes(axes, rows_[i].axes)) {
-      return {.seconds = rows_[i].seconds, .label = Label::kMeasured, .band = {}};
-    }
     correction += rows_[i].weight * CovarianceAt(square);
+  }
+  if (nearest <= kSameRatio) {
+    for (const ProfileRow& row : rows_) {
+      if (SameAxes(axes, row.axes)) {
+        return {.seconds = row.seconds, .label = Label::kMeasured, .band = {}};
+      }
+    }
   }
   const double fit = FitTime(fit_, form_->work(f, fit_.rows_per_pass));
   const double bounded = std::clamp(correction, -kMostCorrection, kMostCorrection);

@@ -18,7 +18,9 @@ constexpr std::array kTokensOnly{kTokens};
 constexpr std::array kAttentionShape{kHeads, kKvBytesPerToken};
 constexpr std::array kDecodeAxes{kBatch, kContext};
 constexpr std::array kPrefillAxes{kTokens, kPairs, kContext};
-constexpr std::array kWidthOnly{kWidth};
+constexpr std::span<const Feature> kNoShape{};
+constexpr std::array kDenseAxes{kTokens, kN, kK};
+constexpr std::array kTokensWidth{kTokens, kWidth};
 constexpr std::array kRanksOnly{kRanks};
 constexpr std::array kMessageOnly{kMessageBytes};
 constexpr std::array kGeneralShape{kHidden, kIntermediate, kExperts,         kTopK, kN, kK,
@@ -124,13 +126,14 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"route", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
     {"combine", kCombineShape, kTokenSlots, LogPlace, false, CombineWork},
     {"gemm", kGemmShape, kTokensOnly, LogPlace, false, GemmWork},
+    {"dense", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
     {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
     {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
-    {"norm", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
-    {"rope", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
-    {"activation", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
-    {"embedding", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
-    {"sampling", kWidthOnly, kTokensOnly, LogPlace, false, WidthWork},
+    {"norm", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"rope", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"activation", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"embedding", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"sampling", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
     {"all_reduce", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"all_gather", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"reduce_scatter", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
@@ -168,8 +171,11 @@ double NormOfParts(const std::array<double, kParts>& parts, double sharpness) {
   const double largest = *std::max_element(parts.begin(), parts.end());
   if (largest <= 0) return 0;
   double sum = 0;
-  for (const double part : parts) sum += std::pow(part / largest, sharpness);
-  return largest * std::pow(sum, 1 / sharpness);
+  for (const double part : parts) {
+    // Powers of 0 and 1, the usual case, are not worth a call.
+    sum += part == largest ? 1 : part > 0 ? std::pow(part / largest, sharpness) : 0;
+  }
+  return sum == 1 ? largest : largest * std::pow(sum, 1 / sharpness);
 }
 
 std::array<double, kParts> PartsOf(const KernelFit& fit, const KernelWork& work) {

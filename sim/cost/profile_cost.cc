@@ -12,13 +12,14 @@ namespace {
 
 using enum Feature;
 
-/// Entries of the memo: a power of two that stays in the second-level cache.
-constexpr size_t kMemoEntries = size_t{1} << 13;
+/// Entries of the memo, a power of two: most loads of a batch size fit, in 2.4 MB.
+constexpr size_t kMemoEntries = size_t{1} << 15;
 /// Gate, up and down; a multiply-add is two operations.
 constexpr double kSwigluMatrices = 3;
 constexpr double kFlopsPerMultiplyAdd = 2;
 /// The router's weights are not quantised.
 constexpr std::string_view kRouterFormat = "bf16";
+constexpr std::string_view kRoute = "route";
 
 char Plain(char c) { return c == '-' ? '_' : c; }
 
@@ -31,7 +32,7 @@ bool FormatServes(std::string_view kernel, std::string_view wanted) {
 }
 
 size_t HashOf(const std::array<double, kMostAxes>& key) {
-  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15ULL;  // 2^64 over the golden ratio [Knuth98]
+  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15ULL;  // 2^64 over the golden ratio
   constexpr int kTopBits = 32;
   uint64_t hash = 0;
   for (const double each : key) {
@@ -82,7 +83,7 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
   down_ = Choose("down", experts_->format.name, f);
   fused_ = Choose("experts", experts_->format.name, f);
   combine_ = Choose("combine", kRouterFormat, f);
-  route_ = Choose("route", kRouterFormat, f);
+  route_ = Choose(kRoute, kRouterFormat, f);
 }
 
 double ProfileCost::Floor(const OpFeatures& features) const {
@@ -177,6 +178,9 @@ KernelFeatures ProfileCost::RouteFeatures(double tokens) const {
 }
 
 KernelTime ProfileCost::RouteTime(double tokens) const {
+  for (const Use& use : uses_) {
+    if (use.op == kRoute && use.last[kTokens] == tokens) return use.time;
+  }
   return Time(route_, RouteFeatures(tokens), 0);
 }
 
@@ -185,14 +189,25 @@ std::string ProfileCost::DescribeRoute(double tokens) const {
 }
 
 std::vector<const KernelChoice*> ProfileCost::PartsFor(const KernelFeatures& f) const {
-  const bool launches = !gate_up_.empty() && !down_.empty();
-  if (!layer_.empty() && !route_.empty() &&
-      (!launches || Time(layer_, f, 0).label <= Label::kInterpolated)) {
+  const bool two = !gate_up_.empty() && !down_.empty();
+  if (!layer_.empty() && has_route()) {
+    const bool only = !two && fused_.empty();
+    if (only || Time(layer_, f, 0).label <= Label::kInterpolated) return {&layer_};
+  }
+  // Both products in one launch, unless two launches are known better.
+  const bool one = !fused_.empty() &&
+                   (!two || Time(fused_, f, 0).label <=
+                                std::max(Time(gate_up_, f, 0).label, Time(down_, f, 0).label));
+  std::vector<const KernelChoice*> parts;
+  if (one) {
+    parts = {&fused_};
+  } else if (two) {
+    parts = {&gate_up_, &down_};
+  } else {
     return {&layer_};
   }
-  if (launches && combine_.empty()) return {&gate_up_, &down_};
-  if (launches) return {&gate_up_, &down_, &combine_};
-  return {fused_.empty() ? &layer_ : &fused_};
+  if (!combine_.empty()) parts.push_back(&combine_);
+  return parts;
 }
 
 KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load) const {
@@ -202,11 +217,18 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
       Floor({.bytes = Bytes(load.distinct * matrices * experts_->format.bytes_per_element()),
              .flops = Flops(kFlopsPerMultiplyAdd * load.assignments * matrices),
              .compute = experts_->format.compute});
+  if (!layer_.empty() && has_route()) {
+    KernelTime layer = Time(layer_, f, 0);
+    if (layer.label <= Label::kInterpolated) {
+      // A whole layer includes its routing, which another op of the step is charged for.
+      layer.seconds = std::max(layer.seconds - RouteTime(tokens).seconds, floor);
+      return layer;
+    }
+  }
   std::optional<KernelTime> time;
   for (const KernelChoice* part : PartsFor(f)) {
     const KernelTime each = Time(*part, f, 0);
     time = time ? Sum(*time, each) : each;
-    // A whole layer includes its routing, which another op of the step is charged for.
     if (part == &layer_ && has_route()) time->seconds -= RouteTime(tokens).seconds;
   }
   time->seconds = std::max(time->seconds, floor);
@@ -216,7 +238,11 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
 KernelTime ProfileCost::ExpertTime(double tokens, const ExpertLoad& load) {
   const KernelAxes key{tokens, load.assignments, load.distinct, load.padded_rows, load.max_expert};
   MemoEntry& entry = memo_[HashOf(key) & (kMemoEntries - 1)];
-  if (entry.key != key) entry = {.key = key, .time = ComputeExpertTime(tokens, load)};
+  if (entry.key != key) {
+    // Keeps the step's routing time for the layers to come.
+    if (has_route()) Find({.op = kRoute, .format = kRouterFormat}, RouteFeatures(tokens), 0);
+    entry = {.key = key, .time = ComputeExpertTime(tokens, load)};
+  }
   return entry.time;
 }
 

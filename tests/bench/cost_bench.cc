@@ -1,7 +1,8 @@
 // Time of one StepCost::Predict: a dense model, a MoE model on one GPU, and 94 MoE layers over 8
-// expert ranks.
+// expert ranks. And of one expert layer priced from a profile, memoised and cold.
 #include <benchmark/benchmark.h>
 
+#include <memory>
 #include <vector>
 
 #include "sim/cost/step_cost.h"
@@ -66,6 +67,55 @@ void PredictMoe94LayersEightDataRanks(benchmark::State& state) {
   Predict(state, test::Qwen3_235B(), {.data = 8, .expert = 8});
 }
 BENCHMARK(PredictMoe94LayersEightDataRanks);
+
+/// A profile of one fused expert kernel with 125 rows, the size of a shape in the shipped ones.
+std::shared_ptr<const Profile> SmallProfile() {
+  Profile profile;
+  KernelProfile kernel;
+  kernel.op = "experts";
+  kernel.format = "bf16";
+  ShapeProfile shape;
+  shape.shape[Feature::kHidden] = 4096;
+  shape.shape[Feature::kIntermediate] = 1536;
+  shape.shape[Feature::kExperts] = 128;
+  shape.fit = {.fixed = 5e-6,
+               .per_memory = {1e-13, 1e-12, 0},
+               .per_compute = 1e-15,
+               .per_chain = 1e-11,
+               .sharpness = 2,
+               .rows_per_pass = 32};
+  constexpr int kRows = 125;
+  for (int i = 0; i < kRows; ++i) {
+    const double distinct = 1 + i;
+    shape.rows.push_back({.axes = {distinct, 2 * distinct, distinct, 8 * distinct, 4},
+                          .seconds = 1e-5 + 1e-6 * distinct,
+                          .weight = 0.001 * (i % 7)});
+  }
+  kernel.shapes.push_back(shape);
+  profile.kernels.push_back(kernel);
+  return std::make_shared<const Profile>(profile);
+}
+
+/// Loads of one expert layer; `distinct_loads` different ones, asked for in turn.
+void PredictExpertLayer(benchmark::State& state) {
+  ProfileCost cost(SmallProfile(), test::TinyDevice(),
+                   ExpertLayerShape{.hidden = 4096,
+                                    .intermediate = 1536,
+                                    .experts = 128,
+                                    .top_k = 8,
+                                    .format = test::Bf16()});
+  const auto distinct_loads = static_cast<int64_t>(state.range(0));
+  int64_t i = 0;
+  for (auto _ : state) {
+    i = i + 1 < distinct_loads ? i + 1 : 0;
+    const double distinct = 60.5 + static_cast<double>(i) * 1e-4;
+    const ExpertLoad load{
+        .assignments = 512, .distinct = distinct, .padded_rows = 9 * distinct, .max_expert = 11};
+    benchmark::DoNotOptimize(cost.ExpertTime(64, load));
+  }
+}
+BENCHMARK(PredictExpertLayer)->Name("PredictExpertLayerMemoised")->Arg(8);
+BENCHMARK(PredictExpertLayer)->Name("PredictExpertLayerCold")->Arg(1 << 20);
 
 }  // namespace
 }  // namespace moecast

@@ -30,7 +30,7 @@ double WorstError(const KernelForm& form, const KernelFit& fit,
 TEST(Fit, RecoversTheLawThatMadeTheRows) {
   const KernelForm& form = FormOf("gate_up");
   const std::vector<FitPoint> points = PointsOf(test::LawMeasurements());
-  const KernelFit fit = FitForm(form, points, nullptr);
+  const KernelFit fit = FitAt(form, points, 0).fit;
   EXPECT_NEAR(fit.fixed, 5e-6, 5e-8);
   EXPECT_EQ(fit.sharpness, 3);
   EXPECT_LT(WorstError(form, fit, points), 0.002);
@@ -41,8 +41,29 @@ TEST(Fit, AFewWildRowsMoveItLittle) {
   std::vector<FitPoint> points = PointsOf(test::LawMeasurements());
   const std::vector<FitPoint> clean = points;
   for (size_t i = 0; i < points.size(); i += 24) points[i].seconds *= 3;
-  const KernelFit fit = FitForm(form, points, nullptr);
+  const KernelFit fit = FitAt(form, points, 0).fit;
   EXPECT_LT(WorstError(form, fit, clean), 0.05);
+}
+
+TEST(Fit, TheLikeOfAFitIsTheFit) {
+  const KernelForm& form = FormOf("gate_up");
+  const std::vector<FitPoint> points = PointsOf(test::LawMeasurements());
+  const KernelFit fit = FitAt(form, points, 0).fit;
+  const KernelFit again = FitLike(form, points, fit);
+  EXPECT_EQ(again.fixed, fit.fixed);
+  EXPECT_EQ(again.per_memory, fit.per_memory);
+  EXPECT_EQ(again.per_compute, fit.per_compute);
+}
+
+TEST(Fit, FindsHowManyRowsAnExpertHasPerReadOfItsWeights) {
+  const KernelForm& form = FormOf("gate_up");
+  const KernelFit law{
+      .fixed = 4e-6, .per_memory = {1e-12, 0, 0}, .sharpness = 2, .rows_per_pass = 32};
+  std::vector<FitPoint> points = PointsOf(test::LawMeasurements());
+  for (FitPoint& point : points) {
+    point.seconds = FitTime(law, form.work(point.features, law.rows_per_pass));
+  }
+  EXPECT_EQ(FitRowsPerPass(form, {points}), 32);
 }
 
 TEST(Fit, CoefficientsAreNeverNegative) {
@@ -51,7 +72,7 @@ TEST(Fit, CoefficientsAreNeverNegative) {
   for (int trial = 0; trial < 5; ++trial) {
     std::vector<FitPoint> points = PointsOf(test::LawMeasurements());
     for (FitPoint& point : points) point.seconds *= 0.2 + 2 * rng.NextUniform();
-    const KernelFit fit = FitForm(form, points, nullptr);
+    const KernelFit fit = FitAt(form, points, 0).fit;
     EXPECT_GE(fit.fixed, 0);
     for (const double each : fit.per_memory) EXPECT_GE(each, 0);
     EXPECT_GE(fit.per_compute, 0);

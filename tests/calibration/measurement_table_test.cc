@@ -134,8 +134,8 @@ TEST(Hygiene, RepeatsThatDisagreeAreAnErrorThatNamesBoth) {
 
 TEST(Hygiene, TooFewPointsForAnyFitIsAnError) {
   Measurements m = test::LawMeasurements();
-  m.rows.resize(5);
-  EXPECT_THAT(ToString(Calibrate(m, "made-up").errors()), HasSubstr("6 rows or more"));
+  m.rows.resize(3);
+  EXPECT_THAT(ToString(Calibrate(m, "made-up").errors()), HasSubstr("4 rows or more"));
 }
 
 TEST(Suspects, ARowOffItsNeighboursIsNamed) {

@@ -1,0 +1,170 @@
+// StepCost with a profile: labels, intervals, explanations and floors of whole steps.
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "sim/base/rng.h"
+#include "sim/cost/step_cost.h"
+#include "tests/sim/cost/cost_builders.h"
+#include "tests/sim/model/model_builders.h"
+
+namespace moecast {
+namespace {
+
+constexpr double kExpertElements = 3.0 * 2048 * 1408;
+double RowSeconds(double distinct) { return 1e-3 + 1e-9 * distinct * kExpertElements; }
+/// Distinct bf16 experts, two rows each, at the tiny device's datasheet rates.
+double FloorSeconds(double distinct) {
+  const DeviceSpec device = test::TinyDevice();
+  return std::max(distinct * kExpertElements * 2 / device.hbm_bandwidth.count(),
+                  2 * 2 * distinct * kExpertElements / device.peak_of(ComputeClass::kBf16).count());
+}
+
+/// One fused expert kernel of DeepSeek-V2-Lite's shape on the tiny device, ten times its roofline.
+std::shared_ptr<const Profile> ExpertProfile(const ModelSpec& model) {
+  Profile profile;
+  profile.name = "unit";
+  KernelProfile kernel;
+  kernel.op = "experts";
+  kernel.format = model.formats.experts.name;
+  kernel.measured = {.half80 = 0.01, .half95 = 0.02};
+  kernel.interpolated = {.half80 = 0.05, .half95 = 0.1};
+  kernel.extrapolated = {.half80 = 0.1, .half95 = 0.3};
+  ShapeProfile shape;
+  shape.shape[Feature::kHidden] = static_cast<double>(model.hidden);
+  shape.shape[Feature::kIntermediate] = static_cast<double>(model.moe->expert_intermediate);
+  shape.shape[Feature::kExperts] = static_cast<double>(model.moe->experts);
+  shape.fit.fixed = 1e-3;
+  shape.fit.per_memory = {1e-9, 0, 0};
+  for (double distinct = 1; distinct <= 64; distinct *= 2) {
+    shape.rows.push_back({.axes = {64, 2 * distinct, distinct, 2 * distinct, 2},
+                          .seconds = RowSeconds(distinct),
+                          .weight = 0});
+  }
+  kernel.any_shape = shape.fit;
+  kernel.shapes.push_back(shape);
+  profile.kernels.push_back(kernel);
+  return std::make_shared<const Profile>(profile);
+}
+
+class ProfiledStep : public testing::Test {
+ protected:
+  ProfiledStep() {
+    AddDecodes(64);
+    efficiencies_.error = {.half80 = 0.2, .half95 = 0.5};
+  }
+  void AddDecodes(int count) {
+    for (int i = 0; i < count; ++i) test::AddDecode(step_.groups[0], 500, 500);
+  }
+  void SetLoads(double distinct) {
+    step_.experts.assign(static_cast<size_t>(model_.moe_layer_count()), test::LoadOf(distinct, 2));
+  }
+  [[nodiscard]] StepCost Cost(bool profiled) const {
+    return {model_,
+            {},
+            test::Bf16(),
+            test::TinyDevice(),
+            test::TinyFabric(),
+            efficiencies_,
+            profiled ? ExpertProfile(model_) : nullptr};
+  }
+  ModelSpec model_ = test::DeepSeekV2Lite();
+  Efficiencies efficiencies_ = test::Ideal();
+  test::Step step_;
+};
+
+double Sum(const StepTime& time) {
+  double sum = 0;
+  for (const Seconds each : time.by_label) sum += each.count();
+  return sum;
+}
+
+TEST_F(ProfiledStep, WithoutAProfileEverythingIsAnalyticAndHasNoInterval) {
+  SetLoads(24);
+  const StepTime time = Cost(false).Predict(step_.Shape());
+  EXPECT_EQ(time.by_label[static_cast<size_t>(Label::kAnalytic)].count(), Sum(time));
+  EXPECT_EQ(time.band.half95, 0);
+}
+
+TEST_F(ProfiledStep, TheTimeByLabelAddsUpToTheStep) {
+  SetLoads(24);
+  const StepTime time = Cost(true).Predict(step_.Shape());
+  EXPECT_GT(time.by_label[static_cast<size_t>(Label::kInterpolated)].count(), 0);
+  EXPECT_GT(time.by_label[static_cast<size_t>(Label::kAnalytic)].count(), 0);
+  EXPECT_NEAR(Sum(time), ToSeconds(time.total), 2e-9);
+}
+
+TEST_F(ProfiledStep, ExactRowsAreMeasured) {
+  SetLoads(16);
+  const StepTime time = Cost(true).Predict(step_.Shape());
+  ASSERT_GT(time.by_label[static_cast<size_t>(Label::kMeasured)].count(), 0);
+  const double layers = static_cast<double>(model_.moe_layer_count());
+  const double row = std::max(RowSeconds(16), FloorSeconds(16));
+  EXPECT_NEAR(time.by_label[static_cast<size_t>(Label::kMeasured)].count(), layers * row, 1e-9);
+}
+
+TEST_F(ProfiledStep, LinesOfTheExplanationAddUpToThePrediction) {
+  SetLoads(24);
+  StepCost cost = Cost(true);
+  const StepTime time = cost.Predict(step_.Shape());
+  Seconds experts;
+  bool named = false;
+  for (const OpLine& line : cost.Explain(step_.Shape())) {
+    if (line.part == StepPart::kExperts) experts += line.all;
+    named = named || line.note.find("7 rows, nearest tokens 64") != std::string::npos;
+  }
+  EXPECT_EQ(experts.count(), time.experts.count());
+  EXPECT_TRUE(named) << "the rows behind the experts' time are named";
+}
+
+TEST_F(ProfiledStep, IntervalsOfIndependentSourcesJoinAsRootsOfSquares) {
+  SetLoads(24);
+  const StepTime time = Cost(true).Predict(step_.Shape());
+  const double experts = time.by_label[static_cast<size_t>(Label::kInterpolated)].count();
+  const double total = ToSeconds(time.total);
+  EXPECT_GE(time.band.half95, 0.1 * experts / total);
+  EXPECT_LE(time.band.half95, (0.1 * experts + 0.5 * (total - experts)) / total);
+  EXPECT_LT(time.band.half80, time.band.half95);
+}
+
+TEST_F(ProfiledStep, QuantilesShiftTheTotalToTheEndsOfItsInterval) {
+  SetLoads(24);
+  StepCost cost = Cost(true);
+  const StepTime expected = cost.Predict(step_.Shape());
+  cost.set_quantile(StepQuantile::kFast);
+  const StepTime fast = cost.Predict(step_.Shape());
+  cost.set_quantile(StepQuantile::kSlow);
+  const StepTime slow = cost.Predict(step_.Shape());
+  const double ratio = std::exp(expected.band.half95);
+  EXPECT_NEAR(ToSeconds(slow.total), ToSeconds(expected.total) * ratio, 2e-9);
+  EXPECT_NEAR(ToSeconds(fast.total), ToSeconds(expected.total) / ratio, 2e-9);
+}
+
+/// INV-6: a profile that is too fast is held at the roofline.
+TEST_F(ProfiledStep, Inv6NoProfileBeatsTheRoofline) {
+  RngStream rng({.seed = 4}, "profiled", 0);
+  Profile hasty = *ExpertProfile(model_);
+  KernelFit& fit = hasty.kernels[0].shapes[0].fit;
+  fit.fixed = 0;
+  fit.per_memory = {1e-30, 0, 0};
+  hasty.kernels[0].shapes[0].rows.clear();
+  StepCost cost(model_, {}, test::Bf16(), test::TinyDevice(), test::TinyFabric(), efficiencies_,
+                std::make_shared<const Profile>(hasty));
+  for (int i = 0; i < 50; ++i) {
+    const double distinct = 1 + 63 * rng.NextUniform();
+    SetLoads(distinct);
+    const double layers = static_cast<double>(model_.moe_layer_count());
+    const double floor = layers * FloorSeconds(distinct);
+    EXPECT_GE(cost.Predict(step_.Shape()).experts.count(), floor * (1 - 1e-12));
+  }
+}
+
+TEST_F(ProfiledStep, AnEmptyRankCostsNothing) {
+  step_.experts.assign(static_cast<size_t>(model_.moe_layer_count()), ExpertLoad{});
+  const StepTime time = Cost(true).Predict(step_.Shape());
+  EXPECT_EQ(time.by_label[static_cast<size_t>(Label::kInterpolated)].count(), 0);
+  EXPECT_EQ(time.by_label[static_cast<size_t>(Label::kMeasured)].count(), 0);
+}
+
+}  // namespace
+}  // namespace moecast
