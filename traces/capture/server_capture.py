@@ -5,7 +5,7 @@
 The server must have been started with --enable-return-routed-experts. prompts.jsonl has one object
 a line: {"prompt": str} or {"tokens": [int]}, optionally "max_tokens", "category" and "request_id".
 Writes
-  DIR/responses/REQUEST.json   each response as it came; `moecast trace import` reads the folder
+  DIR/responses/REQUEST.json   each response as it came, for `moecast trace import DIR/responses/*.json`
   DIR/requests.csv             send and answer time, latency, tokens, category: one row a request
 Answers arrive whole (routing is not in streamed chunks), so latency is end to end; a request that
 failed has its error in the row and no file. Standard library only.
