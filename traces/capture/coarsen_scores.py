@@ -21,8 +21,8 @@ def coarsen(folder, levels):
     if not found:
         raise ValueError(f"{description}: has no scores")
     unit = float(found[1])
-    if unit * levels >= 1:
-        raise ValueError(f"{description}: scores have a unit of {unit}, which is {1 / unit:.0f} levels or fewer than {levels}")
+    if unit * levels > 1 - 1e-9:
+        raise ValueError(f"{description}: scores have a unit of {unit}, which is {1 / unit:.0f} levels, no more than {levels}")
     values = array.array("H", path.read_bytes())
     if sys.byteorder == "big":
         values.byteswap()
