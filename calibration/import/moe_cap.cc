@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "calibration/import/table.h"
+#include "sim/base/text.h"
 
 namespace moecast::calibration {
 namespace {
@@ -64,7 +65,7 @@ Result<KernelRow> ParseLine(std::string_view text, const RowSource& source,
   f[kDistinct] = line.Number("expert_activation", 0);
   f[kTokens] = row.variant == "prefill" ? f[kContext] : f[kBatch];
   row.time_ns = line.Number("latency", 1 / kNsPerSecond) * kNsPerSecond;
-  row.label = "step " + std::to_string(static_cast<int64_t>(line.Number("forward_pass_id", 0)));
+  row.label = "step " + ShortestDouble(line.Number("forward_pass_id", 0));
   if (row.variant != "prefill" && row.variant != "decode") {
     line.Fail("forward_mode", "\"prefill\" or \"decode\"");
   }
