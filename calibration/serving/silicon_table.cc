@@ -58,13 +58,13 @@ class Row {
     return 1;
   }
   int64_t Whole(std::string_view column) {
+    constexpr double kMostWhole = 1e6;  // GPUs, or requests in flight
     const double value = Positive(column);
-    if (value != std::floor(value)) {
-      errors_.push_back(
-          {std::string(column) + " is '" + Text(column) + "'; allowed: a whole number >= 1",
-           where_});
-    }
-    return std::max<int64_t>(1, static_cast<int64_t>(value));
+    if (value == std::floor(value) && value <= kMostWhole) return static_cast<int64_t>(value);
+    errors_.push_back({std::string(column) + " is '" + Text(column) +
+                           "'; allowed: a whole number from 1 to 1000000",
+                       where_});
+    return 1;
   }
   [[nodiscard]] const std::string& where() const { return where_; }
 
