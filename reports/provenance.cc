@@ -124,7 +124,7 @@ std::string DescribeRouting(const Scenario& scenario) {
         if constexpr (std::is_same_v<Kind, SyntheticRouting>) {
           return DescribeSynthetic(routing);
         } else if constexpr (std::is_same_v<Kind, ReplayRouting>) {
-          return "replayed from " + routing.path.filename().string();
+          return "replayed token by token from " + routing.path.filename().string();
         } else {
           static_assert(std::is_same_v<Kind, UniformRouting>);
           return "independent uniform, closed form: expectations, not draws";

@@ -155,7 +155,7 @@ void RunsAsItStands(const std::string& file) {
 
 TEST(FirstForecast, PrintsTheMeasuredQualityOfEveryVariant) {
   const Outcome outcome = RunMoecast({"run", kFirst});
-  EXPECT_THAT(outcome.out, HasSubstr("replayed from moecast-reference.moetrace"));
+  EXPECT_THAT(outcome.out, HasSubstr("replayed token by token from moecast-reference.moetrace"));
   EXPECT_THAT(outcome.out, HasSubstr("held-out text, all four kinds"));
   EXPECT_THAT(outcome.out, Not(HasSubstr("missing")));
 }
@@ -191,7 +191,7 @@ TEST(Examples, ReplayCapturedRoutingRunsOnRealTraces) {
        "--set", "variants=[{name: native}, {name: top-4, set: {experts.uniform_top_k.k: 4}}]",
        "--out", (folder / "out").string()});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("replayed from law.moetrace"));
+  EXPECT_THAT(outcome.out, HasSubstr("replayed token by token from law.moetrace"));
   // The trace holds prompts only: the report must say that output tokens replay prompt rows.
   EXPECT_THAT(outcome.out, HasSubstr("stand in for a phase that the trace does not hold"));
   // Provenance names both inputs by content.
@@ -211,7 +211,7 @@ TEST(Examples, GptOssDecodeRunsOnItsRealTrace) {
   const Outcome outcome = RunMoecast({"run", "scenarios/examples/03_gpt_oss_20b_decode.yaml",
                                       "--set", "routing.replay.path=" + trace.string()});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("replayed from gpt_oss_20b.moetrace"));
+  EXPECT_THAT(outcome.out, HasSubstr("replayed token by token from gpt_oss_20b.moetrace"));
 }
 
 }  // namespace
