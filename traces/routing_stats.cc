@@ -222,6 +222,10 @@ PhaseRouting Measure(const RoutingHeader& header, const PhaseRows& rows, Routing
   }
   measured.adjacent_overlap = AdjacentOverlap(table);
   measured.independent_overlap = static_cast<double>(header.top_k) * header.top_k / header.experts;
+  for (const int64_t ranks : options.ranks) {
+    measured.persistence.push_back(
+        MeasurePersistence(header, rows, {.ranks = ranks, .window_tokens = options.window_tokens}));
+  }
   for (const BatchForming forming : kBatchFormings) {
     for (const int64_t batch : options.batches) {
       if (auto of = MeasureBatch(table, header, forming, batch, options)) {

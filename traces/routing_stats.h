@@ -12,6 +12,7 @@
 
 #include "sim/base/result.h"
 #include "sim/base/rng.h"
+#include "traces/rank_persistence.h"
 #include "traces/routing_chunk.h"
 #include "traces/routing_reader.h"
 
@@ -32,6 +33,7 @@ struct RoutingStatsOptions {
   std::vector<int64_t> ranks = {2, 4, 8};
   int64_t draws = 2000;  // random batches per size, and most windows per size (evenly spaced)
   Seed seed = {1};
+  int64_t window_tokens = 1024;  // between two rebalances of experts over ranks
 };
 
 struct LayerRouting {
@@ -65,8 +67,9 @@ struct PhaseRouting {
   /// Experts that two adjacent tokens of a sequence share, mean over pairs and layers; none when no
   /// sequence has two tokens.
   std::optional<double> adjacent_overlap;
-  double independent_overlap = 0;     // k^2 / E
-  std::vector<BatchRouting> batches;  // sizes the trace is too small for are left out
+  double independent_overlap = 0;            // k^2 / E
+  std::vector<RankPersistence> persistence;  // [of options.ranks]; windows = 0: too few tokens
+  std::vector<BatchRouting> batches;         // sizes the trace is too small for are left out
 };
 
 struct RoutingStats {

@@ -114,6 +114,30 @@ std::string RankTable(const RoutingStats& stats, const PhaseRouting& phase) {
          table.text();
 }
 
+/// Whether a hot rank stays hot, and what a rebalance by the window before would leave.
+std::string PersistenceTable(const RoutingStats& stats, const PhaseRouting& phase) {
+  Columns table({"ranks", "windows", "max/mean", "that lasts", "correlation", "still fullest"});
+  Columns plans({"ranks", "replicas", "planned", "oracle"});
+  for (size_t r = 0; r < phase.persistence.size(); ++r) {
+    const RankPersistence& of = phase.persistence[r];
+    const std::string ranks = std::to_string(stats.options.ranks[r]);
+    if (of.windows == 0) continue;
+    table.Row({ranks, std::to_string(of.windows), Fixed(of.max_over_mean, 3),
+               Fixed(of.of_totals, 3), Fixed(of.next_correlation, 3), Fixed(of.still_fullest, 3)});
+    for (const ReplicaForecast& plan : of.forecasts) {
+      plans.Row(
+          {ranks, std::to_string(plan.replicas), Fixed(plan.planned, 3), Fixed(plan.oracle, 3)});
+    }
+  }
+  return "Load of contiguous ranks in windows of " + std::to_string(stats.options.window_tokens) +
+         " tokens: fullest over the average, that of all windows together, correlation of a rank's "
+         "load with its next, chance that the fullest stays the fullest\n" +
+         table.text() +
+         "\nFullest over the average with replicas of hot experts, placed by the window before "
+         "(planned) or by the window itself (oracle)\n" +
+         plans.text();
+}
+
 std::string PhaseText(const RoutingStats& stats, const PhaseRouting& phase) {
   std::string text = std::string(Name(phase.phase)) + ": " + std::to_string(phase.sequences) +
                      " sequences, " + std::to_string(phase.tokens) + " tokens, " +
@@ -126,7 +150,8 @@ std::string PhaseText(const RoutingStats& stats, const PhaseRouting& phase) {
             " experts, mean over all pairs and layers (independent uniform: " +
             Fixed(phase.independent_overlap, 3) + ")\n\n";
   }
-  return text + DistinctTable(stats, phase) + "\n" + RankTable(stats, phase) + "\n";
+  return text + DistinctTable(stats, phase) + "\n" + RankTable(stats, phase) + "\n" +
+         PersistenceTable(stats, phase) + "\n";
 }
 
 json::object BatchJson(const BatchRouting& of) {
@@ -142,7 +167,29 @@ json::object BatchJson(const BatchRouting& of) {
           {"rank_imbalance", std::move(ranks)}};
 }
 
-json::object PhaseJson(const PhaseRouting& phase) {
+json::array PersistenceJson(const RoutingStats& stats, const PhaseRouting& phase) {
+  json::array all;
+  for (size_t r = 0; r < phase.persistence.size(); ++r) {
+    const RankPersistence& of = phase.persistence[r];
+    json::array plans;
+    for (const ReplicaForecast& plan : of.forecasts) {
+      plans.push_back({{"replicas", plan.replicas},
+                       {"planned_max_over_mean", plan.planned},
+                       {"oracle_max_over_mean", plan.oracle}});
+    }
+    all.push_back({{"ranks", stats.options.ranks[r]},
+                   {"window_tokens", stats.options.window_tokens},
+                   {"windows", of.windows},
+                   {"max_over_mean", of.max_over_mean},
+                   {"lasting_max_over_mean", of.of_totals},
+                   {"next_window_correlation", of.next_correlation},
+                   {"still_fullest", of.still_fullest},
+                   {"replicas", std::move(plans)}});
+  }
+  return all;
+}
+
+json::object PhaseJson(const RoutingStats& stats, const PhaseRouting& phase) {
   json::array layers;
   for (const LayerRouting& layer : phase.layers) {
     layers.push_back({{"model_layer", layer.layer},
@@ -160,6 +207,7 @@ json::object PhaseJson(const PhaseRouting& phase) {
           {"layers", std::move(layers)},
           {"adjacent_overlap_experts", std::move(overlap)},
           {"independent_overlap_experts", phase.independent_overlap},
+          {"persistence", PersistenceJson(stats, phase)},
           {"batches", std::move(batches)}};
 }
 
@@ -185,7 +233,7 @@ std::string RenderJson(const RoutingStats& stats) {
     sampling[Name(forming)] = Sampling(forming, stats.options);
   }
   json::array phases;
-  for (const PhaseRouting& phase : stats.phases) phases.push_back(PhaseJson(phase));
+  for (const PhaseRouting& phase : stats.phases) phases.push_back(PhaseJson(stats, phase));
   const json::object root = {{"model", header.model},
                              {"source", header.source},
                              {"moe_layers", header.moe_layers.size()},

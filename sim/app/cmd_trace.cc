@@ -53,6 +53,10 @@ void AddStats(CLI::App& trace, int& exit_code) {
   command->add_option("--draws", options.draws, "Random batches per size (default 2000)")
       ->check(CLI::Range(int64_t{1}, kMostTokens));
   command->add_option("--seed", options.seed.seed, "Seed of the random batches (default 1)");
+  command
+      ->add_option("--window", options.window_tokens,
+                   "Tokens between two rebalances of experts over ranks (default 1024)")
+      ->check(CLI::Range(int64_t{1}, kMostTokens));
   command->callback([arguments, &exit_code] { exit_code = ExitCodeOf(RunStats(*arguments)); });
 }
 
