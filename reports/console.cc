@@ -110,11 +110,17 @@ std::string FactLine(const std::string& name, const Study& study, Describe descr
   return lines;
 }
 
+/// "30.5 B", or "216 M" below a billion.
+std::string CountText(double count) {
+  constexpr double kMillion = 1e6;
+  constexpr double kBillion = 1e9;
+  return count < kBillion ? Fixed(count / kMillion, 0) + " M" : Fixed(count / kBillion, 1) + " B";
+}
+
 std::string ModelText(const Scenario& scenario) {
   const ParameterCount parameters = CountParameters(scenario.model);
-  constexpr double kBillion = 1e9;
-  std::string text = scenario.model.name + ", " + Fixed(parameters.total / kBillion, 1) +
-                     " B parameters (" + Fixed(parameters.active / kBillion, 1) + " B active), ";
+  std::string text = scenario.model.name + ", " + CountText(parameters.total) + " parameters (" +
+                     CountText(parameters.active) + " active), ";
   const WeightFormats& formats = scenario.model.formats;
   if (scenario.model.moe) text += formats.experts.name + " experts, ";
   return text + formats.attention.name + " attention, " + scenario.kv_format.name + " KV";

@@ -129,7 +129,8 @@ double ScaleTo80() {
   return NormalQuantile(kUpper80) / NormalQuantile(kUpper95);
 }
 
-/// The mean times exp(scale * ln(end / expected)) at both ends, in order. The mean itself is inside.
+/// The mean times exp(scale * ln(end / expected)) at both ends, in order. The mean itself is
+/// inside.
 Range RangeAround(double mean, double expected, const std::array<double, 2>& ends, double scale) {
   Range range{.low = mean, .high = mean};
   for (const double end : ends) {

@@ -10,9 +10,11 @@
 namespace moecast {
 namespace {
 
+constexpr int kDigits = 2;
+
 std::string ValueText(const QualityFinding& finding) {
-  std::string text = ShortestDouble(finding.value);
-  if (finding.standard_error) text += " ±" + ShortestDouble(*finding.standard_error);
+  std::string text = Fixed(finding.value, kDigits);
+  if (finding.standard_error) text += " ±" + Fixed(*finding.standard_error, kDigits);
   return text + " " + finding.unit;
 }
 
@@ -24,8 +26,8 @@ void AddRows(const StudyCase& c, TextTable& table) {
   for (const QualityFinding& finding : c.quality) {
     table.AddRow({std::exchange(variant, ""), std::string(TaskFamilyName(finding.family)),
                   finding.task, ValueText(finding),
-                  finding.native_value ? ShortestDouble(*finding.native_value) : "-",
-                  finding.source + (finding.note.empty() ? "" : "; " + finding.note)});
+                  finding.native_value ? Fixed(*finding.native_value, kDigits) : "-",
+                  finding.source});
   }
 }
 

@@ -31,8 +31,8 @@ TEST(QualityReport, ShowsEachVariantOnceWithErrorReferenceAndSource) {
   study.cases[1].quality = study.cases[3].quality = {Finding()};
   const std::string text = RenderQuality(study);
   EXPECT_THAT(text, HasSubstr("generation"));
-  EXPECT_THAT(text, HasSubstr("51.2 ±1.42 %"));
-  EXPECT_THAT(text, HasSubstr("80.4  [A25] Table 6; decode only"));
+  EXPECT_THAT(text, HasSubstr("51.20 ±1.42 %"));
+  EXPECT_THAT(text, HasSubstr("80.40  [A25] Table 6"));
   EXPECT_EQ(text.find("AIME24"), text.rfind("AIME24"));
 }
 
