@@ -134,6 +134,18 @@ OpFeatures Unavoidable(const Gemm& op) {
   return f;
 }
 
+/// A product from rows of its own shape (gemm) or, failing that, from the fit over all shapes
+/// (dense).
+std::optional<KernelTime> GemmTime(ProfileCost& profile, const Gemm& gemm) {
+  const auto slot = static_cast<size_t>(gemm.role);
+  const KernelFeatures f = FeaturesOf(gemm);
+  const double floor = profile.Floor(Unavoidable(gemm));
+  const std::string_view format = gemm.format->name;
+  const auto own = profile.Find({.op = "gemm", .format = format, .slot = slot}, f, floor);
+  if (own) return own;
+  return profile.Find({.op = "dense", .format = format, .slot = slot}, f, floor);
+}
+
 }  // namespace
 
 void StepCost::Priced::Add(const KernelTime& each, double count) {
@@ -161,9 +173,7 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
           [&](const Gemm& gemm) -> std::optional<KernelTime> {
             if (gemm.role == GemmRole::kRouter && profile.has_route()) return KernelTime{};
             if (gemm.batch != 1) return std::nullopt;
-            return profile.Find(
-                {.op = "gemm", .format = gemm.format->name, .slot = static_cast<size_t>(gemm.role)},
-                FeaturesOf(gemm), profile.Floor(Unavoidable(gemm)));
+            return GemmTime(profile, gemm);
           },
           [&](const RouteTokens& route) -> std::optional<KernelTime> {
             if (!profile.has_route()) return std::nullopt;
