@@ -160,6 +160,7 @@ void RoutingSynthesiser::DrawRow(int64_t layer, const uint16_t* earlier, uint16_
   const LayerLaw& law = layer_laws_[static_cast<size_t>(layer)];
   const uint32_t threshold = earlier != nullptr ? law.keep : 0;
   const uint16_t* source = earlier != nullptr ? earlier : row;
+  const bool grouped = twin_.groups.size > 0;
   const int32_t top_k = header().top_k;
   for (int32_t rank = 0; rank < top_k; ++rank) {
     const uint64_t word = rng.NextU64();
@@ -167,11 +168,11 @@ void RoutingSynthesiser::DrawRow(int64_t layer, const uint16_t* earlier, uint16_
     const uint16_t drawn = DrawExpert(columns, static_cast<uint32_t>(word));
     const uint16_t old = source[rank];
     uint16_t expert = keep ? old : drawn;
-    const bool refused = !keep && !Accepts(law, drawn, word);
+    const bool refused = grouped && !keep && !Accepts(law, drawn, word);
     if (refused || chosen_in_row_[expert] == row_) expert = DrawUnused(layer, rng);
     row[rank] = expert;
     chosen_in_row_[expert] = row_;
-    group_in_row_[group_of_[expert]] = row_;
+    if (grouped) group_in_row_[group_of_[expert]] = row_;
   }
 }
 

@@ -3,12 +3,14 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "sim/base/check.h"
 #include "traces/routing_reader.h"
 #include "traces/routing_rows.h"
 #include "traces/routing_synthesis.h"
 #include "traces/routing_writer.h"
+#include "traces/twin/parametric_twin.h"
 
 namespace moecast {
 namespace {
@@ -93,6 +95,30 @@ void Synthesise(benchmark::State& state, const Shape& shape, bool has_scores) {
 BENCHMARK_CAPTURE(Synthesise, v2_lite, kDeepSeekV2Lite, true)->Arg(128);
 BENCHMARK_CAPTURE(Synthesise, v2_lite_ids_only, kDeepSeekV2Lite, false)->Arg(128);
 BENCHMARK_CAPTURE(Synthesise, long_decode, kLongDecode, false)->Arg(128);
+
+/// A fitted twin's parts: a topic for each sequence, kinds of token, groups.
+RoutingTwin LivelyTwin(const Shape& shape, int64_t sequences) {
+  RoutingTwin twin = TwinFromParameters(Spec(sequences), MakeHeader(shape, false), {1});
+  twin.topics = 0;
+  twin.kinds = {.count = 8, .spread = 2, .stickiness = 0.5};
+  twin.groups = {.size = 8, .affinity = std::vector<double>(twin.stickiness.size(), 0.5)};
+  return twin;
+}
+
+void SynthesiseTwin(benchmark::State& state, const Shape& shape) {
+  int64_t tokens = 0;
+  for (auto _ : state) {
+    RoutingSynthesiser synthesiser(LivelyTwin(shape, state.range(0)), {1});
+    RoutingChunk chunk;
+    while (synthesiser.Next(chunk)) tokens += chunk.tokens;
+  }
+  state.counters["rows/s"] =
+      benchmark::Counter(static_cast<double>(tokens * shape.layers), benchmark::Counter::kIsRate);
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsRate);
+}
+BENCHMARK_CAPTURE(SynthesiseTwin, v2_lite, kDeepSeekV2Lite)->Arg(128);
+BENCHMARK_CAPTURE(SynthesiseTwin, long_decode, kLongDecode)->Arg(128);
 
 void Write(benchmark::State& state, const Shape& shape) {
   const Scratch scratch;

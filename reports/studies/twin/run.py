@@ -184,7 +184,11 @@ def main():
             print(f"{name}: {count(lines)[0]} met, {count(lines)[1]} missed")
     head = ["# Twins against held-out sequences", "", f"{met} figures are within their goal, {missed} are not.", "",
             "A twin is fitted to the even sequences of a trace and judged on the odd ones: mean of " + f"{len(SEEDS)} draws. *Floor* is the even half itself against the odd one:",
-            "what sampling alone makes of the difference; a miss near its floor is the trace's, not the twin's.", "", "    python3 reports/studies/twin/run.py --moecast BUILD/sim/app/moecast", ""]
+            "what sampling alone makes of the difference; a miss near its floor is the trace's, not the twin's.", "",
+            "Forecasts miss on captured traces where replay runs sequences in step: a closed loop starts them together, texts of one template (and every answer's fixed opening) have equal tokens",
+            "at equal positions, and these choose equal experts. A twin's sequences are independent, so its batches touch more experts, and the forecast is slower. The project's own trace has no templates.",
+            "The same holds for windows of 64 and more tokens across the short, alike sequences of *intent*.", "",
+            "    python3 reports/studies/twin/run.py --moecast BUILD/sim/app/moecast", ""]
     arguments.out.write_text("\n".join(head + body))
 
 
