@@ -39,6 +39,7 @@ Each of `scenarios/examples` is a lesson; its first lines say what to look for.
 - `03_gpt_oss_20b_decode.yaml`: what the assumption of uniform routing costs.
 - `04_saturation.yaml`: where a GPU stops keeping up, and how the KV format moves that point.
 - `05_two_replicas.yaml`: two GPUs as two replicas under two routers, or as one.
+- `06_measured_kernels.yaml`: step times from kernels measured on an H200, with prediction intervals.
 )";
 
 std::string Range(const pb::FieldRule& rule) {

@@ -164,6 +164,15 @@ TEST(Examples, ReplayCapturedRoutingRuns) { RunsAsItStands("02_replay_captured_r
 TEST(Examples, SaturationRuns) { RunsAsItStands("04_saturation.yaml"); }
 TEST(Examples, TwoReplicasRun) { RunsAsItStands("05_two_replicas.yaml"); }
 
+TEST(Examples, MeasuredKernelsRunMostlyOnMeasurementsAndPrintIntervals) {
+  const Outcome outcome = RunMoecast({"run", "scenarios/examples/06_measured_kernels.yaml", "--set",
+                                      "replications=1", "--set", "workload.stop.requests=300"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("Prediction intervals"));
+  EXPECT_THAT(outcome.out, ContainsRegex("[0-9.]+ % measured, [5-9][0-9.]+ % interpolated"));
+  EXPECT_THAT(outcome.out, HasSubstr("profile 'h200_sxm'"));
+}
+
 /// Imports one of traces/descriptions from the shared data.
 void Import(const std::vector<std::string>& arguments, const std::filesystem::path& trace) {
   std::vector<std::string> all{"trace", "import"};
