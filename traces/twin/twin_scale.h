@@ -20,7 +20,8 @@ struct TwinChanges {
   std::optional<int64_t> sequences = {};
   std::optional<int64_t> prefill_tokens = {};
   std::optional<int64_t> decode_tokens = {};
-  std::vector<std::pair<std::string, double>> domains = {};  // new shares; domains not named have none
+  std::vector<std::pair<std::string, double>> domains =
+      {};  // new shares; domains not named have none
 };
 
 /// ERRORS: a value out of range, a domain the twin has not (with the nearest name).
