@@ -217,20 +217,24 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
       Floor({.bytes = Bytes(load.distinct * matrices * experts_->format.bytes_per_element()),
              .flops = Flops(kFlopsPerMultiplyAdd * load.assignments * matrices),
              .compute = experts_->format.compute});
+  const bool two = !gate_up_.empty() && !down_.empty();
   if (!layer_.empty() && has_route()) {
     KernelTime layer = Time(layer_, f, 0);
-    if (layer.label <= Label::kInterpolated) {
+    if (layer.label <= Label::kInterpolated || (!two && fused_.empty())) {
       // A whole layer includes its routing, which another op of the step is charged for.
       layer.seconds = std::max(layer.seconds - RouteTime(tokens).seconds, floor);
       return layer;
     }
   }
+  // As PartsFor, each kernel asked once.
   std::optional<KernelTime> time;
-  for (const KernelChoice* part : PartsFor(f)) {
-    const KernelTime each = Time(*part, f, 0);
-    time = time ? Sum(*time, each) : each;
-    if (part == &layer_ && has_route()) time->seconds -= RouteTime(tokens).seconds;
+  if (!fused_.empty()) time = Time(fused_, f, 0);
+  if (two && (!time || time->label > Label::kInterpolated)) {
+    const KernelTime products = Sum(Time(gate_up_, f, 0), Time(down_, f, 0));
+    if (!time || products.label < time->label) time = products;
   }
+  if (!time) time = Time(layer_, f, 0);
+  if ((two || !fused_.empty()) && !combine_.empty()) time = Sum(*time, Time(combine_, f, 0));
   time->seconds = std::max(time->seconds, floor);
   return *time;
 }

@@ -63,7 +63,8 @@ TEST_P(Examples, LoadAndResolveToAFixedPoint) {
   const Result<Study> study = LoadStudy(GetParam(), overrides, kCatalog);
   ASSERT_TRUE(study.ok()) << ToString(study.errors());
   const bool replays = name < "04";
-  EXPECT_EQ(study->inputs.size(), replays ? 1u : 0u);
+  const bool profiled = study->cases.front().scenario.profile != nullptr;
+  EXPECT_EQ(study->inputs.size(), (replays ? 1u : 0u) + (profiled ? 1u : 0u));
   ExpectFixedPoint(*study);
 }
 
