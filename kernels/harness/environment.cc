@@ -61,7 +61,7 @@ std::string ToYaml(const Environment& environment, const CardPeak& peak, const C
   line("memory_clock_mhz", reading ? ShortestDouble(reading->memory_mhz) : "unknown");
   line("throttle_checked", reading ? "true" : "false");
   line("commit", '"' + commit + '"');
-  line("weights", "cold: copies and expert subsets rotate, see warm_ratio");
+  line("weights", "\"cold: copies and expert subsets rotate, see warm_ratio\"");
   line("activations", "warm");
   return text;
 }
