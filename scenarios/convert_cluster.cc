@@ -94,9 +94,9 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
            "must be a power of two, got " + std::to_string(in.expert_tile_rows()));
   }
   if (in.error_95() < in.error_80()) {
-    report("cost.efficiencies.error_95",
-           "must be at least error_80 (" + ShortestDouble(in.error_80()) + "), got " +
-               ShortestDouble(in.error_95()));
+    report("cost.efficiencies.error_95", "must be at least error_80 (" +
+                                             ShortestDouble(in.error_80()) + "), got " +
+                                             ShortestDouble(in.error_95()));
   }
   return {.name = in.name(),
           .gemm = ConvertClass(in.gemm()),

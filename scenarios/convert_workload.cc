@@ -135,8 +135,9 @@ Scenario ConvertScenario(const pb::Scenario& in, const FieldReporter& report) {
   out.routing = ConvertRouting(in.routing());
   out.experts = ConvertExperts(in.experts(), out.model, report);
   if (NeedsScores(out.experts) && std::holds_alternative<UniformRouting>(out.routing)) {
-    report("experts", "needs gate scores, which routing.uniform has not; "
-                      "use routing.replay or routing.synthetic");
+    report("experts",
+           "needs gate scores, which routing.uniform has not; "
+           "use routing.replay or routing.synthetic");
   }
   out.slo = ConvertSlo(in.slo());
   return out;

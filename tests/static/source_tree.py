@@ -12,7 +12,8 @@ TEXT = CPP + (".py", ".md", ".cmake", ".txt", ".proto", ".yaml", ".html", ".js",
 def files(root, suffixes, folders=FOLDERS):
     """Our files with one of the suffixes, sorted, as paths relative to root."""
     root = pathlib.Path(root)
-    found = [path for path in root.glob("*") if path.is_file()] if folders is FOLDERS else []
+    top = [path for path in root.glob("*") if path.name != ".git"] if folders is FOLDERS else []
+    found = [path for path in top if path.is_file()]
     for folder in folders:
         found += (root / folder).rglob("*")
     return sorted(path.relative_to(root) for path in found
