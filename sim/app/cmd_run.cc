@@ -35,6 +35,7 @@ struct RunArguments {
   ScenarioArguments scenario;
   std::string out;
   int threads = 1;
+  int64_t routing_mib = ReplayTable::kResidentBytes >> 20;
   bool resolve = false;
 };
 
@@ -67,8 +68,10 @@ Status WriteFiles(const Study& study, const StudyResult& result, ResultFolder& f
 /// Runs the study and prints it. RETURNS: the exit code, or why nothing was written.
 Result<int> RunAndReport(const Study& study, const RunArguments& arguments) {
   std::optional<ResultFolder> folder;
-  RunOptions options{
-      .threads = arguments.threads, .request_rows = std::nullopt, .progress = ProgressLine()};
+  RunOptions options{.threads = arguments.threads,
+                     .routing_bytes = arguments.routing_mib << 20,
+                     .request_rows = std::nullopt,
+                     .progress = ProgressLine()};
   if (!arguments.out.empty()) {
     SIM_TRY(ResultFolder opened, ResultFolder::Open(arguments.out));
     folder.emplace(std::move(opened));
@@ -114,6 +117,12 @@ void AddRunCommand(CLI::App& app, int& exit_code) {
       ->add_option("--threads", arguments->threads,
                    "Runs at a time; results do not depend on it (default: all cores)")
       ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--routing-memory", arguments->routing_mib,
+                   "MiB for routing tables; the rest lies in temporary files and is paged as it is "
+                   "used. Results do not depend on it (default: 16384)")
+      ->check(CLI::Range(int64_t{16}, int64_t{1} << 30))
+      ->type_name("MIB");
   command->add_flag("--resolve", arguments->resolve,
                     "Print the scenario with every default and catalog entry, and stop");
   command->footer(kFooter);

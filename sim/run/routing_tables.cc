@@ -218,7 +218,7 @@ Status FeedAll(ChunkSource& source, BuilderPool& pool) {
 }
 
 Status LoadGroup(const TraceGroup& group, std::span<const StudyCase> cases, int threads,
-                 RoutingTables& tables) {
+                 int64_t resident_bytes, RoutingTables& tables) {
   SIM_TRY(ChunkSource source, OpenChunks(cases[group.first_case].scenario));
   const RoutingHeader& header = HeaderOf(source);
   std::vector<ReplayTable::Builder> builders;
@@ -227,7 +227,7 @@ Status LoadGroup(const TraceGroup& group, std::span<const StudyCase> cases, int 
       return Error{"the routing trace has no gate scores, and a rule of `experts` needs them",
                    header.source};
     }
-    builders.emplace_back(header, selection);
+    builders.emplace_back(header, selection, resident_bytes);
   }
   BuilderPool pool(std::move(builders), threads);
   SIM_RETURN_IF_ERROR(FeedAll(source, pool));
@@ -240,12 +240,17 @@ Status LoadGroup(const TraceGroup& group, std::span<const StudyCase> cases, int 
 
 }  // namespace
 
-Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases, int threads) {
+Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases, int threads,
+                                        int64_t resident_bytes) {
   SIM_CHECK(threads >= 1);
   RoutingTables tables(cases.size());
   Errors errors;
-  for (const TraceGroup& group : GroupByTrace(cases)) {
-    if (const Status status = LoadGroup(group, cases, threads, tables); !status.ok()) {
+  const std::vector<TraceGroup> groups = GroupByTrace(cases);
+  int64_t table_count = 0;
+  for (const TraceGroup& group : groups) table_count += std::ssize(group.selections);
+  const int64_t share = resident_bytes / std::max<int64_t>(table_count, 1);
+  for (const TraceGroup& group : groups) {
+    if (const Status status = LoadGroup(group, cases, threads, share, tables); !status.ok()) {
       errors.insert(errors.end(), status.errors().begin(), status.errors().end());
     }
   }

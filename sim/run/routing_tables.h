@@ -17,7 +17,9 @@ using RoutingTables = std::vector<std::shared_ptr<const ReplayTable>>;
 
 /// ERRORS: a trace that is missing, damaged or of another model shape (says which figures differ).
 /// COST: one pass over each distinct trace, its tables built in up to `threads` threads; memory is
-/// two batches of chunks plus the tables.
-Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases, int threads);
+/// two batches of chunks plus the tables, of which all together about `resident_bytes` stay in
+/// memory and the rest lies in temporary files.
+Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases, int threads,
+                                        int64_t resident_bytes = ReplayTable::kResidentBytes);
 
 }  // namespace moecast

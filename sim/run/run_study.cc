@@ -158,7 +158,8 @@ class Workers {
 Result<StudyResult> RunStudy(const Study& study, const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   SIM_TRY(StudyResult result, PlanCases(study));
-  SIM_TRY(const RoutingTables tables, LoadRoutingTables(study.cases, std::max(options.threads, 1)));
+  SIM_TRY(const RoutingTables tables,
+          LoadRoutingTables(study.cases, std::max(options.threads, 1), options.routing_bytes));
   for (size_t i = 0; i < tables.size(); ++i) {
     if (tables[i] != nullptr) result.cases[i].selection = tables[i]->selection();
   }

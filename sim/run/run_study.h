@@ -35,6 +35,8 @@ struct StudyResult {
 
 struct RunOptions {
   int threads = 1;
+  /// Memory for routing tables; what exceeds it lies in temporary files. Changes no result.
+  int64_t routing_bytes = ReplayTable::kResidentBytes;
   /// Existing folder below which every run writes its requests.csv (see case_files.h); absent:
   /// request rows are not written.
   std::optional<std::filesystem::path> request_rows{};

@@ -46,6 +46,16 @@ TEST(RoutingTables, DoNotDependOnTheNumberOfThreads) {
   }
 }
 
+TEST(RoutingTables, DoNotDependOnHowMuchOfThemStaysInMemory) {
+  const Study study = TinyStudy();
+  const RoutingTables memory = LoadRoutingTables(study.cases, 1).value();
+  const RoutingTables disk = LoadRoutingTables(study.cases, 1, 1 << 20).value();
+  for (size_t i = 0; i < memory.size(); ++i) {
+    EXPECT_EQ(memory[i]->selection().mean_kept, disk[i]->selection().mean_kept);
+    EXPECT_EQ(memory[i]->sequence_count(), disk[i]->sequence_count());
+  }
+}
+
 TEST(RoutingTables, AreAbsentForDenseModelsAndClosedForms) {
   Study study = TinyStudy();
   study.cases[0].scenario.model = test::TinyDenseModel();
