@@ -4,18 +4,10 @@
 #include <charconv>
 #include <cmath>
 
+#include "sim/base/lines.h"
+
 namespace moecast::calibration {
 namespace {
-
-std::vector<std::string_view> Cells(std::string_view line) {
-  std::vector<std::string_view> cells;
-  for (;;) {
-    const size_t comma = line.find(',');
-    cells.push_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
-  }
-}
 
 Status CheckHeader(const std::vector<std::string>& columns, const std::string& file) {
   for (size_t i = 0; i < columns.size(); ++i) {
@@ -35,21 +27,18 @@ Result<CsvText> SplitCsv(std::string_view text, const std::string& file) {
   CsvText csv;
   int number = 0;
   while (!text.empty()) {
-    const size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    const std::string_view line = TakeLine(text);
     const std::string where = file + ":" + std::to_string(++number);
     if (line.find('"') != std::string_view::npos) {
       return Error{"quoted cells are not read", where};
     }
     if (number == 1) {
-      for (const std::string_view cell : Cells(line)) csv.columns.emplace_back(cell);
+      for (const std::string_view cell : SplitCells(line)) csv.columns.emplace_back(cell);
       SIM_RETURN_IF_ERROR(CheckHeader(csv.columns, file));
       continue;
     }
     if (line.empty()) continue;
-    csv.lines.push_back({.number = number, .cells = Cells(line)});
+    csv.lines.push_back({.number = number, .cells = SplitCells(line)});
     if (csv.lines.back().cells.size() != csv.columns.size()) {
       return Error{std::to_string(csv.lines.back().cells.size()) + " cells in a table of " +
                        std::to_string(csv.columns.size()) + " columns",

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sim/base/check.h"
+#include "sim/base/lines.h"
 #include "traces/request_lines.h"
 
 namespace moecast {
@@ -39,16 +40,6 @@ std::optional<Number> ParseWhole(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
-}
-
-std::vector<std::string_view> Split(std::string_view line) {
-  std::vector<std::string_view> cells;
-  while (true) {
-    const size_t comma = line.find(',');
-    cells.push_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
-  }
 }
 
 /// Puts rows together to passes; the first pass sets the layers.
@@ -154,13 +145,13 @@ Result<CountTable> ReadCountTable(const std::filesystem::path& path) {
   if (!more || !line.starts_with(wanted)) {
     return lines.LineError("is no count table: its first line does not begin with " + wanted);
   }
-  const size_t columns = Split(line).size();
+  const size_t columns = SplitCells(line).size();
   TableBuilder builder;
   builder.table_.shape.experts = static_cast<int64_t>(columns - kColumnsBefore);
   while (true) {
     SIM_TRY(more, lines.Next(line));
     if (!more) break;
-    const std::vector<std::string_view> cells = Split(line);
+    const std::vector<std::string_view> cells = SplitCells(line);
     if (cells.size() != columns) {
       return lines.LineError("has " + std::to_string(cells.size()) + " columns of " +
                              std::to_string(columns));

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "sim/base/files.h"
+#include "sim/base/lines.h"
 #include "sim/base/text.h"
 
 namespace moecast {
@@ -66,17 +67,6 @@ std::vector<ImportSequence> FromJson(YamlFields& fields, const std::filesystem::
   return FromLengths(lengths);
 }
 
-std::vector<std::string> SplitCsv(std::string_view line) {
-  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-  std::vector<std::string> cells;
-  while (true) {
-    const size_t comma = line.find(',');
-    cells.emplace_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
-  }
-}
-
 /// The columns of an index file that a description names; empty names are not read.
 struct IndexColumns {
   std::string length, first_position, prompt_tokens, request_id, category;
@@ -92,9 +82,8 @@ class IndexCsv {
     std::vector<ImportSequence> sequences;
     while (!text.empty() && errors_->empty()) {
       ++line_;
-      const size_t end = std::min(text.find('\n'), text.size());
-      cells_ = SplitCsv(text.substr(0, end));
-      text.remove_prefix(std::min(end + 1, text.size()));
+      const std::vector<std::string_view> cells = SplitCells(TakeLine(text));
+      cells_.assign(cells.begin(), cells.end());
       if (line_ == 1) {
         names_ = cells_;
         continue;

@@ -5,6 +5,7 @@
 
 #include "calibration/serving/bench_fields.h"
 #include "sim/base/files.h"
+#include "sim/base/lines.h"
 #include "sim/base/text.h"
 
 namespace moecast::serving {
@@ -16,24 +17,6 @@ constexpr const char* kFormats =
     "expected `vllm bench serve` JSON (completed, total_input_tokens), SGLang JSONL (the same), "
     "aiperf JSON (time_to_first_token), InferenceX agg JSON (conc, isl), or a CSV whose header has "
     "concurrency,input_tokens,output_tokens,ttft_ms,tpot_ms";
-
-std::vector<std::string_view> Split(std::string_view line) {
-  std::vector<std::string_view> cells;
-  for (;;) {
-    const size_t comma = line.find(',');
-    cells.push_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
-  }
-}
-
-std::string_view TakeLine(std::string_view& text) {
-  const size_t end = text.find('\n');
-  std::string_view line = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
-}
 
 /// One row of a CSV of points.
 class PointRow {
@@ -162,7 +145,7 @@ Result<std::vector<ServingPoint>> ParsePointTable(const std::string& text,
                                                   const std::string& name) {
   std::string_view rest = text;
   std::vector<std::string> names;
-  for (const std::string_view cell : Split(TakeLine(rest))) names.emplace_back(cell);
+  for (const std::string_view cell : SplitCells(TakeLine(rest))) names.emplace_back(cell);
   SIM_RETURN_IF_ERROR(CheckHeader(names, name + ":1"));
   std::vector<ServingPoint> points;
   Errors errors;
@@ -170,7 +153,7 @@ Result<std::vector<ServingPoint>> ParsePointTable(const std::string& text,
     const std::string_view line = TakeLine(rest);
     if (line.empty()) continue;
     const std::string where = name + ":" + std::to_string(number);
-    std::vector<std::string_view> cells = Split(line);
+    std::vector<std::string_view> cells = SplitCells(line);
     if (cells.size() != names.size()) {
       return Error{std::to_string(cells.size()) + " cells in a table of " +
                        std::to_string(names.size()) + " columns",

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "sim/base/lines.h"
 #include "sim/base/text.h"
 
 namespace moecast::serving {
@@ -14,24 +15,6 @@ namespace {
 
 constexpr double kMillisecond = 1e-3;
 constexpr size_t kMostProblems = 20;
-
-std::vector<std::string_view> Split(std::string_view line) {
-  std::vector<std::string_view> cells;
-  for (;;) {
-    const size_t comma = line.find(',');
-    cells.push_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
-  }
-}
-
-std::string_view TakeLine(std::string_view& text) {
-  const size_t end = text.find('\n');
-  std::string_view line = text.substr(0, end);
-  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
-}
 
 /// Cells of one row by column name.
 class Row {
@@ -157,7 +140,7 @@ Result<std::vector<SiliconRow>> ParseSiliconTable(const std::string& text,
                                                   const std::string& name) {
   std::string_view rest = text;
   std::map<std::string, size_t, std::less<>> columns;
-  for (const std::string_view cell : Split(TakeLine(rest))) {
+  for (const std::string_view cell : SplitCells(TakeLine(rest))) {
     columns.emplace(std::string(cell), columns.size());
   }
   for (const char* needed :
@@ -174,7 +157,7 @@ Result<std::vector<SiliconRow>> ParseSiliconTable(const std::string& text,
     const std::string_view line = TakeLine(rest);
     if (line.empty()) continue;
     const std::string where = name + ":" + std::to_string(number);
-    std::vector<std::string_view> cells = Split(line);
+    std::vector<std::string_view> cells = SplitCells(line);
     if (cells.size() != columns.size()) {
       return Error{std::to_string(cells.size()) + " cells in a table of " +
                        std::to_string(columns.size()) + " columns",

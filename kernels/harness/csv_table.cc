@@ -5,23 +5,10 @@
 #include <cmath>
 #include <limits>
 
+#include "sim/base/lines.h"
 #include "sim/base/text.h"
 
 namespace moecast::kernels {
-namespace {
-
-std::vector<std::string> SplitLine(std::string_view line) {
-  std::vector<std::string> cells;
-  while (true) {
-    const size_t comma = line.find(',');
-    cells.emplace_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
-  }
-}
-
-}  // namespace
-
 Result<size_t> CsvTable::Column(std::string_view column) const {
   const auto found = std::find(columns.begin(), columns.end(), column);
   if (found == columns.end())
@@ -38,7 +25,8 @@ Result<CsvTable> ParseCsv(std::string_view text, std::string name) {
     const std::string where = table.name + ":" + std::to_string(line_number);
     if (line.find_first_of("\"\r") != std::string_view::npos)
       return Error{"a cell holds a quote or a carriage return; cells are plain text", where};
-    std::vector<std::string> cells = SplitLine(line);
+    const std::vector<std::string_view> views = SplitCells(line);
+    std::vector<std::string> cells(views.begin(), views.end());
     if (line_number == 1) {
       table.columns = std::move(cells);
       for (auto column = table.columns.begin(); column != table.columns.end(); ++column) {

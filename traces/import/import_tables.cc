@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sim/base/files.h"
+#include "sim/base/lines.h"
 #include "sim/base/text.h"
 #include "traces/formats/json_documents.h"
 #include "traces/import/capture_sources.h"
@@ -122,22 +123,12 @@ std::vector<TextLine> Lines(std::string_view text) {
   return lines;
 }
 
-std::vector<std::string_view> Cells(std::string_view line) {
-  std::vector<std::string_view> cells;
-  while (true) {
-    const size_t comma = line.find(',');
-    cells.push_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
-  }
-}
-
 /// Rows are layers, columns experts, no names.
 Status ImportMatrix(const ByteFile& file, const std::vector<TextLine>& lines, LayerTable& table) {
   LayerCounts layers;
   for (const TextLine& line : lines) {
     std::vector<uint64_t>& counts = layers[static_cast<int32_t>(layers.size())];
-    for (const std::string_view cell : Cells(line.text)) {
+    for (const std::string_view cell : SplitCells(line.text)) {
       const auto count = ParseWhole<uint64_t>(cell);
       if (!count) return file.At(line.offset, "'" + std::string(cell) + "' is no count");
       counts.push_back(*count);
@@ -164,7 +155,7 @@ Status ImportLong(const ByteFile& file, const std::vector<TextLine>& lines,
   std::vector<std::string> order;
   std::map<std::string, LayerCounts> passes;
   for (const TextLine& line : std::span(lines).subspan(1)) {
-    const std::vector<std::string_view> cells = Cells(line.text);
+    const std::vector<std::string_view> cells = SplitCells(line.text);
     if (cells.size() != columns.all) {
       return file.At(line.offset, "has " + std::to_string(cells.size()) + " columns of " +
                                       std::to_string(columns.all));
@@ -196,7 +187,7 @@ Status ImportLong(const ByteFile& file, const std::vector<TextLine>& lines,
 }
 
 std::optional<LongColumns> FindColumns(std::string_view header) {
-  const std::vector<std::string_view> names = Cells(header);
+  const std::vector<std::string_view> names = SplitCells(header);
   const auto find = [&](std::string_view name) {
     return static_cast<size_t>(std::ranges::find(names, name) - names.begin());
   };
