@@ -28,6 +28,7 @@ double Correction(const KernelForm& form, const KernelFit& fit, const FitPoint& 
 
 Eigen::MatrixXd CovarianceOf(const KernelForm& form, const std::vector<FitPoint>& points) {
   std::vector<KernelPlace> places;
+  places.reserve(points.size());
   for (const FitPoint& point : points) places.push_back(form.place(AxesOf(form, point.features)));
   const auto count = static_cast<Eigen::Index>(points.size());
   Eigen::MatrixXd covariance(count, count);

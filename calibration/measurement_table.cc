@@ -102,9 +102,9 @@ class LayoutReader {
       const std::string suffix = column.size() > name.size() ? column.substr(name.size() + 1) : "";
       const auto ns = NanosecondsPerUnit(suffix);
       if (ns) return std::optional(TimeColumn{.index = i, .ns = *ns});
-      return Error{"time column '" + column + "' has no unit; allowed: " + name + "_ns, " + name +
-                       "_us, " + name + "_ms",
-                   file_ + ":1"};
+      std::string message = "time column '" + column + "' has no unit; allowed: ";
+      message += name + "_ns, " + name + "_us, " + name + "_ms";
+      return Error{std::move(message), file_ + ":1"};
     }
     return std::optional<TimeColumn>();
   }

@@ -16,9 +16,10 @@ using Counts = std::vector<int64_t>;
 ExpertLoad LoadOf(std::span<const int64_t> counts, int64_t tile_rows) {
   ExpertLoad load;
   for (const int64_t n : counts) {
+    const int64_t tiles = (n + tile_rows - 1) / tile_rows;
     load.assignments += static_cast<double>(n);
     load.distinct += n > 0 ? 1 : 0;
-    load.padded_rows += static_cast<double>((n + tile_rows - 1) / tile_rows * tile_rows);
+    load.padded_rows += static_cast<double>(tiles * tile_rows);
     load.max_expert = std::max(load.max_expert, static_cast<double>(n));
   }
   return load;

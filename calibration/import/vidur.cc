@@ -47,7 +47,7 @@ void ReadProjections(const Table& table, const ImportTarget& target, Imported& i
   const size_t up = fields.Need(Median("mlp_up_proj")), down = fields.Need(Median("mlp_down_proj"));
   into.files.back().ignored_columns = fields.Unasked();
   if (!errors.empty()) return;
-  into.files.back().rows *= 2 * 2;  // a line holds four products
+  into.files.back().rows *= 4;  // a line holds four products
   for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
     fields.MoveTo(i);
     const auto width = static_cast<double>(fields.Whole(hidden, 1));
