@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "sim/base/check.h"
+#include "sim/base/stats.h"
 #include "traces/routing_stats.h"
 
 namespace moecast {
@@ -83,7 +84,7 @@ void AddLayer(const std::vector<Loads>& windows, int64_t ranks, Correlation& nex
   Loads totals(windows[0].size());
   for (size_t w = 0; w < windows.size(); ++w) {
     const Loads ranks_now = OfBlocks(windows[w], ranks);
-    measured.max_over_mean += MaxOverMean(ranks_now);
+    measured.by_window[w] += MaxOverMean(ranks_now);
     for (size_t e = 0; e < totals.size(); ++e) totals[e] += windows[w][e];
     if (w == 0) continue;
     const Loads ranks_before = OfBlocks(windows[w - 1], ranks);
@@ -141,6 +142,7 @@ RankPersistence MeasurePersistence(const RoutingHeader& header, const PhaseRows&
   const int64_t windows = rows.sequence_first.back() / options.window_tokens;
   if (windows < 2) return measured;
   measured.windows = windows;
+  measured.by_window.resize(static_cast<size_t>(windows));
   for (const int64_t replicas : options.replicas) {
     const int64_t over = (header.experts + replicas) % options.ranks;
     measured.forecasts.push_back({.replicas = replicas + (over > 0 ? options.ranks - over : 0)});
@@ -153,7 +155,8 @@ RankPersistence MeasurePersistence(const RoutingHeader& header, const PhaseRows&
   }
   const auto of_layers = static_cast<double>(layers);
   const double pairs = of_layers * static_cast<double>(windows - 1);
-  measured.max_over_mean /= of_layers * static_cast<double>(windows);
+  for (double& of_window : measured.by_window) of_window /= of_layers;
+  measured.max_over_mean = Mean(measured.by_window);
   measured.of_totals /= of_layers;
   measured.still_fullest /= pairs;
   measured.next_correlation = next.value();

@@ -27,10 +27,11 @@ struct ReplicaForecast {
 
 struct RankPersistence {
   int64_t windows = 0;
-  double max_over_mean = 0;     // of contiguous blocks of experts, mean over windows and layers
-  double of_totals = 0;         // of the same over all windows together: what lasts
-  double next_correlation = 0;  // of a rank's share in adjacent windows, within layers
-  double still_fullest = 0;     // chance that the fullest rank is the fullest in the next window
+  double max_over_mean = 0;       // of contiguous blocks of experts, mean over windows and layers
+  std::vector<double> by_window;  // [window] the same, mean over layers
+  double of_totals = 0;           // of the same over all windows together: what lasts
+  double next_correlation = 0;    // of a rank's share in adjacent windows, within layers
+  double still_fullest = 0;       // chance that the fullest rank is the fullest in the next window
   std::vector<ReplicaForecast> forecasts;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <span>
 #include <string_view>
@@ -56,8 +57,11 @@ LayerRouting MeasureLayer(const Table& table, size_t layer, int32_t model_layer)
     const double share = count / all;
     if (count > 0) measured.entropy_bits -= share * std::log2(share);
   }
-  measured.max_over_mean =
-      *std::max_element(counts.begin(), counts.end()) * static_cast<double>(counts.size()) / all;
+  std::sort(counts.begin(), counts.end(), std::greater<>());
+  for (const uint32_t count : counts) {
+    measured.popularity.push_back(count * static_cast<double>(counts.size()) / all);
+  }
+  measured.max_over_mean = measured.popularity.front();
   return measured;
 }
 
@@ -201,6 +205,34 @@ uint64_t CountUnknown(const PhaseRows& rows, int32_t top_k) {
   return unknown;
 }
 
+/// One phase's rows as they come from a reader.
+class PhaseInput {
+ public:
+  PhaseInput(const RoutingHeader& header, uint64_t tokens)
+      : has_scores_(header.has_scores), gates_(header, tokens) {}
+
+  void Add(const RoutingChunk& chunk, const std::vector<RoutingSequence>& sequences) {
+    if (last_ != chunk.sequence) {
+      last_ = chunk.sequence;
+      const int64_t end = rows_.sequence_first.back();
+      rows_.sequence_first.push_back(end);
+      const size_t label = chunk.sequence.value();
+      rows_.categories.push_back(label < sequences.size() ? sequences[label].category : "");
+    }
+    rows_.sequence_first.back() += chunk.tokens;
+    rows_.ids.insert(rows_.ids.end(), chunk.ids.begin(), chunk.ids.end());
+    if (has_scores_) gates_.Add(chunk);
+  }
+  [[nodiscard]] const PhaseRows& rows() const { return rows_; }
+  GateRows TakeGateRows() { return std::move(gates_).Take(); }
+
+ private:
+  bool has_scores_;
+  GateRowSampler gates_;
+  PhaseRows rows_;
+  std::optional<SequenceId> last_;
+};
+
 }  // namespace
 
 double IndependentDistinct(const RoutingHeader& header, int64_t batch) {
@@ -233,6 +265,7 @@ PhaseRouting Measure(const RoutingHeader& header, const PhaseRows& rows, Routing
       }
     }
   }
+  measured.similarity = MeasureSimilarity(header, rows, options.seed);
   return measured;
 }
 
@@ -245,26 +278,20 @@ Result<RoutingStats> MeasureTrace(RoutingReader reader, const RoutingStatsOption
                      std::to_string(kMaxStatsIds) + " in memory; import fewer sequences",
                  ""};
   }
-  std::array<PhaseRows, 2> rows;
-  std::array<std::optional<SequenceId>, 2> last;
+  std::array<PhaseInput, 2> inputs = {PhaseInput(header, reader.totals().prefill_tokens),
+                                      PhaseInput(header, reader.totals().decode_tokens)};
   RoutingChunk chunk;
   while (true) {
     SIM_TRY(const bool more, reader.Next(chunk));
     if (!more) break;
-    const auto phase = static_cast<size_t>(chunk.phase);
-    PhaseRows& into = rows[phase];
-    if (last[phase] != chunk.sequence) {
-      last[phase] = chunk.sequence;
-      const int64_t end = into.sequence_first.back();
-      into.sequence_first.push_back(end);
-    }
-    into.sequence_first.back() += chunk.tokens;
-    into.ids.insert(into.ids.end(), chunk.ids.begin(), chunk.ids.end());
+    inputs[static_cast<size_t>(chunk.phase)].Add(chunk, reader.sequences());
   }
   RoutingStats stats = {.header = header, .options = options, .phases = {}};
   for (const RoutingPhase phase : {RoutingPhase::kPrefill, RoutingPhase::kDecode}) {
-    const PhaseRows& of = rows[static_cast<size_t>(phase)];
-    if (!of.ids.empty()) stats.phases.push_back(Measure(header, of, phase, options));
+    PhaseInput& of = inputs[static_cast<size_t>(phase)];
+    if (of.rows().ids.empty()) continue;
+    stats.phases.push_back(Measure(header, of.rows(), phase, options));
+    stats.phases.back().gate_rows = of.TakeGateRows();
   }
   return stats;
 }

@@ -1,6 +1,7 @@
 // Statistics of a routing trace: popularity per layer, distinct experts of a batch, overlap of
-// adjacent tokens, imbalance between expert-parallel ranks. docs/model/synthetic_routing.md defines
-// each. The way a batch is formed matters as much as the model, so there are three.
+// adjacent tokens, imbalance between expert-parallel ranks, similarity of sequences, and a sample
+// of gate scores. docs/model/synthetic_routing.md and docs/traces.md define them. The way a batch
+// is formed matters as much as the model, so there are three.
 #pragma once
 
 #include <array>
@@ -12,9 +13,11 @@
 
 #include "sim/base/result.h"
 #include "sim/base/rng.h"
+#include "traces/gate_routing.h"
 #include "traces/rank_persistence.h"
 #include "traces/routing_chunk.h"
 #include "traces/routing_reader.h"
+#include "traces/sequence_similarity.h"
 
 namespace moecast {
 
@@ -37,9 +40,10 @@ struct RoutingStatsOptions {
 };
 
 struct LayerRouting {
-  int32_t layer = 0;         // model layer index
-  double max_over_mean = 0;  // fullest expert's assignments over the average
-  double entropy_bits = 0;   // of the assignment shares
+  int32_t layer = 0;                    // model layer index
+  double max_over_mean = 0;             // fullest expert's assignments over the average
+  double entropy_bits = 0;              // of the assignment shares
+  std::vector<double> popularity = {};  // assignments over the average, largest first
 };
 
 struct RankImbalance {
@@ -70,6 +74,9 @@ struct PhaseRouting {
   double independent_overlap = 0;            // k^2 / E
   std::vector<RankPersistence> persistence;  // [of options.ranks]; windows = 0: too few tokens
   std::vector<BatchRouting> batches;         // sizes the trace is too small for are left out
+  SequenceSimilarity similarity;
+  GateRows gate_rows;                // empty when the trace has no scores
+  std::optional<GateRouting> gates;  // of gate_rows; whoever knows the rules fills it
 };
 
 struct RoutingStats {
@@ -82,6 +89,7 @@ struct RoutingStats {
 struct PhaseRows {
   std::vector<uint16_t> ids;                  // [token][MoE layer][k]
   std::vector<int64_t> sequence_first = {0};  // [sequence + 1]: first token of each, then the total
+  std::vector<std::string> categories = {};   // [sequence], or empty: none has one
 };
 
 /// Distinct experts that `batch` tokens choose under independent uniform routing:
@@ -92,8 +100,8 @@ double IndependentDistinct(const RoutingHeader& header, int64_t batch);
 PhaseRouting Measure(const RoutingHeader& header, const PhaseRows& rows, RoutingPhase phase,
                      const RoutingStatsOptions& options);
 
-/// Reads the whole trace into memory and measures each phase. ERRORS: the reader's; more ids than
-/// kMaxStatsIds.
+/// Reads the whole trace into memory, once, and measures each phase. ERRORS: the reader's; more ids
+/// than kMaxStatsIds.
 Result<RoutingStats> MeasureTrace(RoutingReader reader, const RoutingStatsOptions& options);
 
 inline constexpr uint64_t kMaxStatsIds = uint64_t{1} << 32;

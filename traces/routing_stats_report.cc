@@ -1,7 +1,6 @@
 #include "traces/routing_stats_report.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cmath>
 #include <vector>
 
@@ -9,39 +8,6 @@
 
 namespace moecast {
 namespace {
-
-namespace json = boost::json;
-
-const char* Name(RoutingPhase phase) {
-  return phase == RoutingPhase::kPrefill ? "prefill" : "decode";
-}
-
-const char* Name(BatchForming forming) {
-  switch (forming) {
-    case BatchForming::kConsecutive:
-      return "consecutive";
-    case BatchForming::kOnePerSequence:
-      return "one_per_sequence";
-    case BatchForming::kRandomTokens:
-      return "random_tokens";
-  }
-  return "";
-}
-
-std::string Sampling(BatchForming forming, const RoutingStatsOptions& options) {
-  const std::string draws = std::to_string(options.draws);
-  switch (forming) {
-    case BatchForming::kConsecutive:
-      return "windows of consecutive tokens in file order, across sequences, without overlap; all, "
-             "or " +
-             draws + " evenly spaced";
-    case BatchForming::kOnePerSequence:
-      return draws + " batches: a uniform token from each of B sequences drawn without replacement";
-    case BatchForming::kRandomTokens:
-      return draws + " batches: B uniform tokens of all sequences, with replacement";
-  }
-  return "";
-}
 
 std::string Pad(std::string text, size_t width) {
   if (text.size() < width) text.insert(0, width - text.size(), ' ');
@@ -138,6 +104,56 @@ std::string PersistenceTable(const RoutingStats& stats, const PhaseRouting& phas
          plans.text();
 }
 
+std::string SimilarityText(const SequenceSimilarity& of) {
+  if (of.all.pairs == 0) return "";
+  const auto part = [](const char* which, const PairSimilarity& pairs) {
+    return which + Fixed(pairs.mean, 3) + " (" + std::to_string(pairs.pairs) + " pairs)";
+  };
+  std::string text = "Cosine similarity of the expert counts of two sequences, each of " +
+                     std::to_string(of.sequences) + " with each: mean " + part("", of.all);
+  if (of.within.pairs > 0) text += ", " + part("within a category ", of.within);
+  if (of.between.pairs > 0) text += ", " + part("between categories ", of.between);
+  return text + "\n\n";
+}
+
+std::string EntropyTable(const GateRouting& gates) {
+  Columns table({"model layer", "rows", "mean", "p10", "p50", "p90"});
+  for (const ScoreEntropy& of : gates.entropy) {
+    table.Row({std::to_string(of.layer), std::to_string(of.rows), Fixed(of.mean, 3),
+               Fixed(of.p10, 3), Fixed(of.p50, 3), Fixed(of.p90, 3)});
+  }
+  return "Entropy of a row's gate scores over its largest value ln k (1: all experts alike)\n" +
+         table.text();
+}
+
+std::string KeptTable(const GateRouting& gates) {
+  Columns table({"rule", "keep on average", "set", "to", "keeps", "gate mass kept"});
+  std::string limits;
+  for (const KeptCurve& curve : gates.curves) {
+    const std::string rule = RuleLabel(curve);
+    for (const RuleSetting& of : curve.settings) {
+      const int digits = of.parameter == std::floor(of.parameter) ? 0 : 4;
+      table.Row({rule, std::to_string(of.wanted), curve.parameter, Fixed(of.parameter, digits),
+                 Fixed(of.mean_kept, 3), Fixed(of.kept_mass, 4)});
+    }
+    if (curve.fewest > 1) {
+      limits += rule + " keeps at least " + Fixed(curve.fewest, 3) + " on average\n";
+    }
+  }
+  return "To keep fewer experts: the tightest parameter that keeps as many on average\n" +
+         table.text() + limits + "ratio_to_best is aset_derived with penalty 0\n";
+}
+
+std::string GateText(const RoutingStats& stats, const PhaseRouting& phase) {
+  if (!stats.header.has_scores) {
+    return "The trace has no gate scores: no entropy, and no rule that needs scores\n";
+  }
+  if (!phase.gates) return "No row has gate scores above 0\n";
+  return "Gate scores, " + std::to_string(phase.gates->rows) + " (token, layer) rows of " +
+         "evenly spaced tokens, at most " + std::to_string(kMaxGateScores) + " scores\n" +
+         EntropyTable(*phase.gates) + "\n" + KeptTable(*phase.gates);
+}
+
 std::string PhaseText(const RoutingStats& stats, const PhaseRouting& phase) {
   std::string text = std::string(Name(phase.phase)) + ": " + std::to_string(phase.sequences) +
                      " sequences, " + std::to_string(phase.tokens) + " tokens, " +
@@ -151,67 +167,46 @@ std::string PhaseText(const RoutingStats& stats, const PhaseRouting& phase) {
             Fixed(phase.independent_overlap, 3) + ")\n\n";
   }
   return text + DistinctTable(stats, phase) + "\n" + RankTable(stats, phase) + "\n" +
-         PersistenceTable(stats, phase) + "\n";
-}
-
-json::object BatchJson(const BatchRouting& of) {
-  json::array ranks;
-  for (const RankImbalance& rank : of.ranks) {
-    ranks.push_back({{"ranks", rank.ranks}, {"max_over_mean", rank.max_over_mean}});
-  }
-  return {{"forming", Name(of.forming)},
-          {"batch_tokens", of.batch},
-          {"batches_sampled", of.batches_sampled},
-          {"distinct_experts", of.distinct_experts},
-          {"independent_distinct_experts", of.independent},
-          {"rank_imbalance", std::move(ranks)}};
-}
-
-json::array PersistenceJson(const RoutingStats& stats, const PhaseRouting& phase) {
-  json::array all;
-  for (size_t r = 0; r < phase.persistence.size(); ++r) {
-    const RankPersistence& of = phase.persistence[r];
-    json::array plans;
-    for (const ReplicaForecast& plan : of.forecasts) {
-      plans.push_back({{"replicas", plan.replicas},
-                       {"planned_max_over_mean", plan.planned},
-                       {"oracle_max_over_mean", plan.oracle}});
-    }
-    all.push_back({{"ranks", stats.options.ranks[r]},
-                   {"window_tokens", stats.options.window_tokens},
-                   {"windows", of.windows},
-                   {"max_over_mean", of.max_over_mean},
-                   {"lasting_max_over_mean", of.of_totals},
-                   {"next_window_correlation", of.next_correlation},
-                   {"still_fullest", of.still_fullest},
-                   {"replicas", std::move(plans)}});
-  }
-  return all;
-}
-
-json::object PhaseJson(const RoutingStats& stats, const PhaseRouting& phase) {
-  json::array layers;
-  for (const LayerRouting& layer : phase.layers) {
-    layers.push_back({{"model_layer", layer.layer},
-                      {"max_over_mean", layer.max_over_mean},
-                      {"entropy_bits", layer.entropy_bits}});
-  }
-  json::array batches;
-  for (const BatchRouting& of : phase.batches) batches.push_back(BatchJson(of));
-  json::value overlap;
-  if (phase.adjacent_overlap) overlap = *phase.adjacent_overlap;
-  return {{"phase", Name(phase.phase)},
-          {"sequences", phase.sequences},
-          {"tokens", phase.tokens},
-          {"unknown_rows", phase.unknown_rows},
-          {"layers", std::move(layers)},
-          {"adjacent_overlap_experts", std::move(overlap)},
-          {"independent_overlap_experts", phase.independent_overlap},
-          {"persistence", PersistenceJson(stats, phase)},
-          {"batches", std::move(batches)}};
+         PersistenceTable(stats, phase) + "\n" + SimilarityText(phase.similarity) +
+         GateText(stats, phase) + "\n";
 }
 
 }  // namespace
+
+std::string_view Name(RoutingPhase phase) {
+  return phase == RoutingPhase::kPrefill ? "prefill" : "decode";
+}
+
+std::string_view Name(BatchForming forming) {
+  switch (forming) {
+    case BatchForming::kConsecutive:
+      return "consecutive";
+    case BatchForming::kOnePerSequence:
+      return "one_per_sequence";
+    case BatchForming::kRandomTokens:
+      return "random_tokens";
+  }
+  return "";
+}
+
+std::string Sampling(BatchForming forming, const RoutingStatsOptions& options) {
+  const std::string draws = std::to_string(options.draws);
+  switch (forming) {
+    case BatchForming::kConsecutive:
+      return "windows of consecutive tokens in file order, across sequences, without overlap; all, "
+             "or " +
+             draws + " evenly spaced";
+    case BatchForming::kOnePerSequence:
+      return draws + " batches: a uniform token from each of B sequences drawn without replacement";
+    case BatchForming::kRandomTokens:
+      return draws + " batches: B uniform tokens of all sequences, with replacement";
+  }
+  return "";
+}
+
+std::string RuleLabel(const KeptCurve& curve) {
+  return curve.penalty ? curve.rule + " " + ShortestDouble(*curve.penalty) : curve.rule;
+}
 
 std::string RenderText(const RoutingStats& stats) {
   const RoutingHeader& header = stats.header;
@@ -224,25 +219,6 @@ std::string RenderText(const RoutingStats& stats) {
     text += "  " + std::string(Name(forming)) + ": " + Sampling(forming, stats.options) + "\n";
   }
   return text + "  independent: E (1 - (1 - k/E)^B)\n";
-}
-
-std::string RenderJson(const RoutingStats& stats) {
-  const RoutingHeader& header = stats.header;
-  json::object sampling;
-  for (const BatchForming forming : kBatchFormings) {
-    sampling[Name(forming)] = Sampling(forming, stats.options);
-  }
-  json::array phases;
-  for (const PhaseRouting& phase : stats.phases) phases.push_back(PhaseJson(stats, phase));
-  const json::object root = {{"model", header.model},
-                             {"source", header.source},
-                             {"moe_layers", header.moe_layers.size()},
-                             {"experts", header.experts},
-                             {"top_k", header.top_k},
-                             {"seed", stats.options.seed.seed},
-                             {"sampling", std::move(sampling)},
-                             {"phases", std::move(phases)}};
-  return json::serialize(root) + "\n";
 }
 
 }  // namespace moecast

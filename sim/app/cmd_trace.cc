@@ -1,13 +1,17 @@
 // `moecast trace`: import, measure and synthesise expert-routing traces.
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "reports/routing_page.h"
 #include "sim/app/cmd_trace_import.h"
 #include "sim/app/cmd_trace_twin.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
+#include "sim/base/files.h"
+#include "sim/replay/gate_measures.h"
 #include "traces/routing_reader.h"
 #include "traces/routing_stats.h"
 #include "traces/routing_stats_report.h"
@@ -22,6 +26,7 @@ int ExitCodeOf(const Status& status) { return status.ok() ? kExitOk : FailWith(s
 struct StatsArguments {
   std::string file;
   bool json = false;
+  std::string report;
   RoutingStatsOptions options;
 };
 
@@ -33,17 +38,34 @@ Status RunStats(const StatsArguments& arguments) {
                      " experts, at most one rank per expert is allowed",
                  "--ranks"};
   }
-  SIM_TRY(const RoutingStats stats, MeasureTrace(std::move(reader), arguments.options));
+  std::optional<AtomicFile> report;  // created first: measuring may take long
+  if (!arguments.report.empty()) {
+    SIM_TRY(AtomicFile file, AtomicFile::Create(arguments.report));
+    report.emplace(std::move(file));
+  }
+  SIM_TRY(RoutingStats stats, MeasureTrace(std::move(reader), arguments.options));
+  for (PhaseRouting& phase : stats.phases) {
+    if (phase.gate_rows.moe_layer.empty()) continue;
+    phase.gates = MeasureGates(phase.gate_rows, stats.header.moe_layers);
+  }
+  if (report) {
+    SIM_RETURN_IF_ERROR(report->Write(RenderRoutingPage(stats)));
+    SIM_RETURN_IF_ERROR(report->Commit());
+  }
   return PrintToStdout(arguments.json ? RenderJson(stats) : RenderText(stats));
 }
 
 void AddStats(CLI::App& trace, int& exit_code) {
-  CLI::App* command = trace.add_subcommand(
-      "stats", "Measure popularity, distinct experts, overlap and rank imbalance of a trace");
+  CLI::App* command = trace.add_subcommand("stats",
+                                           "Measure popularity, distinct experts, overlap, rank "
+                                           "imbalance, similarity of sequences, gate "
+                                           "scores and what skipping rules would keep");
   const auto arguments = std::make_shared<StatsArguments>();
   RoutingStatsOptions& options = arguments->options;
   command->add_option("file", arguments->file, "Trace to read")->required()->type_name("FILE");
   command->add_flag("--json", arguments->json, "Print one JSON object instead of tables");
+  command->add_option("--report", arguments->report, "Also write plots, one self-contained file")
+      ->type_name("FILE.html");
   command->add_option("--batches", options.batches, "Batch sizes in tokens, as in 4,16,64")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, kMostTokens));
@@ -70,7 +92,7 @@ void AddTraceCommand(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  moecast trace import response.json --model Qwen3-30B-A3B --out r.moetrace\n"
       "  moecast trace import traces/descriptions/gpt_oss_20b.yaml --data DIR --out g.moetrace\n"
-      "  moecast trace stats g.moetrace --batches 4,16,64 --ranks 8\n"
+      "  moecast trace stats g.moetrace --batches 4,16,64 --ranks 8 --report g.html\n"
       "  moecast trace fit g.moetrace --out g.twin.yaml\n"
       "  moecast trace synthesize --twin g.twin.yaml --sequences 1000 --out s.moetrace\n"
       "\n"

@@ -1,25 +1,10 @@
 #include "sim/policy/experts/aset_derived.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
+
+#include "sim/policy/experts/score_entropy.h"
 
 namespace moecast {
-namespace {
-
-/// Entropy of the scores' distribution over its largest value ln k. RETURNS: 0 for one score.
-double NormalisedEntropy(std::span<const float> scores) {
-  const double total = std::accumulate(scores.begin(), scores.end(), 0.0);
-  if (scores.size() < 2 || total <= 0) return 0;
-  double entropy = 0;
-  for (const float score : scores) {
-    const double q = score / total;
-    if (q > 0) entropy -= q * std::log(q);
-  }
-  return entropy / std::log(static_cast<double>(scores.size()));
-}
-
-}  // namespace
 
 int64_t AsetDerived::Kept(const GateRow& row) const {
   const double relative =
