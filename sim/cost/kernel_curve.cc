@@ -13,6 +13,10 @@ namespace {
 constexpr double kUsPerSecond = 1e6;
 /// Rows state five significant digits; closer is the same place.
 constexpr double kSameRatio = 1e-4;
+/// Places farther apart (octaves squared) are not looked at as the same, nor is a place so far
+/// (octaves) outside the rows' range on a coordinate.
+constexpr double kSameSquare = 1e-4;
+constexpr double kSameSlack = 0.02;
 /// A point inside the rows' range but this far (octaves) from every row is not interpolated.
 constexpr double kFarOctaves = 2;
 
@@ -29,57 +33,107 @@ ShapeCurve::ShapeCurve(const KernelForm& form, const ShapeProfile& profile)
     : form_(&form), shape_(profile.shape), fit_(profile.fit), rows_(profile.rows) {
   least_.fill(std::numeric_limits<double>::infinity());
   most_.fill(-std::numeric_limits<double>::infinity());
-  for (const ProfileRow& row : rows_) {
-    places_.push_back(form.place(row.axes));
+  RowBlock empty{};
+  for (auto& coordinate : empty.place) coordinate.fill(std::numeric_limits<double>::infinity());
+  blocks_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, empty);
+  for (size_t row = 0; row < rows_.size(); ++row) {
+    RowBlock& block = blocks_[row / kBlockRows];
+    const KernelPlace place = form.place(rows_[row].axes);
+    block.weight[row % kBlockRows] = rows_[row].weight;
     for (size_t i = 0; i < kCoordinates; ++i) {
-      least_[i] = std::min(least_[i], places_.back()[i]);
-      most_[i] = std::max(most_[i], places_.back()[i]);
+      block.place[i][row % kBlockRows] = place[i];
+      least_[i] = std::min(least_[i], place[i]);
+      most_[i] = std::max(most_[i], place[i]);
     }
   }
 }
 
-KernelTime ShapeCurve::At(const KernelFeatures& f) const {
-  const KernelAxes axes = AxesOf(*form_, f);
-  const KernelPlace place = form_->place(axes);
-  double correction = 0;
-  double nearest = std::numeric_limits<double>::infinity();
-  for (size_t i = 0; i < places_.size(); ++i) {
-    const double square = SquaredDistance(place, places_[i]);
-    nearest = std::min(nearest, square);
-    correction += rows_[i].weight * CovarianceAt(square);
-  }
-  if (nearest <= kSameRatio) {
-    for (const ProfileRow& row : rows_) {
-      if (SameAxes(axes, row.axes)) {
-        return {.seconds = row.seconds, .label = Label::kMeasured, .band = {}};
-      }
+inline std::array<double, ShapeCurve::kBlockRows> ShapeCurve::RowBlock::SquaresTo(
+    const KernelPlace& from) const {
+  std::array<double, kBlockRows> squares{};
+  for (size_t i = 0; i < kCoordinates; ++i) {
+    for (size_t row = 0; row < kBlockRows; ++row) {
+      squares[row] += (from[i] - place[i][row]) * (from[i] - place[i][row]);
     }
   }
-  const double fit = FitTime(fit_, form_->work(f, fit_.rows_per_pass));
-  const double bounded = std::clamp(correction, -kMostCorrection, kMostCorrection);
-  bool inside = nearest <= kFarOctaves * kFarOctaves;
-  for (size_t i = 0; i < kCoordinates; ++i) {
-    inside = inside && place[i] >= least_[i] && place[i] <= most_[i];
+  return squares;
+}
+
+ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) const {
+  Interpolation sum{.nearest = std::numeric_limits<double>::infinity()};
+  for (const RowBlock& block : blocks_) {
+    const std::array<double, kBlockRows> square = block.SquaresTo(place);
+    std::array<double, kBlockRows> term;
+    for (size_t row = 0; row < kBlockRows; ++row) {
+      term[row] = block.weight[row] * CovarianceAt(square[row]);
+    }
+    for (size_t row = 0; row < kBlockRows; ++row) {
+      sum.nearest = std::min(sum.nearest, square[row]);
+      sum.correction += term[row];
+    }
   }
+  return sum;
+}
+
+bool ShapeCurve::InRange(const KernelPlace& place, double slack) const {
+  bool inside = true;
+  for (size_t i = 0; i < kCoordinates; ++i) {
+    inside = inside && place[i] >= least_[i] - slack && place[i] <= most_[i] + slack;
+  }
+  return inside;
+}
+
+const ProfileRow* ShapeCurve::RowAt(const KernelAxes& axes) const {
+  const auto found = std::find_if(rows_.begin(), rows_.end(), [&axes](const ProfileRow& row) {
+    return SameAxes(axes, row.axes);
+  });
+  return found == rows_.end() ? nullptr : &*found;
+}
+
+KernelTime ShapeCurve::At(const Launch& launch) const {
+  const auto [correction, nearest] = Interpolate(launch.place);
+  if (nearest <= kSameSquare) {
+    if (const ProfileRow* row = RowAt(launch.axes)) {
+      return {.seconds = row->seconds, .label = Label::kMeasured, .band = {}};
+    }
+  }
+  const double fit = FitTime(fit_, form_->work(launch.features, fit_.rows_per_pass));
+  const double bounded = std::clamp(correction, -kMostCorrection, kMostCorrection);
+  const bool inside = nearest <= kFarOctaves * kFarOctaves && InRange(launch.place, 0);
   return {.seconds = fit * std::exp(bounded),
           .label = inside ? Label::kInterpolated : Label::kExtrapolated,
           .band = {}};
 }
 
+bool ShapeCurve::Covers(const Launch& launch) const {
+  if (!InRange(launch.place, kSameSlack)) return false;
+  if (!InRange(launch.place, 0)) return At(launch).label != Label::kExtrapolated;
+  for (const RowBlock& block : blocks_) {
+    int near = 0;
+    for (const double square : block.SquaresTo(launch.place)) {
+      near += static_cast<int>(square <= kFarOctaves * kFarOctaves);
+    }
+    if (near > 0) return true;
+  }
+  return false;
+}
+
 std::string ShapeCurve::DescribeNearest(const KernelFeatures& f) const {
   SIM_CHECK(!rows_.empty());
   const KernelPlace place = form_->place(AxesOf(*form_, f));
-  size_t best = 0;
-  for (size_t i = 1; i < places_.size(); ++i) {
-    if (SquaredDistance(place, places_[i]) < SquaredDistance(place, places_[best])) best = i;
-  }
+  const auto square = [&](const ProfileRow& row) {
+    return SquaredDistance(place, form_->place(row.axes));
+  };
+  const auto nearest = std::min_element(
+      rows_.begin(), rows_.end(),
+      [&](const ProfileRow& a, const ProfileRow& b) { return square(a) < square(b); });
   std::string text = "nearest";
   for (size_t i = 0; i < form_->axes.size(); ++i) {
     text += " " + std::string(FeatureName(form_->axes[i])) + " " +
-            ShortestDouble(rows_[best].axes[i]) + ",";
+            ShortestDouble(nearest->axes[i]) + ",";
   }
-  return text + " " + Fixed(rows_[best].seconds * kUsPerSecond, 2) + " us, " +
-         Fixed(std::sqrt(SquaredDistance(place, places_[best])), 1) + " octaves away";
+  return text + " " + Fixed(nearest->seconds * kUsPerSecond, 2) + " us, " +
+         Fixed(std::sqrt(square(*nearest)), 1) + " octaves away";
 }
 
 KernelCurve::KernelCurve(const KernelProfile& profile)
@@ -91,21 +145,19 @@ KernelCurve::KernelCurve(const KernelProfile& profile)
 }
 
 std::optional<size_t> KernelCurve::FindShape(const KernelFeatures& f) const {
-  const KernelFeatures shape = ShapeOf(*form_, f);
   for (size_t i = 0; i < shapes_.size(); ++i) {
-    if (shapes_[i].shape() == shape) return i;
+    if (SameShape(*form_, shapes_[i].shape(), f)) return i;
   }
   return std::nullopt;
 }
 
-KernelTime KernelCurve::At(const KernelFeatures& f, std::optional<size_t> shape,
-                           double floor) const {
+KernelTime KernelCurve::At(const Launch& launch, std::optional<size_t> shape, double floor) const {
   KernelTime time;
   if (shape) {
-    time = shapes_[*shape].At(f);
+    time = shapes_[*shape].At(launch);
     time.band = bands_[static_cast<size_t>(time.label)];
   } else {
-    time = {.seconds = FitTime(any_shape_, form_->work(f, any_shape_.rows_per_pass)),
+    time = {.seconds = FitTime(any_shape_, form_->work(launch.features, any_shape_.rows_per_pass)),
             .label = Label::kExtrapolated,
             .band = unseen_shape_};
   }

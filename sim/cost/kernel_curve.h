@@ -22,7 +22,8 @@ struct KernelTime {
   ErrorBand band;
 };
 
-/// One shape: its rows stand in columns of coordinates, so that a prediction is one pass over them.
+/// One shape: its rows stand in blocks, coordinate by coordinate, so that a prediction is one pass
+/// over them, several at a time.
 class ShapeCurve {
  public:
   /// REQUIRES: `form` outlives this object (forms are constants).
@@ -30,7 +31,9 @@ class ShapeCurve {
 
   /// RETURNS: seconds and label; the band is the kernel's to fill in.
   /// COST: linear in the rows; no allocation.
-  [[nodiscard]] KernelTime At(const KernelFeatures& f) const;
+  [[nodiscard]] KernelTime At(const Launch& launch) const;
+  /// Whether At would call the launch measured or interpolated. COST: stops at the first near row.
+  [[nodiscard]] bool Covers(const Launch& launch) const;
   [[nodiscard]] const KernelFeatures& shape() const { return shape_; }
   [[nodiscard]] size_t row_count() const { return rows_.size(); }
   /// The row nearest to the point, its time and its distance: "nearest tokens 8, ... 22.8 us, 0.3
@@ -38,12 +41,27 @@ class ShapeCurve {
   [[nodiscard]] std::string DescribeNearest(const KernelFeatures& f) const;
 
  private:
+  static constexpr size_t kBlockRows = 8;
+  struct RowBlock {
+    std::array<std::array<double, kBlockRows>, kCoordinates> place;  // octaves
+    std::array<double, kBlockRows> weight;                           // 0 behind the last row
+    [[nodiscard]] std::array<double, kBlockRows> SquaresTo(const KernelPlace& from) const;
+  };
+  struct Interpolation {
+    double correction = 0;  // of ln(time / fit)
+    double nearest = 0;     // squared octaves to the nearest row
+  };
+  [[nodiscard]] Interpolation Interpolate(const KernelPlace& place) const;
+  /// Whether the place is in the rows' range, or at most `slack` octaves outside it.
+  [[nodiscard]] bool InRange(const KernelPlace& place, double slack) const;
+  [[nodiscard]] const ProfileRow* RowAt(const KernelAxes& axes) const;
+
   const KernelForm* form_;
   KernelFeatures shape_;
   KernelFit fit_;
   std::vector<ProfileRow> rows_;
-  std::vector<KernelPlace> places_;  // [row]
-  KernelPlace least_{};              // of the rows, per coordinate
+  std::vector<RowBlock> blocks_;
+  KernelPlace least_{};  // of the rows, per coordinate
   KernelPlace most_{};
 };
 
@@ -56,7 +74,15 @@ class KernelCurve {
   /// The time of one launch with its band. `shape` is FindShape(f); without one the fit over all
   /// shapes answers. RETURNS: at least `floor` seconds, the roofline at datasheet rates (INV-6).
   [[nodiscard]] KernelTime At(const KernelFeatures& f, std::optional<size_t> shape,
+                              double floor) const {
+    return At(Launch(*form_, f), shape, floor);
+  }
+  [[nodiscard]] KernelTime At(const Launch& launch, std::optional<size_t> shape,
                               double floor) const;
+  /// Whether At would be measured or interpolated.
+  [[nodiscard]] bool Covers(const Launch& launch, std::optional<size_t> shape) const {
+    return shape && shapes_[*shape].Covers(launch);
+  }
 
   [[nodiscard]] const KernelForm& form() const { return *form_; }
   [[nodiscard]] const std::vector<ShapeCurve>& shapes() const { return shapes_; }

@@ -161,6 +161,11 @@ KernelFeatures ShapeOf(const KernelForm& form, const KernelFeatures& f) {
   return shape;
 }
 
+bool SameShape(const KernelForm& form, const KernelFeatures& a, const KernelFeatures& b) {
+  return std::all_of(form.shape.begin(), form.shape.end(),
+                     [&](Feature feature) { return a[feature] == b[feature]; });
+}
+
 KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f) {
   KernelAxes axes{};
   for (size_t i = 0; i < form.axes.size(); ++i) axes[i] = f[form.axes[i]];

@@ -38,8 +38,20 @@ const KernelForm& FormOf(std::string_view op);
 
 /// Only the form's shape features of `f`.
 KernelFeatures ShapeOf(const KernelForm& form, const KernelFeatures& f);
+/// Whether `a` and `b` have the same shape features.
+bool SameShape(const KernelForm& form, const KernelFeatures& a, const KernelFeatures& b);
 /// The form's axes of `f`, in order; the rest 0.
 KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f);
+
+/// A launch to predict: its features and where they lie, for every curve of one form or of forms
+/// with the same axes and place. REQUIRES: the form and the features outlive it.
+struct Launch {
+  Launch(const KernelForm& form, const KernelFeatures& f)
+      : features(f), axes(AxesOf(form, f)), place(form.place(axes)) {}
+  const KernelFeatures& features;
+  KernelAxes axes;
+  KernelPlace place;
+};
 
 /// Octaves squared.
 inline double SquaredDistance(const KernelPlace& a, const KernelPlace& b) {
@@ -51,8 +63,9 @@ inline double SquaredDistance(const KernelPlace& a, const KernelPlace& b) {
 /// polynomial of compact support, positive definite in up to five dimensions [Wendland95].
 inline constexpr double kReach = 8;
 inline double CovarianceAt(double squared_octaves) {
-  if (squared_octaves >= kReach * kReach) return 0;
-  const double ratio = std::sqrt(squared_octaves) / kReach;
+  // Cut first, so that a loop over rows has no branch.
+  const double square = squared_octaves < kReach * kReach ? squared_octaves : kReach * kReach;
+  const double ratio = std::sqrt(square) / kReach;
   const double fade = (1 - ratio) * (1 - ratio);
   return fade * fade * (1 - ratio) * (5 * ratio + 1);
 }

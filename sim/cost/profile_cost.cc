@@ -111,12 +111,25 @@ KernelChoice ProfileCost::Choose(std::string_view op, std::string_view format,
   return choice;
 }
 
-KernelTime ProfileCost::Time(const KernelChoice& choice, const KernelFeatures& f,
-                             double floor) const {
+const KernelForm& ProfileCost::FormOfChoice(const KernelChoice& choice) const {
   SIM_CHECK(!choice.empty());
+  return curves_[choice.candidates.front().kernel].form();
+}
+
+bool ProfileCost::Covers(const KernelChoice& choice, const Launch& launch) const {
+  return std::any_of(choice.candidates.begin(), choice.candidates.end(), [&](const auto& each) {
+    return curves_[each.kernel].Covers(launch, each.shape);
+  });
+}
+
+KernelTime ProfileCost::Time(const KernelChoice& choice, const Launch& launch, double floor) const {
+  // Beside a candidate whose rows reach the point, one whose rows do not is not worth its time.
+  const bool covered = choice.candidates.size() > 1 && Covers(choice, launch);
   std::optional<KernelTime> best;
   for (const KernelChoice::Candidate& each : choice.candidates) {
-    const KernelTime time = curves_[each.kernel].At(f, each.shape, floor);
+    const KernelCurve& curve = curves_[each.kernel];
+    if (covered && !curve.Covers(launch, each.shape)) continue;
+    const KernelTime time = curve.At(launch, each.shape, floor);
     const bool better = !best || time.label < best->label ||
                         (time.label == best->label && time.seconds < best->seconds);
     if (better) best = time;
@@ -144,25 +157,21 @@ std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, const Kern
     return each.slot == query.slot && each.op == query.op && each.format == query.format;
   });
   last_use_ = static_cast<size_t>(use - uses_.begin());
-  const KernelForm& form = FormOf(query.op);
   if (use == uses_.end()) {
     uses_.push_back({.op = std::string(query.op),
                      .format = std::string(query.format),
                      .slot = query.slot,
                      .choice = Choose(query.op, query.format, f)});
-  } else if (ShapeOf(form, use->last) != ShapeOf(form, f)) {
+  } else if (use->floor == floor && use->last == f) {
+    return use->time;
+  } else if (!SameShape(FormOf(query.op), use->last, f)) {
     use->choice = Choose(query.op, query.format, f);
   }
   Use& found = uses_[last_use_];
-  if (found.choice.empty()) {
-    found.last = f;
-    return std::nullopt;
-  }
-  if (found.floor != floor || found.last != f) {
-    found.time = Time(found.choice, f, floor);
-    found.last = f;
-    found.floor = floor;
-  }
+  found.last = f;
+  found.floor = floor;
+  found.time.reset();
+  if (!found.choice.empty()) found.time = Time(found.choice, f, floor);
   return found.time;
 }
 
@@ -177,74 +186,52 @@ KernelFeatures ProfileCost::RouteFeatures(double tokens) const {
   return f;
 }
 
-KernelTime ProfileCost::RouteTime(double tokens) const {
-  for (const Use& use : uses_) {
-    if (use.op == kRoute && use.last[kTokens] == tokens) return use.time;
+KernelTime ProfileCost::RouteTime(double tokens) {
+  if (route_tokens_ != tokens) {
+    route_time_ = Time(route_, RouteFeatures(tokens), 0);
+    route_tokens_ = tokens;
   }
-  return Time(route_, RouteFeatures(tokens), 0);
+  return route_time_;
 }
 
 std::string ProfileCost::DescribeRoute(double tokens) const {
   return Describe(route_, RouteFeatures(tokens));
 }
 
-std::vector<const KernelChoice*> ProfileCost::PartsFor(const KernelFeatures& f) const {
+ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) const {
   const bool two = !gate_up_.empty() && !down_.empty();
-  if (!layer_.empty() && has_route()) {
-    const bool only = !two && fused_.empty();
-    if (only || Time(layer_, f, 0).label <= Label::kInterpolated) return {&layer_};
-  }
-  // Both products in one launch, unless two launches are known better.
-  const bool one = !fused_.empty() &&
-                   (!two || Time(fused_, f, 0).label <=
-                                std::max(Time(gate_up_, f, 0).label, Time(down_, f, 0).label));
-  std::vector<const KernelChoice*> parts;
-  if (one) {
-    parts = {&fused_};
-  } else if (two) {
-    parts = {&gate_up_, &down_};
-  } else {
-    return {&layer_};
-  }
-  if (!combine_.empty()) parts.push_back(&combine_);
-  return parts;
+  if (!layer_.empty() && has_route() && Covers(layer_, launch)) return {.first = &layer_};
+  // Both products in one launch, unless only two launches are known.
+  const bool one = !fused_.empty() && (!two || Covers(fused_, launch) ||
+                                       !Covers(gate_up_, launch) || !Covers(down_, launch));
+  if (!one && !two) return {.first = &layer_};
+  return {.first = one ? &fused_ : &gate_up_,
+          .second = one ? nullptr : &down_,
+          .combine = combine_.empty() ? nullptr : &combine_};
 }
 
-KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load) const {
+KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load) {
   const KernelFeatures f = ExpertFeatures(tokens, load);
+  const Launch launch(FormOf("layer"), f);
   const double matrices = kSwigluMatrices * f[kHidden] * f[kIntermediate];
   const double floor =
       Floor({.bytes = Bytes(load.distinct * matrices * experts_->format.bytes_per_element()),
              .flops = Flops(kFlopsPerMultiplyAdd * load.assignments * matrices),
              .compute = experts_->format.compute});
-  const bool two = !gate_up_.empty() && !down_.empty();
-  if (!layer_.empty() && has_route()) {
-    KernelTime layer = Time(layer_, f, 0);
-    if (layer.label <= Label::kInterpolated || (!two && fused_.empty())) {
-      // A whole layer includes its routing, which another op of the step is charged for.
-      layer.seconds = std::max(layer.seconds - RouteTime(tokens).seconds, floor);
-      return layer;
-    }
-  }
-  // As PartsFor, each kernel asked once.
-  std::optional<KernelTime> time;
-  if (!fused_.empty()) time = Time(fused_, f, 0);
-  if (two && (!time || time->label > Label::kInterpolated)) {
-    const KernelTime products = Sum(Time(gate_up_, f, 0), Time(down_, f, 0));
-    if (!time || products.label < time->label) time = products;
-  }
-  if (!time) time = Time(layer_, f, 0);
-  if ((two || !fused_.empty()) && !combine_.empty()) time = Sum(*time, Time(combine_, f, 0));
-  time->seconds = std::max(time->seconds, floor);
-  return *time;
+  const ExpertParts parts = PartsFor(launch);
+  KernelTime time = Time(*parts.first, launch, 0);
+  if (parts.second != nullptr) time = Sum(time, Time(*parts.second, launch, 0));
+  if (parts.combine != nullptr) time = Sum(time, Time(*parts.combine, f, 0));
+  // A whole layer includes its routing, which another op of the step is charged for.
+  if (parts.first == &layer_ && has_route()) time.seconds -= RouteTime(tokens).seconds;
+  time.seconds = std::max(time.seconds, floor);
+  return time;
 }
 
 KernelTime ProfileCost::ExpertTime(double tokens, const ExpertLoad& load) {
   const KernelAxes key{tokens, load.assignments, load.distinct, load.padded_rows, load.max_expert};
   MemoEntry& entry = memo_[HashOf(key) & (kMemoEntries - 1)];
   if (entry.key != key) {
-    // Keeps the step's routing time for the layers to come.
-    if (has_route()) Find({.op = kRoute, .format = kRouterFormat}, RouteFeatures(tokens), 0);
     entry = {.key = key, .time = ComputeExpertTime(tokens, load)};
   }
   return entry.time;
@@ -268,8 +255,10 @@ std::string ProfileCost::Describe(const KernelChoice& choice, const KernelFeatur
 
 std::string ProfileCost::DescribeExperts(double tokens, const ExpertLoad& load) const {
   const KernelFeatures f = ExpertFeatures(tokens, load);
+  const ExpertParts parts = PartsFor(Launch(FormOf("layer"), f));
   std::string text;
-  for (const KernelChoice* part : PartsFor(f)) {
+  for (const KernelChoice* part : {parts.first, parts.second, parts.combine}) {
+    if (part == nullptr) continue;
     text += (text.empty() ? "" : "; ") + Describe(*part, f);
   }
   return text;

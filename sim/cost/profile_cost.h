@@ -65,7 +65,9 @@ class ProfileCost {
   /// The time of one launch of the best labelled, then fastest candidate. REQUIRES:
   /// !choice.empty().
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const KernelFeatures& f,
-                                double floor) const;
+                                double floor) const {
+    return Time(choice, Launch(FormOfChoice(choice), f), floor);
+  }
 
   /// Whether the profile has kernels for the expert layers, and for their routing.
   [[nodiscard]] bool has_experts() const;
@@ -74,7 +76,7 @@ class ProfileCost {
   /// Memoised on (tokens, load). REQUIRES: has_experts().
   KernelTime ExpertTime(double tokens, const ExpertLoad& load);
   /// Router, selection and alignment of one layer. REQUIRES: has_route().
-  [[nodiscard]] KernelTime RouteTime(double tokens) const;
+  KernelTime RouteTime(double tokens);
   /// What the prediction for a load rests on, in words: kernels, nearest rows and their distance.
   [[nodiscard]] std::string DescribeExperts(double tokens, const ExpertLoad& load) const;
   [[nodiscard]] std::string DescribeRoute(double tokens) const;
@@ -90,17 +92,27 @@ class ProfileCost {
     KernelChoice choice{};
     KernelFeatures last{};
     double floor = -1;
-    KernelTime time{};
+    std::optional<KernelTime> time{};
   };
   struct MemoEntry {
     KernelAxes key{-1, 0, 0, 0, 0};
     KernelTime time;
   };
+  /// What prices a load: the layer as a whole, or its products in one launch or two, and combine.
+  struct ExpertParts {
+    const KernelChoice* first = nullptr;
+    const KernelChoice* second = nullptr;
+    const KernelChoice* combine = nullptr;
+  };
+  [[nodiscard]] const KernelForm& FormOfChoice(const KernelChoice& choice) const;
+  [[nodiscard]] KernelTime Time(const KernelChoice& choice, const Launch& launch,
+                                double floor) const;
+  /// Whether some candidate's rows reach the launch: it would be measured or interpolated.
+  [[nodiscard]] bool Covers(const KernelChoice& choice, const Launch& launch) const;
   [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
-  /// Which kernels price a load: the layer as a whole, its launches, or a fused pipeline.
-  [[nodiscard]] std::vector<const KernelChoice*> PartsFor(const KernelFeatures& f) const;
-  [[nodiscard]] KernelTime ComputeExpertTime(double tokens, const ExpertLoad& load) const;
+  [[nodiscard]] ExpertParts PartsFor(const Launch& launch) const;
+  KernelTime ComputeExpertTime(double tokens, const ExpertLoad& load);
   [[nodiscard]] KernelFeatures ExpertFeatures(double tokens, const ExpertLoad& load) const;
 
   std::shared_ptr<const Profile> profile_;
@@ -112,6 +124,8 @@ class ProfileCost {
   std::vector<MemoEntry> memo_;  // direct mapped
   std::vector<Use> uses_;
   size_t last_use_ = 0;
+  double route_tokens_ = -1;  // that route_time_ is of
+  KernelTime route_time_;
 };
 
 }  // namespace moecast

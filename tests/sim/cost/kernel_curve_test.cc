@@ -1,0 +1,84 @@
+// A curve against a plain sum over its rows, and Covers against the label of At.
+#include "sim/cost/kernel_curve.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace moecast {
+namespace {
+
+constexpr double kHiddenSize = 64;
+constexpr double kFixed = 3e-6;
+
+/// Rows at a few token counts; their number is no multiple of any block.
+ShapeProfile ScatteredRows(int rows) {
+  ShapeProfile shape;
+  shape.shape[Feature::kHidden] = kHiddenSize;
+  shape.fit.fixed = kFixed;
+  for (int i = 0; i < rows; ++i) {
+    const double tokens = 4 + 3.0 * i;
+    shape.rows.push_back({.axes = {tokens, tokens * (1 + i % 6)},
+                          .seconds = 1e-6 * (1 + i),
+                          .weight = 0.01 * ((i * 7) % 11 - 5)});
+  }
+  return shape;
+}
+
+KernelFeatures At(double tokens, double assignments) {
+  KernelFeatures f;
+  f[Feature::kHidden] = kHiddenSize;
+  f[Feature::kTokens] = tokens;
+  f[Feature::kAssignments] = assignments;
+  return f;
+}
+
+TEST(KernelCurve, IsTheFitTimesTheInterpolationOverAllRows) {
+  const KernelForm& form = FormOf("combine");
+  for (const int rows : {4, 8, 21}) {
+    const ShapeProfile shape = ScatteredRows(rows);
+    const ShapeCurve curve(form, shape);
+    for (const double tokens : {1.0, 5.5, 17.3, 60.0, 5000.0}) {
+      const KernelFeatures f = At(tokens, 2 * tokens);
+      const Launch launch(form, f);
+      double correction = 0;
+      for (const ProfileRow& row : shape.rows) {
+        correction +=
+            row.weight * CovarianceAt(SquaredDistance(launch.place, form.place(row.axes)));
+      }
+      const double bounded = std::clamp(correction, -kMostCorrection, kMostCorrection);
+      EXPECT_DOUBLE_EQ(curve.At(launch).seconds, kFixed * std::exp(bounded)) << tokens;
+    }
+  }
+}
+
+TEST(KernelCurve, CoversExactlyWhatItWouldNotExtrapolate) {
+  const KernelForm& form = FormOf("combine");
+  const ShapeProfile shape = ScatteredRows(9);
+  const ShapeCurve curve(form, shape);
+  int covered = 0;
+  int outside = 0;
+  for (double tokens = 1; tokens < 100; tokens *= 1.07) {
+    for (double each = 0.5; each < 40; each *= 1.3) {
+      const KernelFeatures f = At(tokens, tokens * each);
+      const Launch launch(form, f);
+      EXPECT_EQ(curve.Covers(launch), curve.At(launch).label != Label::kExtrapolated);
+      curve.Covers(launch) ? ++covered : ++outside;
+    }
+  }
+  EXPECT_GT(covered, 0);
+  EXPECT_GT(outside, 0);
+}
+
+TEST(KernelCurve, CoversARowThatRoundingPutsJustOutsideTheRange) {
+  const KernelForm& form = FormOf("combine");
+  const ShapeCurve curve(form, ScatteredRows(9));
+  const KernelFeatures f = At(4 * (1 - 5e-5), 4);
+  const Launch launch(form, f);
+  EXPECT_EQ(curve.At(launch).label, Label::kMeasured);
+  EXPECT_TRUE(curve.Covers(launch));
+}
+
+}  // namespace
+}  // namespace moecast
