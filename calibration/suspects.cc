@@ -42,6 +42,7 @@ std::vector<Neighbourly> NeighbourErrors(const KernelRows& kernel, const KernelP
 
 double MedianError(const std::vector<Neighbourly>& errors) {
   std::vector<double> sizes;
+  sizes.reserve(errors.size());
   for (const Neighbourly& each : errors) sizes.push_back(std::abs(each.error));
   return sizes.empty() ? 0 : Quantile(sizes, 0.5);
 }

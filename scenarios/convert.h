@@ -10,9 +10,7 @@
 namespace moecast {
 
 namespace pb {
-class Arrivals;
 class Cluster;
-class Cost;
 class Efficiencies;
 class Engine;
 class Experts;
@@ -20,7 +18,6 @@ class Format;
 class Model;
 class Routing;
 class Scenario;
-class Slo;
 class Workload;
 }  // namespace pb
 

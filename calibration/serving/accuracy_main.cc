@@ -19,6 +19,7 @@ constexpr size_t kLeastRows = 2 * kFitPoints;  // a smaller group leaves too few
 
 std::vector<ServingPoint> PointsOf(const EngineGroup& group, const std::vector<size_t>& which) {
   std::vector<ServingPoint> points;
+  points.reserve(which.size());
   for (const size_t i : which) points.push_back(group.rows[i].point);
   return points;
 }

@@ -41,6 +41,7 @@ std::vector<EngineGroup> GroupByEngine(std::span<const SiliconRow> rows) {
     group.rows.push_back(row);
   }
   std::vector<EngineGroup> sorted;
+  sorted.reserve(groups.size());
   for (auto& [key, group] : groups) sorted.push_back(std::move(group));
   return sorted;
 }

@@ -126,6 +126,7 @@ Result<std::vector<PointForecast>> LeaveOneOut(const Fitter& fitter, size_t poin
 std::vector<Parameter> DefaultParameters(std::span<const ServingPoint> points) {
   const int count = std::min(kParameterCount, FiguresOf(points) / kFiguresPerParameter);
   std::vector<Parameter> parameters;
+  parameters.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) parameters.push_back(static_cast<Parameter>(i));
   return parameters;
 }

@@ -62,7 +62,10 @@ Result<std::vector<Parameter>> ParametersNamed(std::span<const std::string> name
     const auto found = std::find(known.begin(), known.end(), name);
     if (found == known.end()) {
       std::string list;
-      for (const std::string& one : known) list += (list.empty() ? "" : ", ") + one;
+      for (const std::string& one : known) {
+        if (!list.empty()) list += ", ";
+        list += one;
+      }
       return Error{
           "unknown parameter '" + name + "'" + DidYouMean(name, known) + "; allowed: " + list,
           "--fit"};
