@@ -120,6 +120,16 @@ TEST(Output, AWriteThatFailsLeavesNothingBehind) {
   EXPECT_FALSE(std::filesystem::exists(folder / "out"));
 }
 
+TEST(Output, AReportThatCannotBeWrittenIsAnErrorAndPrintsNothing) {
+  const TemporaryFolder folder;
+  const std::string trace = "traces/data/moecast-reference.moetrace";
+  const std::string report = (folder / "none/report.html").string();
+  const Outcome outcome = RunMoecast({"trace", "stats", trace, "--report", report});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.out, IsEmpty());
+  EXPECT_THAT(outcome.err, HasSubstr(report));
+}
+
 TEST(Output, AFolderThatCannotBeMadeIsAnError) {
   const Outcome outcome = RunMoecast({"run", kExample, "--out", "/proc/moecast"});
   EXPECT_EQ(outcome.exit_code, 2);
