@@ -1,4 +1,5 @@
 // `moecast trace`: import, measure and synthesise expert-routing traces.
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,10 @@ Status RunStats(const StatsArguments& arguments) {
   }
   std::optional<AtomicFile> report;  // created first: measuring may take long
   if (!arguments.report.empty()) {
+    std::error_code missing;
+    if (std::filesystem::equivalent(arguments.report, arguments.file, missing)) {
+      return Error{"names the trace itself, which it would overwrite", "--report"};
+    }
     SIM_TRY(AtomicFile file, AtomicFile::Create(arguments.report));
     report.emplace(std::move(file));
   }

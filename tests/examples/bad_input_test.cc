@@ -145,5 +145,12 @@ TEST(Output, AFolderWithOtherFilesIsNotTouched) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
+TEST(BadInput, AReportMayNotOverwriteItsTrace) {
+  const char* trace = "traces/data/moecast-reference.moetrace";
+  const Outcome outcome = RunMoecast({"trace", "stats", trace, "--report", trace});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("names the trace itself"));
+}
+
 }  // namespace
 }  // namespace moecast
