@@ -15,6 +15,18 @@ using test::TemporaryFolder;
 using test::TinyStudy;
 using ::testing::HasSubstr;
 
+/// A trace of one token without scores: one MoE layer, top-2.
+void WriteOneToken(const std::filesystem::path& path, int32_t experts) {
+  const RoutingHeader header{
+      .source = "test", .model = "other", .moe_layers = {1}, .experts = experts, .top_k = 2};
+  RoutingWriter writer = RoutingWriter::Create(path, header).value();
+  RoutingChunk chunk;
+  chunk.tokens = 1;
+  chunk.ids = {3, 4};
+  ASSERT_TRUE(writer.Add(chunk).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+}
+
 TEST(RoutingTables, AreSharedByCasesWithEqualRoutingAndSelection) {
   const Study study = TinyStudy();
   const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
@@ -68,14 +80,7 @@ TEST(RoutingTables, AreAbsentForDenseModelsAndClosedForms) {
 
 TEST(RoutingTables, RefuseATraceWithoutScoresUnderARuleThatNeedsThem) {
   const TemporaryFolder folder;
-  RoutingHeader header{
-      .source = "test", .model = "tiny", .moe_layers = {1}, .experts = 8, .top_k = 2};
-  RoutingWriter writer = RoutingWriter::Create(folder / "t.routing", header).value();
-  RoutingChunk chunk;
-  chunk.tokens = 1;
-  chunk.ids = {3, 4};
-  ASSERT_TRUE(writer.Add(chunk).ok());
-  ASSERT_TRUE(writer.Commit().ok());
+  WriteOneToken(folder / "t.routing", 8);
   Study study = TinyStudy();
   study.cases.resize(1);
   study.cases[0].scenario.routing = ReplayRouting{folder / "t.routing"};
@@ -87,14 +92,7 @@ TEST(RoutingTables, RefuseATraceWithoutScoresUnderARuleThatNeedsThem) {
 
 TEST(RoutingTables, RefuseATraceOfAnotherModelShapeAndSayWhatDiffers) {
   const TemporaryFolder folder;
-  RoutingHeader header{
-      .source = "test", .model = "other", .moe_layers = {1}, .experts = 16, .top_k = 2};
-  RoutingWriter writer = RoutingWriter::Create(folder / "t.routing", header).value();
-  RoutingChunk chunk;
-  chunk.tokens = 1;
-  chunk.ids = {3, 4};
-  ASSERT_TRUE(writer.Add(chunk).ok());
-  ASSERT_TRUE(writer.Commit().ok());
+  WriteOneToken(folder / "t.routing", 16);
   Study study = TinyStudy();
   for (StudyCase& c : study.cases) c.scenario.routing = ReplayRouting{folder / "t.routing"};
   const Result<RoutingTables> tables = LoadRoutingTables(study.cases, 1);
