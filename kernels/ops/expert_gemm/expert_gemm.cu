@@ -46,7 +46,7 @@ __device__ void CopyStages(const StreamArgs& args, const ActiveExperts& active,
       const unsigned slot = at % G::kStages;
       const auto bytes = static_cast<uint32_t>(min(G::kTileBytes, tile_bytes - done));
       ptx::BarrierWait(&shared.empty[slot], at / G::kStages % 2 ^ 1U);
-      if (lane == 0) ptx::BarrierExpect(&shared.full[slot], kRowTiles * bytes);
+      if (lane == 0) ptx::BarrierArriveExpect(&shared.full[slot], kRowTiles * bytes);
       __syncwarp();
       if (lane < kRowTiles)
         ptx::BulkCopy(shared.ring[slot] + lane * G::kTileBytes, tile + done, bytes,
@@ -232,10 +232,10 @@ __global__ void __launch_bounds__(kThreads, 1)
                              *args.slots.active_count};
   __syncthreads();
   if (threadIdx.x < kConsumerThreads) {
-    ptx::TakeRegisters<kConsumerRegisters>();
+    ptx::ClaimRegisters<kConsumerRegisters>();
     Multiply<kFormat>(args, active, shared);
   } else {
-    ptx::GiveRegisters<kCopyRegisters>();
+    ptx::ReleaseRegisters<kCopyRegisters>();
     if (threadIdx.x < kConsumerThreads + 32) CopyStages<kFormat>(args, active, shared);
     if (threadIdx.x == kConsumerThreads + 32 && args.gate_up && args.down)
       LookOut<kFormat>(args, active, shared);

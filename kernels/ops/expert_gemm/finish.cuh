@@ -2,8 +2,8 @@
 // scales of a whole product, SwiGLU.
 #pragma once
 
-#include "kernels/ops/expert_gemm/bulk_copy.cuh"
 #include "kernels/ops/expert_gemm/geometry.cuh"
+#include "kernels/ops/ptx.cuh"
 
 namespace moecast::kernels {
 
@@ -90,10 +90,10 @@ __device__ void Finish(const StreamArgs& args, const Pass& pass, const ProductSc
         partial[warp][(lane % 4 * 2 + i % 2) * kPitch + m * kFragmentRows + lane / 4 + i / 2 * 8] =
             acc[m][j][i];
     }
-    ptx::NamedBarrier(kOwnBarrier + group, kGroupThreads);
+    ptx::NamedBarrierSync(kOwnBarrier + group, kGroupThreads);
     WriteTile(args, pass, scale, first_slot + j * kExpertTileRows, slots - j * kExpertTileRows,
               partial);
-    ptx::NamedBarrier(kOwnBarrier + group, kGroupThreads);
+    ptx::NamedBarrierSync(kOwnBarrier + group, kGroupThreads);
   }
 }
 

@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "kernels/ops/expert_gemm/bulk_copy.cuh"
 #include "kernels/ops/expert_gemm/fragment_order.h"
+#include "kernels/ops/ptx.cuh"
 
 namespace moecast::kernels {
 

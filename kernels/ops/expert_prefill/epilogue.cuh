@@ -5,7 +5,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp8.h>
 
-#include "kernels/ops/expert_prefill/ptx.cuh"
+#include "kernels/ops/ptx.cuh"
 #include "kernels/ops/weight_format.h"
 
 namespace moecast::kernels::prefill {

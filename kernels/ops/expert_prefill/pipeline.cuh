@@ -2,8 +2,8 @@
 // multiply. The first stage of a unit carries the unit.
 #pragma once
 
-#include "kernels/ops/expert_prefill/ptx.cuh"
 #include "kernels/ops/expert_prefill/schedule.cuh"
+#include "kernels/ops/ptx.cuh"
 
 namespace moecast::kernels::prefill {
 

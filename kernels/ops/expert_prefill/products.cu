@@ -8,6 +8,7 @@
 #include "kernels/ops/expert_prefill/tensor_map.h"
 #include "kernels/ops/launch.h"
 #include "kernels/ops/ptx.cuh"
+#include "kernels/ops/ptx_wgmma.cuh"
 
 namespace moecast::kernels {
 namespace prefill {

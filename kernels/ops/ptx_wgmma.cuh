@@ -1,102 +1,12 @@
-// The PTX of the compute-bound products: mbarriers, tensor copies and warpgroup products.
-// One instruction per function, with its section of the PTX ISA 9.0.
+// Warpgroup products (wgmma): their fences, operand descriptors and shapes. One instruction per
+// function, with its section of the PTX ISA 9.0.
 #pragma once
-
-#include <cuda.h>
 
 #include <cstdint>
 
+#include "kernels/ops/ptx.cuh"
+
 namespace moecast::kernels::ptx {
-
-__device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
-/// Waits at named barrier `id` for `threads` threads, this warp's included (9.7.13.1 bar).
-__device__ __forceinline__ void NamedBarrierSync(int id, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-/// Counts as arrived there, without waiting.
-__device__ __forceinline__ void NamedBarrierArrive(int id, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
-/// 9.7.13.15 mbarrier.
-__device__ __forceinline__ void BarrierInit(uint64_t* barrier, uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(SharedAddress(barrier)),
-               "r"(arrivals));
-}
-/// Makes initialised barriers visible to the copy engine.
-__device__ __forceinline__ void BarrierInitFence() {
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-}
-__device__ __forceinline__ void BarrierArriveExpect(uint64_t* barrier, uint32_t bytes) {
-  asm volatile(
-      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(barrier)),
-      "r"(bytes)
-      : "memory");
-}
-__device__ __forceinline__ void BarrierArrive(uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(SharedAddress(barrier)) : "memory");
-}
-/// Returns once the phase of this parity is complete.
-__device__ __forceinline__ void BarrierWait(uint64_t* barrier, uint32_t parity) {
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra finished;\n"
-      "bra again;\n"
-      "finished:\n"
-      "}" ::"r"(SharedAddress(barrier)),
-      "r"(parity)
-      : "memory");
-}
-
-/// Reads a tensor map ahead of its first use (9.7.9.15 prefetch.tensormap).
-__device__ __forceinline__ void PrefetchMap(const CUtensorMap* map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
-}
-/// One box of a matrix to shared memory of this block (9.7.9.27 cp.async.bulk.tensor).
-__device__ __forceinline__ void LoadBox(void* to, const CUtensorMap* map, int column, int row,
-                                        uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
-      "[%1, {%3, %4}], [%2];" ::"r"(SharedAddress(to)),
-      "l"(map), "r"(SharedAddress(barrier)), "r"(column), "r"(row)
-      : "memory");
-}
-/// Register budget of the executing warpgroup (9.7.19.5 setmaxnreg).
-template <int kRegisters>
-__device__ __forceinline__ void ReleaseRegisters() {
-  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
-}
-template <int kRegisters>
-__device__ __forceinline__ void ClaimRegisters() {
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
-}
-
-/// Approximate hyperbolic tangent (9.7.3.22 tanh).
-__device__ __forceinline__ float Tanh(float x) {
-  float y;
-  asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-/// Four 8 x 8 matrices of 16-bit elements to shared memory (9.7.14.5.16 stmatrix).
-__device__ __forceinline__ void StoreMatrix(void* row, const uint32_t (&m)[4]) {
-  asm volatile(
-      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(SharedAddress(row)),
-      "r"(m[0]), "r"(m[1]), "r"(m[2]), "r"(m[3])
-      : "memory");
-}
-__device__ __forceinline__ void StoreMatrixTransposed(void* row, const uint32_t (&m)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                   SharedAddress(row)),
-               "r"(m[0]), "r"(m[1]), "r"(m[2]), "r"(m[3])
-               : "memory");
-}
 
 /// Orders registers and shared memory before the following products (9.7.15.7 wgmma.fence).
 __device__ __forceinline__ void ProductFence() {
