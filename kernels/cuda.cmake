@@ -42,6 +42,7 @@ add_executable(
   bench/check_route.cc
   bench/check_small.cc
   bench/check_support.cc
+  bench/kv_rows.cc
   bench/layer_bench.cc
   bench/main.cc
   bench/prefill_bench.cc

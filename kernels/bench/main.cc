@@ -91,12 +91,17 @@ void RunSuite(const NamedSuite& suite, const SuiteContext& context,
               const std::filesystem::path& file) {
   const auto start = std::chrono::steady_clock::now();
   std::fprintf(stderr, "%s\n", suite.name.c_str());
-  const std::vector<Measurement> rows = suite.run(context);
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  std::filesystem::path samples = file;
-  OrThrow(WriteFileAtomically(samples.replace_extension("samples.csv"), SamplesToCsv(rows)));
-  OrThrow(WriteFileAtomically(file, ToCsv(rows)));
-  std::fprintf(stderr, "%s: %zu rows in %.1f s\n", suite.name.c_str(), rows.size(), took.count());
+  std::visit(
+      [&](const auto run) {
+        const auto rows = run(context);
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+        std::filesystem::path samples = file;
+        OrThrow(WriteFileAtomically(samples.replace_extension("samples.csv"), SamplesToCsv(rows)));
+        OrThrow(WriteFileAtomically(file, ToCsv(rows)));
+        std::fprintf(stderr, "%s: %zu rows in %.1f s\n", suite.name.c_str(), rows.size(),
+                     took.count());
+      },
+      suite.run);
 }
 
 // A finished suite has its file: files are written whole. Another card's folder is refused. A suite

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "kernels/bench/suites.h"
+#include "kernels/harness/kv_measurement.h"
 #include "kernels/harness/stream.h"
 
 namespace moecast::kernels {
@@ -19,9 +21,12 @@ using ReportLine = std::function<void(const std::string& line)>;
 /// ERRORS: throws std::runtime_error that names the first difference and its case.
 using Check = void (*)(uint64_t seed, const Stream& stream, const ReportLine& report);
 
+/// A suite of the KV path: rows of other columns.
+using KvSuite = std::vector<KvMeasurement> (*)(const SuiteContext& context);
+
 struct NamedSuite {
   std::string name;  // of its file, NAME.csv
-  Suite run;
+  std::variant<Suite, KvSuite> run;
   Check check;  // nullptr where nothing of ours is computed; suites may share one
 };
 
