@@ -83,6 +83,12 @@ std::string ShapeOf(const Elementwise& op) {
   return Join({Text(op.rows), " rows of ", Text(op.bytes_per_row), " B"});
 }
 
+std::string ShapeOf(const ExtraWork& op) {
+  const double weights = op.what->weights * op.what->format.bytes_per_element();
+  return Join({Text(op.rows), " rows of ", Text(op.what->bytes_per_row), " B and ",
+               Text(op.what->flops_per_row), " operations, ", HumanBytes(weights), " of weights"});
+}
+
 std::string ShapeOf(const Collective& op) {
   return Join({Text(op.ranks), " GPUs, ", HumanBytes(op.bytes), " each"});
 }
@@ -91,7 +97,20 @@ std::string ShapeOf(const Collective& op) {
 const TensorFormat* FormatOf(const Op& op) {
   if (const auto* gemm = std::get_if<Gemm>(&op)) return gemm->format;
   if (const auto* experts = std::get_if<ExpertGemm>(&op)) return experts->format;
+  if (const auto* extra = std::get_if<ExtraWork>(&op)) return &extra->what->format;
   return nullptr;
+}
+
+/// What a reader must know about how weights of this op are multiplied, or nothing.
+std::string ExpansionNote(const TensorFormat& format, const Roofline& roofline) {
+  const OpFeatures f{
+      .compute = format.compute, .otherwise = format.otherwise, .expanded = format.expanded};
+  const std::string_view unit = ComputeClassName(roofline.UnitOf(f));
+  if (!roofline.native(format.compute)) {
+    return Join({format.name, " is not multiplied natively here: read as stored, dequantised to ",
+                 unit});
+  }
+  return format.expanded ? Join({format.name, " is dequantised to ", unit}) : std::string();
 }
 
 /// What sets the time: the fixed part when it exceeds both bounds, else the larger bound.
@@ -106,28 +125,29 @@ std::string_view BoundName(const OpLine& line) {
 void StepCost::ExplainBounds(const ExpertGemm& op, OpLine& line) const {
   const auto ranks = static_cast<size_t>(op.ranks);
   const size_t layers = op.loads.size() / ranks;
-  OpFeatures sum;
   Bounds bounds;
   for (size_t first = 0; first < op.loads.size(); first += ranks) {
     const std::span<const ExpertLoad> loads = op.loads.subspan(first, ranks);
     double assignments = 0;
     for (const ExpertLoad& load : loads) assignments += load.assignments;
-    OpFeatures slowest = Features(op, loads.front(), assignments);
+    const ExpertLoad* slowest = &loads.front();
+    Bounds layer = BoundsOf(op, *slowest, assignments);
     for (const ExpertLoad& load : loads) {
-      const OpFeatures f = Features(op, load, assignments);
-      if (roofline_.Time(OpClass::kExperts, f) > roofline_.Time(OpClass::kExperts, slowest)) {
-        slowest = f;
+      const Bounds rank = BoundsOf(op, load, assignments);
+      if (rank.larger() > layer.larger()) {
+        slowest = &load;
+        layer = rank;
       }
     }
-    const Bounds layer = roofline_.BoundsOf(OpClass::kExperts, slowest);
-    sum.bytes += slowest.bytes;
-    sum.flops += slowest.flops;
+    const ExpertFeatures work = Features(op, *slowest, assignments);
+    line.bytes += work.most.bytes + work.mixed.bytes;
+    line.flops += work.most.flops + work.mixed.flops;
     bounds.memory += layer.memory;
     bounds.compute += layer.compute;
   }
   const double mean = 1 / static_cast<double>(layers);
-  line.bytes = sum.bytes * mean;
-  line.flops = sum.flops * mean;
+  line.bytes = line.bytes * mean;
+  line.flops = line.flops * mean;
   line.memory_bound = bounds.memory * mean;
   line.compute_bound = bounds.compute * mean;
   line.bound = BoundName(line);
@@ -163,9 +183,7 @@ OpLine StepCost::LineOf(const CountedOp& counted) {
                  [&](const auto& op) { ExplainBounds(op, line); }},
       counted.op);
   const TensorFormat* format = FormatOf(counted.op);
-  if (format != nullptr && !roofline_.native(format->compute)) {
-    line.note = Join({format->name, " is not multiplied natively here: dequantised to bf16"});
-  }
+  if (format != nullptr) line.note = ExpansionNote(*format, roofline_);
   if (profile_) ExplainProfile(counted, line);
   return line;
 }

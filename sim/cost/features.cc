@@ -12,16 +12,34 @@ constexpr double kSwigluMatrices = 3;
 
 double Product(int64_t a, int64_t b) { return static_cast<double>(a) * static_cast<double>(b); }
 
+OpFeatures Work(double bytes, double flops, const TensorFormat& format) {
+  return {.bytes = Bytes(bytes),
+          .flops = Flops(flops),
+          .compute = format.compute,
+          .otherwise = format.otherwise,
+          .expanded = format.expanded,
+          .expanded_rate = format.expanded_rate};
+}
+
 }  // namespace
 
 OpFeatures Features(const Gemm& op) {
   const double batch = static_cast<double>(op.batch);
-  const double weights = Product(op.n, op.k) * op.format->bytes_per_element();
-  const double activations = Product(op.rows, op.n + op.k) * op.activation_bytes;
-  return {.bytes = Bytes(batch * (weights + activations)),
-          .flops = Flops(kFlopsPerMultiplyAdd * batch * Product(op.rows, op.n) *
-                         static_cast<double>(op.k)),
-          .compute = op.format->compute};
+  const double weights = Product(op.n, op.k) * op.format->bytes_per_element() *
+                         op.read.touched(static_cast<double>(op.rows));
+  const double inputs = Product(op.rows, op.k) * op.format->input_bytes(op.activation_bytes);
+  const double outputs = Product(op.rows, op.n) * op.activation_bytes;
+  return Work(batch * (weights + inputs + outputs),
+              kFlopsPerMultiplyAdd * batch * Product(op.rows, op.n) * static_cast<double>(op.k) *
+                  op.read.used(),
+              *op.format);
+}
+
+OpFeatures Features(const ExtraWork& op) {
+  const double rows = static_cast<double>(op.rows);
+  return Work(op.what->weights * op.what->format.bytes_per_element() +
+                  rows * op.what->bytes_per_row,
+              rows * op.what->flops_per_row, op.what->format);
 }
 
 OpFeatures Features(const RouteTokens& op) {
@@ -58,24 +76,44 @@ OpFeatures Features(const Elementwise& op) {
 
 ExpertUnits UnitsOf(const ExpertGemm& op) {
   const double matrix = Product(op.hidden, op.intermediate);
+  const double inner_router = Product(op.hidden, op.inner_router_width);
+  const double router_bytes = inner_router * op.activation_bytes;
   const double hidden_bytes = static_cast<double>(op.hidden) * op.activation_bytes;
+  const double gathered = static_cast<double>(op.hidden) * op.format->input_bytes(op.activation_bytes);
   const double intermediate_bytes = static_cast<double>(op.intermediate) * op.activation_bytes;
   // An assignment gathers its input. Its buffers hold gate-up, written and read; their product,
   // written and read; and the output, written and read by the combine.
   const double buffers = (2 * 2 + 2) * intermediate_bytes + 2 * hidden_bytes;
-  return {.bytes_per_expert = kSwigluMatrices * matrix * op.format->bytes_per_element(),
-          .bytes_per_assignment = hidden_bytes + (op.tokens_replicated ? 0 : buffers),
+  const TensorFormat& mixed = op.mixed_format != nullptr ? *op.mixed_format : *op.format;
+  const double weights = kSwigluMatrices * matrix;
+  return {.bytes_per_expert = weights * op.format->bytes_per_element() + router_bytes,
+          .bytes_per_mixed_expert = weights * mixed.bytes_per_element() + router_bytes,
+          .bytes_per_assignment = gathered + (op.tokens_replicated ? 0 : buffers),
           .bytes_per_layer_assignment = op.tokens_replicated ? buffers : 0,
-          .flops_per_padded_row = kFlopsPerMultiplyAdd * kSwigluMatrices * matrix};
+          .flops_per_padded_row =
+              kFlopsPerMultiplyAdd * (weights * op.read.used() + inner_router)};
 }
 
-OpFeatures Features(const ExpertGemm& op, const ExpertLoad& load, double layer_assignments) {
+double ReadShare(const ExpertGemm& op, const ExpertLoad& load) {
+  if (op.read.whole() || load.distinct <= 0) return 1;
+  return op.read.touched(load.assignments / load.distinct);
+}
+
+ExpertFeatures Features(const ExpertGemm& op, const ExpertLoad& load, double layer_assignments) {
   const ExpertUnits units = UnitsOf(op);
-  return {.bytes = Bytes(load.distinct * units.bytes_per_expert +
-                         load.assignments * units.bytes_per_assignment +
-                         layer_assignments * units.bytes_per_layer_assignment),
-          .flops = Flops(load.padded_rows * units.flops_per_padded_row),
-          .compute = op.format->compute};
+  const double share = ReadShare(op, load);
+  const double mixed = op.mixed_format != nullptr ? load.mixed_distinct : 0;
+  const double mixed_rows = op.mixed_format != nullptr ? load.mixed_padded_rows : 0;
+  ExpertFeatures f;
+  f.most = Work((load.distinct - mixed) * share * units.bytes_per_expert +
+                    load.assignments * units.bytes_per_assignment +
+                    layer_assignments * units.bytes_per_layer_assignment,
+                (load.padded_rows - mixed_rows) * units.flops_per_padded_row, *op.format);
+  if (op.mixed_format != nullptr) {
+    f.mixed = Work(mixed * share * units.bytes_per_mixed_expert,
+                   mixed_rows * units.flops_per_padded_row, *op.mixed_format);
+  }
+  return f;
 }
 
 double MeanFullestRows(const ExpertExchange& op) {

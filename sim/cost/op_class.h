@@ -23,6 +23,9 @@ constexpr OpClass ClassOf(const PrefillAttention&) { return OpClass::kPrefillAtt
 constexpr OpClass ClassOf(const LinearAttentionScan&) { return OpClass::kDecodeAttention; }
 constexpr OpClass ClassOf(const KvAppend&) { return OpClass::kElementwise; }
 constexpr OpClass ClassOf(const Elementwise&) { return OpClass::kElementwise; }
+constexpr OpClass ClassOf(const ExtraWork& op) {
+  return op.what->product ? OpClass::kGemm : OpClass::kElementwise;
+}
 
 constexpr StepPart PartOf(const Gemm& op) {
   return op.role == GemmRole::kRouter ? StepPart::kExperts : StepPart::kDense;
@@ -35,6 +38,7 @@ constexpr StepPart PartOf(const PrefillAttention&) { return StepPart::kAttention
 constexpr StepPart PartOf(const LinearAttentionScan&) { return StepPart::kAttention; }
 constexpr StepPart PartOf(const KvAppend&) { return StepPart::kAttention; }
 constexpr StepPart PartOf(const Elementwise&) { return StepPart::kDense; }
+constexpr StepPart PartOf(const ExtraWork&) { return StepPart::kDense; }
 constexpr StepPart PartOf(const Collective&) { return StepPart::kCollectives; }
 
 inline StepPart PartOf(const Op& op) {

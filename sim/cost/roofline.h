@@ -31,9 +31,11 @@ class Roofline {
 
   [[nodiscard]] Bounds BoundsOf(OpClass op_class, const OpFeatures& f) const {
     const Rates& rates = rates_[static_cast<size_t>(op_class)];
+    const bool expanded = f.expanded || !native(f.compute);
+    const double seconds_per_flop = rates.seconds_per_flop[static_cast<size_t>(UnitOf(f))];
     return {.memory = Seconds(f.bytes.count() * rates.seconds_per_byte),
-            .compute =
-                Seconds(f.flops.count() * rates.seconds_per_flop[static_cast<size_t>(f.compute)])};
+            .compute = Seconds(f.flops.count() * seconds_per_flop /
+                               (expanded ? f.expanded_rate : 1))};
   }
   /// RETURNS: fixed + max(memory, compute), at least the roofline bound (INV-6).
   [[nodiscard]] Seconds Time(OpClass op_class, const OpFeatures& f) const {
@@ -42,10 +44,15 @@ class Roofline {
   [[nodiscard]] Seconds fixed(OpClass op_class) const {
     return rates_[static_cast<size_t>(op_class)].fixed;
   }
-  /// Whether the device multiplies this class itself; if not, weights are dequantised to bf16: they
-  /// are read in their stored size and multiplied at the bf16 rate.
+  /// Whether the device has this unit; if not, weights made for it are read in their stored size
+  /// and multiplied by another.
   [[nodiscard]] bool native(ComputeClass compute) const {
     return native_[static_cast<size_t>(compute)];
+  }
+  /// The unit that runs the arithmetic of `f` on this device.
+  [[nodiscard]] ComputeClass UnitOf(const OpFeatures& f) const {
+    if (native(f.compute)) return f.compute;
+    return native(f.otherwise) ? f.otherwise : ComputeClass::kBf16;
   }
 
  private:

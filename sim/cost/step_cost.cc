@@ -118,11 +118,14 @@ Seconds StepCost::AnalyticTime(const CountedOp& counted) const {
 
 Seconds StepCost::ExpertTime(const ExpertGemm& op) const {
   // Bounds are linear in a rank's load, so their slopes are taken out of the loop.
+  if (!op.read.whole() || op.mixed_format != nullptr) return UnevenExpertTime(op);
   const ExpertUnits units = UnitsOf(op);
+  const OpFeatures row = Features(op, {.padded_rows = 1}, 0).most;
   const auto bounds = [&](double bytes, double flops) {
-    return roofline_.BoundsOf(
-        OpClass::kExperts,
-        {.bytes = Bytes(bytes), .flops = Flops(flops), .compute = op.format->compute});
+    OpFeatures f = row;
+    f.bytes = Bytes(bytes);
+    f.flops = Flops(flops);
+    return roofline_.BoundsOf(OpClass::kExperts, f);
   };
   const double per_expert = bounds(units.bytes_per_expert, 0).memory.count();
   const double per_assignment = bounds(units.bytes_per_assignment, 0).memory.count();
@@ -145,6 +148,29 @@ Seconds StepCost::ExpertTime(const ExpertGemm& op) const {
     sum += Larger(memory + assignments * per_layer_assignment, compute);
   }
   return Seconds(sum) + roofline_.fixed(OpClass::kExperts) * static_cast<double>(layers);
+}
+
+Bounds StepCost::BoundsOf(const ExpertGemm& op, const ExpertLoad& load, double assignments) const {
+  const ExpertFeatures f = Features(op, load, assignments);
+  const Bounds most = roofline_.BoundsOf(OpClass::kExperts, f.most);
+  const Bounds mixed = roofline_.BoundsOf(OpClass::kExperts, f.mixed);
+  return {.memory = most.memory + mixed.memory, .compute = most.compute + mixed.compute};
+}
+
+Seconds StepCost::UnevenExpertTime(const ExpertGemm& op) const {
+  const auto ranks = static_cast<size_t>(op.ranks);
+  Seconds sum;
+  for (size_t first = 0; first < op.loads.size(); first += ranks) {
+    const std::span<const ExpertLoad> loads = op.loads.subspan(first, ranks);
+    double assignments = 0;
+    for (const ExpertLoad& load : loads) assignments += load.assignments;
+    Seconds slowest;
+    for (const ExpertLoad& load : loads) {
+      slowest = std::max(slowest, BoundsOf(op, load, assignments).larger());
+    }
+    sum += slowest + roofline_.fixed(OpClass::kExperts);
+  }
+  return sum;
 }
 
 std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& step,

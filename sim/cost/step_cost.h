@@ -107,6 +107,10 @@ class StepCost {
   [[nodiscard]] Seconds TimeOf(const CountedOp& counted);
   [[nodiscard]] Seconds AnalyticTime(const CountedOp& counted) const;
   [[nodiscard]] Seconds ExpertTime(const ExpertGemm& op) const;
+  /// The same where experts are read in part or stored in two formats: bounds of the parts add up.
+  [[nodiscard]] Seconds UnevenExpertTime(const ExpertGemm& op) const;
+  [[nodiscard]] Bounds BoundsOf(const ExpertGemm& op, const ExpertLoad& load,
+                                double assignments) const;
   /// Time per step, of all sequences, of all prompt tokens, and launches the GPU waits for.
   [[nodiscard]] std::array<Seconds, kHostItems> HostTimes(const StepShape& step, Seconds gpu) const;
 

@@ -17,8 +17,8 @@ struct DeviceSpec {
   BytesPerSecond hbm_bandwidth{};  // datasheet
   Bytes l2_capacity{};
   int64_t multiprocessors = 0;
-  /// Dense peak per ComputeClass; 0: the device cannot run the class natively, and a GEMM of that
-  /// class is priced as dequantisation to bf16.
+  /// Dense peak per ComputeClass; 0: the device has no such unit, and weights made for it are
+  /// expanded to another (TensorFormat::otherwise).
   std::array<FlopsPerSecond, kComputeClassCount> peak{};
 
   [[nodiscard]] FlopsPerSecond peak_of(ComputeClass c) const {

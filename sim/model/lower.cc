@@ -59,6 +59,12 @@ void Lowering::Lower(const StepShape& step, const AttentionLoad& load,
   }
   if (dense_layers_ > 0) LowerDenseFeedForward(rows, ops);
   if (moe_layers_ > 0) LowerMoe(step, ops);
+  for (const ExtraOperation& extra : model_->extras) {
+    const int64_t count = Executions(*model_, extra);
+    if (count > 0) {
+      ops.push_back({.op = ExtraWork{.rows = rows, .what = &extra}, .count = count});
+    }
+  }
   if (step.logit_rows_per_group > 0) LowerHead(step, ops);
 }
 
@@ -70,7 +76,8 @@ void Lowering::LowerDenseFeedForward(int64_t rows, std::vector<CountedOp>& ops) 
                             .n = 2 * width,
                             .k = model_->hidden,
                             .format = format,
-                            .activation_bytes = activation_bytes_},
+                            .activation_bytes = activation_bytes_,
+                            .read = model_->reads.dense_ffn},
                  .count = dense_layers_});
   ops.push_back(
       {.op = Elementwise{.role = ElementwiseRole::kActivation,
@@ -82,7 +89,8 @@ void Lowering::LowerDenseFeedForward(int64_t rows, std::vector<CountedOp>& ops) 
                             .n = model_->hidden,
                             .k = width,
                             .format = format,
-                            .activation_bytes = activation_bytes_},
+                            .activation_bytes = activation_bytes_,
+                            .read = model_->reads.dense_ffn},
                  .count = dense_layers_});
   if (parallelism_.tensor > 1) {
     ops.push_back({.op = Collective{.kind = CollectiveKind::kAllReduce,
@@ -96,27 +104,30 @@ void Lowering::LowerMoe(const StepShape& step, std::vector<CountedOp>& ops) cons
   const MoeSpec& moe = *model_->moe;
   const int64_t rows = step.rows_per_group;
   SIM_CHECK(static_cast<int64_t>(step.experts.size()) == moe_layers_ * parallelism_.expert);
-  const auto gemm = [&](GemmRole role, int64_t n, int64_t k, const TensorFormat& format) {
+  const auto gemm = [&](GemmRole role, int64_t n, int64_t k) {
+    const bool router = role == GemmRole::kRouter;
+    const WeightFormats& formats = model_->formats;
     ops.push_back({.op = Gemm{.role = role,
                               .rows = rows,
                               .n = n,
                               .k = k,
-                              .format = &format,
-                              .activation_bytes = activation_bytes_},
+                              .format = router ? &formats.activations : &formats.of_shared_experts(),
+                              .activation_bytes = activation_bytes_,
+                              .read = router ? WeightRead{} : model_->reads.dense_ffn},
                    .count = moe_layers_});
   };
-  gemm(GemmRole::kRouter, moe.experts, model_->hidden, model_->formats.activations);
+  gemm(GemmRole::kRouter, moe.experts * moe.router_matrices, model_->hidden);
   ops.push_back({.op = RouteTokens{.rows = rows, .experts = moe.experts, .top_k = moe.top_k},
                  .count = moe_layers_});
   if (moe.shared_intermediate > 0) {
     const int64_t width = moe.shared_intermediate / parallelism_.tensor;
-    gemm(GemmRole::kSharedGateUp, 2 * width, model_->hidden, model_->formats.dense_ffn);
+    gemm(GemmRole::kSharedGateUp, 2 * width, model_->hidden);
     ops.push_back(
         {.op = Elementwise{.role = ElementwiseRole::kActivation,
                            .rows = rows,
                            .bytes_per_row = ActivationBytes(kSwigluReads + kSwigluWrites, width)},
          .count = moe_layers_});
-    gemm(GemmRole::kSharedDown, model_->hidden, width, model_->formats.dense_ffn);
+    gemm(GemmRole::kSharedDown, model_->hidden, width);
   }
   ops.push_back(
       {.op = ExpertGemm{.loads = step.experts,
@@ -125,7 +136,10 @@ void Lowering::LowerMoe(const StepShape& step, std::vector<CountedOp>& ops) cons
                         .hidden = model_->hidden,
                         .intermediate = moe.expert_intermediate / parallelism_.expert_tensor(),
                         .format = &model_->formats.experts,
-                        .activation_bytes = activation_bytes_},
+                        .activation_bytes = activation_bytes_,
+                        .read = model_->reads.experts,
+                        .inner_router_width = moe.inner_router_width,
+                        .mixed_format = model_->formats.mix ? &model_->formats.mix->format : nullptr},
        .count = moe_layers_});
   if (parallelism_.gpus() > 1) LowerMoeCollectives(step, ops);
 }
@@ -172,7 +186,7 @@ void Lowering::LowerHead(const StepShape& step, std::vector<CountedOp>& ops) con
                             .rows = rows,
                             .n = shard,
                             .k = model_->hidden,
-                            .format = &model_->formats.embeddings,
+                            .format = &model_->formats.of_lm_head(),
                             .activation_bytes = activation_bytes_}});
   if (tensor > 1) {
     ops.push_back({.op = Collective{.kind = CollectiveKind::kAllGather,

@@ -47,16 +47,43 @@ double AttentionElements(const ModelSpec& model, const LinearAttention& a, int64
   return Elements(model.hidden, 2 * keys + 2 * values + 2 * value_heads + values);
 }
 
+/// Bytes per element that experts stored in the mix's format take more than the others (less, when
+/// negative), summed over the experts of the rank that this costs most.
+double MixedExperts(const ModelSpec& model, const Parallelism& p) {
+  const WeightFormats& formats = model.formats;
+  if (!formats.mix) return 0;
+  const double more =
+      formats.mix->format.bytes_per_element() - formats.experts.bytes_per_element();
+  std::vector<int64_t> owned(static_cast<size_t>(p.expert));
+  const int64_t block = model.moe->experts / p.expert;
+  for (const int64_t expert : formats.mix->experts) ++owned[static_cast<size_t>(expert / block)];
+  const auto [fewest, most] = std::minmax_element(owned.begin(), owned.end());
+  return more * static_cast<double>(more > 0 ? *most : *fewest);
+}
+
 double MoeLayerBytes(const ModelSpec& model, const Parallelism& p) {
   const MoeSpec& moe = *model.moe;
   const WeightFormats& formats = model.formats;
   const int64_t width = moe.expert_intermediate / p.expert_tensor();
-  const double experts = Elements(model.hidden, kSwigluMatrices * width * (moe.experts / p.expert));
+  const double expert = Elements(model.hidden, kSwigluMatrices * width);
+  const int64_t experts = moe.experts / p.expert;
   const double shared =
       Elements(model.hidden, kSwigluMatrices * (moe.shared_intermediate / p.tensor));
-  return experts * formats.experts.bytes_per_element() +
-         shared * formats.dense_ffn.bytes_per_element() +
-         Elements(model.hidden, moe.experts) * formats.activations.bytes_per_element();
+  const double routers = Elements(model.hidden, moe.experts * moe.router_matrices) +
+                         Elements(model.hidden, experts * moe.inner_router_width);
+  return Elements(1, experts) * expert * formats.experts.bytes_per_element() +
+         MixedExperts(model, p) * expert +
+         shared * formats.of_shared_experts().bytes_per_element() +
+         routers * formats.activations.bytes_per_element();
+}
+
+double ExtraBytes(const ModelSpec& model) {
+  double bytes = 0;
+  for (const ExtraOperation& extra : model.extras) {
+    bytes += static_cast<double>(Executions(model, extra)) * extra.weights *
+             extra.format.bytes_per_element();
+  }
+  return bytes;
 }
 
 double KvBytesPerToken(const ModelSpec& model, int64_t tensor, const TensorFormat& kv) {
@@ -98,10 +125,14 @@ MemoryPlan Lay(const ModelSpec& model, const Parallelism& p, const DeviceSpec& d
 /// Matrix elements on one GPU: the bytes of a copy of the model that stores one byte per element.
 double WeightElementsPerGpu(ModelSpec model, const Parallelism& p) {
   WeightFormats& formats = model.formats;
+  formats.shared_experts.reset();
+  formats.lm_head.reset();
+  formats.mix.reset();
   for (TensorFormat* format : {&formats.attention, &formats.dense_ffn, &formats.experts,
                                &formats.embeddings, &formats.activations}) {
     format->stored_bits = kBitsPerByte;
   }
+  for (ExtraOperation& extra : model.extras) extra.format.stored_bits = kBitsPerByte;
   return WeightBytesPerGpu(model, p).count();
 }
 
@@ -163,11 +194,11 @@ Bytes WeightBytesPerGpu(const ModelSpec& model, const Parallelism& parallelism) 
                            static_cast<double>(linear_layers) * linear;
   const double dense = Elements(model.layer_count() - moe_layers, kSwigluMatrices) *
                        Elements(model.hidden, model.dense_intermediate / tensor);
-  const double embeddings = Elements(model.vocabulary, model.hidden) / static_cast<double>(tensor) *
-                            (model.tied_embeddings ? 1 : 2);
+  const double table = Elements(model.vocabulary, model.hidden) / static_cast<double>(tensor);
+  const double head = model.tied_embeddings ? 0 : formats.of_lm_head().bytes_per_element();
   double bytes = attention * formats.attention.bytes_per_element() +
                  dense * formats.dense_ffn.bytes_per_element() +
-                 embeddings * formats.embeddings.bytes_per_element();
+                 table * (formats.embeddings.bytes_per_element() + head) + ExtraBytes(model);
   if (moe_layers > 0) bytes += static_cast<double>(moe_layers) * MoeLayerBytes(model, parallelism);
   return Bytes(bytes);
 }

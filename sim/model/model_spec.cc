@@ -7,6 +7,9 @@
 namespace moecast {
 namespace {
 
+/// Gate, up and down.
+constexpr double kSwigluMatrices = 3;
+
 double Product(int64_t a, int64_t b) { return static_cast<double>(a) * static_cast<double>(b); }
 
 double AttentionWeights(const ModelSpec& model, const GqaAttention& a) {
@@ -35,6 +38,19 @@ double AttentionWeights(const ModelSpec& model, const LinearAttention& a) {
   return in + Product(values, model.hidden);
 }
 
+/// Routed and shared experts and routers of one MoE layer.
+ParameterCount MoeLayerWeights(const ModelSpec& model, const MoeSpec& moe) {
+  const double swiglu = kSwigluMatrices * static_cast<double>(model.hidden);
+  const double expert = swiglu * static_cast<double>(moe.expert_intermediate);
+  const double inner_router = Product(model.hidden, moe.inner_router_width);
+  const double shared = swiglu * static_cast<double>(moe.shared_intermediate);
+  const double router = Product(model.hidden, moe.experts * moe.router_matrices);
+  return {.total = static_cast<double>(moe.experts) * (expert + inner_router) + shared + router,
+          .active = static_cast<double>(moe.top_k) *
+                        (expert * model.reads.experts.used() + inner_router) +
+                    shared * model.reads.dense_ffn.used() + router};
+}
+
 }  // namespace
 
 int64_t ModelSpec::moe_layer_count() const {
@@ -52,28 +68,49 @@ ParameterCount CountParameters(const ModelSpec& model) {
   const int64_t linear_layers = model.attention_layer_count(AttentionKind::kLinear);
   const int64_t moe_layers = model.moe_layer_count();
   const double softmax_layers = static_cast<double>(model.layer_count() - linear_layers);
-  double both =
-      softmax_layers *
-      std::visit([&](const auto& a) { return AttentionWeights(model, a); }, model.attention);
+  ParameterCount count;
+  const auto add = [&count](double weights, const WeightRead& read) {
+    count.total += weights;
+    count.active += weights * read.used();
+  };
+  add(softmax_layers *
+          std::visit([&](const auto& a) { return AttentionWeights(model, a); }, model.attention),
+      model.reads.attention);
   if (linear_layers > 0) {
     SIM_CHECK(model.linear_attention.has_value());
-    both += static_cast<double>(linear_layers) * AttentionWeights(model, *model.linear_attention);
+    add(static_cast<double>(linear_layers) * AttentionWeights(model, *model.linear_attention),
+        model.reads.attention);
   }
-  const double swiglu = 3 * static_cast<double>(model.hidden);  // gate, up and down matrices
-  both += Product(model.layer_count() - moe_layers, model.dense_intermediate) * swiglu;
-  both += Product(model.vocabulary, model.hidden) * (model.tied_embeddings ? 1 : 2);
-  ParameterCount count{.total = both, .active = both};
+  const double swiglu = kSwigluMatrices * static_cast<double>(model.hidden);
+  add(Product(model.layer_count() - moe_layers, model.dense_intermediate) * swiglu,
+      model.reads.dense_ffn);
+  add(Product(model.vocabulary, model.hidden) * (model.tied_embeddings ? 1 : 2), {});
   if (moe_layers > 0) {
     SIM_CHECK(model.moe.has_value());
-    const MoeSpec& moe = *model.moe;
-    const double expert = swiglu * static_cast<double>(moe.expert_intermediate);
-    const double always = swiglu * static_cast<double>(moe.shared_intermediate) +
-                          Product(model.hidden, moe.experts);  // shared experts and router
-    const double layers = static_cast<double>(moe_layers);
-    count.total += layers * (always + static_cast<double>(moe.experts) * expert);
-    count.active += layers * (always + static_cast<double>(moe.top_k) * expert);
+    const ParameterCount layer = MoeLayerWeights(model, *model.moe);
+    count.total += static_cast<double>(moe_layers) * layer.total;
+    count.active += static_cast<double>(moe_layers) * layer.active;
+  }
+  for (const ExtraOperation& extra : model.extras) {
+    add(static_cast<double>(Executions(model, extra)) * extra.weights, {});
   }
   return count;
+}
+
+int64_t Executions(const ModelSpec& model, const ExtraOperation& extra) {
+  switch (extra.place) {
+    case ExtraPlace::kLayer:
+      return extra.count * model.layer_count();
+    case ExtraPlace::kDenseLayer:
+      return extra.count * (model.layer_count() - model.moe_layer_count());
+    case ExtraPlace::kMoeLayer:
+      return extra.count * model.moe_layer_count();
+    case ExtraPlace::kCut:
+      return extra.count * model.cuts;
+    case ExtraPlace::kStep:
+      return extra.count;
+  }
+  SIM_CHECK(false);
 }
 
 int64_t KvElementsPerTokenLayer(const ModelSpec& model) {

@@ -8,7 +8,9 @@
 #include <variant>
 #include <vector>
 
+#include "sim/model/extra_operation.h"
 #include "sim/model/tensor_format.h"
+#include "sim/model/weight_read.h"
 
 namespace moecast {
 
@@ -74,15 +76,39 @@ struct MoeSpec {
   double routed_scale = 1.0;
   int64_t groups = 1;  // expert groups for group-limited routing; 1: off
   int64_t top_groups = 1;
+  int64_t router_matrices = 1;  // hidden x experts each; CMoE's router has two
+  /// Hidden x this matrix inside each expert that chooses among the expert's slices; 0: none.
+  int64_t inner_router_width = 0;
+};
+
+/// Some experts of every MoE layer stored in another format than the rest.
+struct ExpertMix {
+  TensorFormat format{};
+  std::vector<int64_t> experts{};  // ascending ids, the same in every MoE layer
 };
 
 /// Storage of each tensor class.
 struct WeightFormats {
   TensorFormat attention{};
-  TensorFormat dense_ffn{};  // dense layers and shared experts
+  TensorFormat dense_ffn{};
   TensorFormat experts{};
-  TensorFormat embeddings{};   // token embedding and LM head
+  TensorFormat embeddings{};   // token embedding, and LM head unless it has its own
   TensorFormat activations{};  // between ops
+  std::optional<TensorFormat> shared_experts{};  // absent: as dense_ffn
+  std::optional<TensorFormat> lm_head{};         // absent: as embeddings
+  std::optional<ExpertMix> mix{};
+
+  [[nodiscard]] const TensorFormat& of_shared_experts() const {
+    return shared_experts ? *shared_experts : dense_ffn;
+  }
+  [[nodiscard]] const TensorFormat& of_lm_head() const { return lm_head ? *lm_head : embeddings; }
+};
+
+/// Which part of its weights a product reads, by tensor class.
+struct WeightReads {
+  WeightRead attention{};
+  WeightRead dense_ffn{};  // shared experts too
+  WeightRead experts{};
 };
 
 /// A model's shape. Immutable after its codec validated it.
@@ -100,14 +126,22 @@ struct ModelSpec {
   std::optional<MoeSpec> moe{};        // present iff a layer is kMoe
   std::vector<LayerSpec> layers{};
   WeightFormats formats{};
+  WeightReads reads{};
+  int64_t cuts = 0;  // places where consecutive layers were removed
+  std::vector<ExtraOperation> extras{};
 
   [[nodiscard]] int64_t layer_count() const { return static_cast<int64_t>(layers.size()); }
   [[nodiscard]] int64_t moe_layer_count() const;
   [[nodiscard]] int64_t attention_layer_count(AttentionKind kind) const;
 };
 
-/// Weights of the matrices (no norms, biases or attention sinks, which are below 0.1 %); `active`
-/// counts top-k routed experts and both embedding matrices. docs/model/shapes.md, "Parameters".
+/// How often a step runs an extra operation.
+int64_t Executions(const ModelSpec& model, const ExtraOperation& extra);
+
+/// Weights of the matrices (no norms, biases or attention sinks, which are below 0.1 %), extra
+/// operations included; `active` counts those that a token is multiplied with (top-k routed experts,
+/// inputs and slices that are not left out) and both embedding matrices. docs/model/shapes.md,
+/// "Parameters".
 struct ParameterCount {
   double total = 0;
   double active = 0;

@@ -78,6 +78,7 @@ std::string_view NameOf(const DecodeAttention&) { return "attention.decode"; }
 std::string_view NameOf(const PrefillAttention&) { return "attention.prefill"; }
 std::string_view NameOf(const LinearAttentionScan&) { return "attention.linear"; }
 std::string_view NameOf(const KvAppend&) { return "kv_append"; }
+std::string_view NameOf(const ExtraWork& op) { return op.what->name; }
 
 }  // namespace
 
