@@ -70,9 +70,10 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
       seconds_per_byte_(1 / device.hbm_bandwidth.count()),
       experts_(std::move(experts)),
       memo_(kMemoEntries) {
+  // A floor may not assume which unit stands in for one that the device lacks: it takes the fastest.
+  const FlopsPerSecond fastest = *std::max_element(device.peak.begin(), device.peak.end());
   for (size_t c = 0; c < seconds_per_flop_.size(); ++c) {
-    const FlopsPerSecond own = device.peak[c];
-    const FlopsPerSecond peak = own.count() > 0 ? own : device.peak_of(ComputeClass::kBf16);
+    const FlopsPerSecond peak = device.peak[c].count() > 0 ? device.peak[c] : fastest;
     seconds_per_flop_[c] = 1 / peak.count();
   }
   for (const KernelProfile& kernel : profile_->kernels) curves_.emplace_back(kernel);

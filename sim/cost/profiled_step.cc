@@ -172,7 +172,7 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
       Overloaded{
           [&](const Gemm& gemm) -> std::optional<KernelTime> {
             if (gemm.role == GemmRole::kRouter && profile.has_route()) return KernelTime{};
-            if (gemm.batch != 1) return std::nullopt;
+            if (gemm.batch != 1 || !gemm.read.whole()) return std::nullopt;
             return GemmTime(profile, gemm);
           },
           [&](const RouteTokens& route) -> std::optional<KernelTime> {
@@ -217,7 +217,8 @@ StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
 
 StepCost::Priced StepCost::PriceOf(const CountedOp& counted) {
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
-    if (profile_->has_experts()) return PriceExperts(*experts);
+    const bool even = experts->read.whole() && experts->mixed_format == nullptr;
+    if (even && profile_->has_experts()) return PriceExperts(*experts);
   }
   Priced priced;
   if (const auto time = ProfiledTime(counted.op)) {

@@ -13,6 +13,7 @@ struct CacheSpans {
   double prefill_pairs = 0;
   int64_t prefill_context = 0;
   int64_t decode_context = 0;
+  int64_t window = 0;  // tokens; 0: none
 };
 
 /// What one attention kernel moves and computes per token on this rank.
@@ -21,7 +22,13 @@ struct KernelShape {
   double kv_bytes_per_token = 0;
   double query_bytes_per_token = 0;
   double flops_per_pair = 0;
+  KvLayout kv{};
 };
+
+/// The longest span of a sequence of `tokens` cached tokens.
+int64_t Longest(const CacheSpans& spans, int64_t tokens) {
+  return spans.window > 0 ? std::min(tokens, spans.window) : tokens;
+}
 
 void PushPrefill(const AttentionLoad& load, const CacheSpans& spans, const KernelShape& kernel,
                  std::vector<CountedOp>& ops) {
@@ -29,10 +36,12 @@ void PushPrefill(const AttentionLoad& load, const CacheSpans& spans, const Kerne
   ops.push_back({.op = PrefillAttention{.tokens = load.prefill_tokens,
                                         .pairs = spans.prefill_pairs,
                                         .context = spans.prefill_context,
+                                        .longest_context = load.prefill_longest,
                                         .heads = kernel.heads,
                                         .kv_bytes_per_token = kernel.kv_bytes_per_token,
                                         .query_bytes_per_token = kernel.query_bytes_per_token,
-                                        .flops_per_pair = kernel.flops_per_pair},
+                                        .flops_per_pair = kernel.flops_per_pair,
+                                        .kv = kernel.kv},
                  .count = spans.layers});
 }
 
@@ -41,10 +50,12 @@ void PushDecode(const AttentionLoad& load, const CacheSpans& spans, const Kernel
   if (load.decode_sequences == 0 || spans.layers == 0) return;
   ops.push_back({.op = DecodeAttention{.sequences = load.decode_sequences,
                                        .context = spans.decode_context,
+                                       .longest_context = Longest(spans, load.decode_longest),
                                        .heads = kernel.heads,
                                        .kv_bytes_per_token = kernel.kv_bytes_per_token,
                                        .query_bytes_per_token = kernel.query_bytes_per_token,
-                                       .flops_per_context_token = kernel.flops_per_pair},
+                                       .flops_per_context_token = kernel.flops_per_pair,
+                                       .kv = kernel.kv},
                  .count = spans.layers});
 }
 
@@ -78,7 +89,8 @@ void Lowering::LowerGqaProjections(int64_t rows, const GqaAttention& a,
                   .n = heads * a.head_dim + gate + kv_heads * (a.head_dim + a.value_head_dim),
                   .k = model_->hidden,
                   .format = format,
-                  .activation_bytes = activation_bytes_},
+                  .activation_bytes = activation_bytes_,
+                  .read = model_->reads.attention},
        .count = layers});
   ops.push_back(
       {.op = Elementwise{.role = ElementwiseRole::kRope,
@@ -90,7 +102,8 @@ void Lowering::LowerGqaProjections(int64_t rows, const GqaAttention& a,
                             .n = model_->hidden,
                             .k = values,
                             .format = format,
-                            .activation_bytes = activation_bytes_},
+                            .activation_bytes = activation_bytes_,
+                            .read = model_->reads.attention},
                  .count = layers});
 }
 
@@ -106,7 +119,8 @@ void Lowering::LowerMlaProjections(int64_t rows, const MlaAttention& a,
                               .n = n,
                               .k = k,
                               .format = &model_->formats.attention,
-                              .activation_bytes = activation_bytes_},
+                              .activation_bytes = activation_bytes_,
+                              .read = model_->reads.attention},
                    .count = layers});
   };
   // The down-projections are replicated on every tensor rank.
@@ -138,11 +152,18 @@ void Lowering::LowerGqaCache(const AttentionLoad& load, const GqaAttention& a,
   const int64_t kv_heads = std::max<int64_t>(1, a.kv_heads / parallelism_.tensor);
   const int64_t kv_elements = kv_heads * (a.head_dim + a.value_head_dim);
   const double kv_bytes = static_cast<double>(kv_elements) * kv_.bytes_per_element();
+  const KvLayout layout{.scheme = kv_.name,
+                        .kv_heads = kv_heads,
+                        .head_dim = a.head_dim,
+                        .value_head_dim = a.value_head_dim,
+                        .key_bits = kv_.stored_bits,
+                        .value_bits = kv_.stored_bits};
   const KernelShape kernel{
       .heads = heads,
       .kv_bytes_per_token = kv_bytes,
       .query_bytes_per_token = ActivationBytes(1, heads * (a.head_dim + a.value_head_dim)),
-      .flops_per_pair = PairFlops(heads, a.head_dim, a.value_head_dim)};
+      .flops_per_pair = PairFlops(heads, a.head_dim, a.value_head_dim),
+      .kv = layout};
   const CacheSpans full{.layers = full_layers_,
                         .prefill_pairs = load.prefill_pairs,
                         .prefill_context = load.prefill_context,
@@ -150,9 +171,11 @@ void Lowering::LowerGqaCache(const AttentionLoad& load, const GqaAttention& a,
   const CacheSpans window{.layers = window_layers_,
                           .prefill_pairs = load.prefill_pairs_window,
                           .prefill_context = load.prefill_context_window,
-                          .decode_context = load.decode_context_window};
+                          .decode_context = load.decode_context_window,
+                          .window = model_->sliding_window};
   ops.push_back({.op = KvAppend{.tokens = load.tokens(),
-                                .bytes_per_token = ActivationBytes(1, kv_elements) + kv_bytes},
+                                .bytes_per_token = ActivationBytes(1, kv_elements) + kv_bytes,
+                                .kv = layout},
                  .count = full_layers_ + window_layers_});
   for (const CacheSpans& spans : {full, window}) {
     PushPrefill(load, spans, kernel, ops);
@@ -167,6 +190,13 @@ void Lowering::LowerMlaCache(const StepShape& step, const AttentionLoad& load,
   const int64_t latent = a.kv_lora_rank + a.qk_rope_head_dim;
   const int64_t query_dim = a.qk_nope_head_dim + a.qk_rope_head_dim;
   const double latent_bytes = static_cast<double>(latent) * kv_.bytes_per_element();
+  const KvLayout layout{.scheme = kv_.name,
+                        .latent = true,
+                        .kv_heads = 1,
+                        .head_dim = latent,
+                        .value_head_dim = a.kv_lora_rank,
+                        .key_bits = kv_.stored_bits,
+                        .value_bits = kv_.stored_bits};
   const auto gemm = [&](GemmRole role, int64_t rows, int64_t n, int64_t k, int64_t batch) {
     ops.push_back({.op = Gemm{.role = role,
                               .rows = rows,
@@ -178,7 +208,8 @@ void Lowering::LowerMlaCache(const StepShape& step, const AttentionLoad& load,
                    .count = layers});
   };
   ops.push_back({.op = KvAppend{.tokens = load.tokens(),
-                                .bytes_per_token = ActivationBytes(1, latent) + latent_bytes},
+                                .bytes_per_token = ActivationBytes(1, latent) + latent_bytes,
+                                .kv = layout},
                  .count = layers});
   const CacheSpans spans{.layers = layers,
                          .prefill_pairs = load.prefill_pairs,
@@ -191,7 +222,8 @@ void Lowering::LowerMlaCache(const StepShape& step, const AttentionLoad& load,
                 {.heads = heads,
                  .kv_bytes_per_token = ActivationBytes(1, heads * (query_dim + a.v_head_dim)),
                  .query_bytes_per_token = ActivationBytes(1, heads * (query_dim + a.v_head_dim)),
-                 .flops_per_pair = PairFlops(heads, query_dim, a.v_head_dim)},
+                 .flops_per_pair = PairFlops(heads, query_dim, a.v_head_dim),
+                 .kv = layout},
                 ops);
   }
   if (load.decode_sequences > 0) {  // queries move into latent space instead
@@ -201,7 +233,8 @@ void Lowering::LowerMlaCache(const StepShape& step, const AttentionLoad& load,
                {.heads = heads,
                 .kv_bytes_per_token = latent_bytes,
                 .query_bytes_per_token = ActivationBytes(1, heads * (latent + a.kv_lora_rank)),
-                .flops_per_pair = PairFlops(heads, latent, a.kv_lora_rank)},
+                .flops_per_pair = PairFlops(heads, latent, a.kv_lora_rank),
+                .kv = layout},
                ops);
     gemm(GemmRole::kMlaAbsorbValue, rows, a.v_head_dim, a.kv_lora_rank, heads);
   }
@@ -221,7 +254,8 @@ void Lowering::LowerLinearAttention(const StepShape& step, const AttentionLoad& 
                               .n = n,
                               .k = k,
                               .format = &model_->formats.attention,
-                              .activation_bytes = activation_bytes_},
+                              .activation_bytes = activation_bytes_,
+                              .read = model_->reads.attention},
                    .count = linear_layers_});
   };
   gemm(GemmRole::kLinearAttentionIn, 2 * keys + 2 * values + 2 * value_heads, model_->hidden);

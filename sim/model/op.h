@@ -7,8 +7,10 @@
 #include <string_view>
 #include <variant>
 
+#include "sim/model/extra_operation.h"
 #include "sim/model/step_shape.h"
 #include "sim/model/tensor_format.h"
+#include "sim/model/weight_read.h"
 
 namespace moecast {
 
@@ -39,7 +41,8 @@ struct Gemm {
   int64_t k = 0;
   int64_t batch = 1;
   const TensorFormat* format = nullptr;
-  double activation_bytes = 0;  // per element of inputs and outputs
+  double activation_bytes = 0;  // per element of outputs, and of inputs unless the format says
+  WeightRead read{};
 };
 
 /// Routed experts of every MoE layer over all expert-parallel ranks: gather, gate-up, SwiGLU, down,
@@ -53,6 +56,9 @@ struct ExpertGemm {
   int64_t intermediate = 0;  // of one expert on one GPU (I / expert_tensor)
   const TensorFormat* format = nullptr;
   double activation_bytes = 0;
+  WeightRead read{};
+  int64_t inner_router_width = 0;              // of an expert; in activation format
+  const TensorFormat* mixed_format = nullptr;  // of ExpertLoad's mixed experts; null: none
 };
 
 /// All-to-all of every MoE layer: tokens travel to their experts' GPUs and back. The fullest rank
@@ -73,25 +79,43 @@ struct RouteTokens {
   int64_t top_k = 0;
 };
 
+/// How one layer's cached keys and values lie on this rank: what tells one attention kernel from
+/// another.
+struct KvLayout {
+  std::string_view scheme{};   // name of the KV scheme; measured kernels carry it as their format
+  bool latent = false;         // MLA: one latent per token, shared by all query heads
+  int64_t kv_heads = 0;        // on this rank; 1 for a latent
+  int64_t head_dim = 0;        // elements of a key; of a latent and its rotary part together
+  int64_t value_head_dim = 0;  // elements of a value; of a latent the part that values are made of
+  double key_bits = 0;         // of one code, without scales
+  double value_bits = 0;
+  int64_t group = 0;     // elements that share a scale; 0: no scales
+  int64_t residual = 0;  // most tokens of a sequence that are kept unquantised; 0: none
+};
+
 /// Decode attention over paged KV: one query per sequence, `context` cached tokens in total.
 struct DecodeAttention {
   int64_t sequences = 0;
   int64_t context = 0;
+  int64_t longest_context = 0;         // cached tokens of the longest sequence
   int64_t heads = 0;                   // query heads on this rank
   double kv_bytes_per_token = 0;       // read per cached token on this rank and layer
   double query_bytes_per_token = 0;    // query in and output out
   double flops_per_context_token = 0;  // QK^T and PV for all heads of this rank
+  KvLayout kv{};
 };
 
 /// Prefill attention, causal over past and chunk.
 struct PrefillAttention {
-  int64_t tokens = 0;   // query tokens
-  double pairs = 0;     // (query, key) pairs
-  int64_t context = 0;  // cached tokens read
+  int64_t tokens = 0;           // query tokens
+  double pairs = 0;             // (query, key) pairs
+  int64_t context = 0;          // cached tokens read
+  int64_t longest_context = 0;  // of one chunk
   int64_t heads = 0;
   double kv_bytes_per_token = 0;
   double query_bytes_per_token = 0;
   double flops_per_pair = 0;
+  KvLayout kv{};
 };
 
 /// Recurrent state of linear attention: read and written once per sequence, updated by every token.
@@ -107,6 +131,7 @@ struct LinearAttentionScan {
 struct KvAppend {
   int64_t tokens = 0;
   double bytes_per_token = 0;  // read in activation format and written in cache format
+  KvLayout kv{};
 };
 
 enum class ElementwiseRole { kNorm, kRope, kActivation, kEmbedding, kSampling };
@@ -115,6 +140,12 @@ struct Elementwise {
   ElementwiseRole role = ElementwiseRole::kNorm;
   int64_t rows = 0;
   double bytes_per_row = 0;
+};
+
+/// One execution of an extra operation over `rows` rows.
+struct ExtraWork {
+  int64_t rows = 0;
+  const ExtraOperation* what = nullptr;
 };
 
 enum class CollectiveKind { kAllReduce, kAllGather, kReduceScatter, kAllToAll };
@@ -128,7 +159,7 @@ struct Collective {
 };
 
 using Op = std::variant<Gemm, ExpertGemm, ExpertExchange, RouteTokens, DecodeAttention,
-                        PrefillAttention, LinearAttentionScan, KvAppend, Elementwise, Collective>;
+                        PrefillAttention, LinearAttentionScan, KvAppend, Elementwise, Collective, ExtraWork>;
 
 /// "gemm.qkv", "experts", "attention.decode", "collective.all_reduce", ...
 std::string_view OpName(const Op& op);

@@ -14,6 +14,9 @@ struct ExpertLoad {
   double distinct = 0;     // D = #{e : n_e > 0}
   double padded_rows = 0;  // P = sum_e ceil(n_e / tile) * tile
   double max_expert = 0;   // m = max_e n_e
+  // Of D and P, the part of experts stored in the mix's format (WeightFormats::mix); 0 without one.
+  double mixed_distinct = 0;
+  double mixed_padded_rows = 0;
   friend bool operator==(const ExpertLoad&, const ExpertLoad&) = default;
 };
 
@@ -25,9 +28,11 @@ struct AttentionLoad {
   double prefill_pairs_window = 0;     // same, with each token's span cut to the sliding window
   int64_t prefill_context = 0;         // sum over chunks of cached tokens read (past + chunk)
   int64_t prefill_context_window = 0;  // same, at most window + chunk each
+  int64_t prefill_longest = 0;         // largest of prefill_context's terms
   int64_t decode_sequences = 0;        // one query token each
   int64_t decode_context = 0;          // sum of cached tokens read, the new token included
   int64_t decode_context_window = 0;   // same, at most `window` each
+  int64_t decode_longest = 0;          // largest of decode_context's terms
 
   [[nodiscard]] int64_t tokens() const { return prefill_tokens + decode_sequences; }
   friend bool operator==(const AttentionLoad&, const AttentionLoad&) = default;
