@@ -13,6 +13,8 @@ import gzip
 import pathlib
 import sys
 
+from kernel_tables import newest_suites
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels_peers.md"
 TOKENS = (1, 4, 16, 64, 128, 256, 1024, 4096, 8192, 16384)
@@ -52,10 +54,9 @@ def shapes():
 
 
 def ours(card):
-    """{(model, format, tokens): microseconds per distinct expert} of a card's newest folder."""
-    folders = sorted((ROOT / "calibration/measurements" / card).glob("*/environment.yaml"))
+    """{(model, format, tokens): microseconds per distinct expert} of a card's newest suites."""
     best = {}
-    for path in sorted(folders[-1].parent.glob("*.csv")) if folders else []:
+    for path in newest_suites(ROOT / "calibration/measurements" / card).values():
         for row in read_csv(path):
             native = row.get("rule") in ("native", f"uniform k={row.get('top_k')}")
             if row.get("op") in ("layer", "prefill_layer") and native and row["regime"] == "routed":

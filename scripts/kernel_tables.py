@@ -31,17 +31,24 @@ def read_environment(folder):
     return dict(line.split(": ", 1) for line in lines)
 
 
+def newest_suites(folder):
+    """{suite: file}: a suite measured again, in a folder later by name, counts."""
+    folders = sorted(p.parent for p in folder.glob("*/environment.yaml"))
+    return {p.stem: p for each in folders for p in sorted(each.glob("*.csv"))}
+
+
 class Card:
-    """The newest measurements of one card."""
+    """The newest measurements of one card, suite by suite."""
 
     def __init__(self, folder):
-        newest = sorted(p for p in folder.iterdir() if (p / "environment.yaml").exists())[-1]
-        self.name, self.date = folder.name, newest.name
-        self.environment = read_environment(newest)
+        suites = newest_suites(folder)
+        self.name = folder.name
+        self.folders = sorted({p.parent for p in suites.values()})
+        self.environment = read_environment(self.folders[-1])
         self.peak = float(self.environment["datasheet_hbm_bytes_per_s"])
         self.bf16_rate = float(self.environment["datasheet_bf16_flop_per_s"])
         self.fp8_rate = float(self.environment.get("datasheet_fp8_flop_per_s", 2 * self.bf16_rate))
-        self.rows = {p.stem: read_rows(p) for p in sorted(newest.glob("*.csv"))}
+        self.rows = {name: read_rows(path) for name, path in suites.items()}
 
     def find(self, suite, **want):
         return [r for r in self.rows.get(suite, []) if all(r[k] == v for k, v in want.items())]
@@ -245,12 +252,11 @@ def quality_table(cards):
 def generated(cards):
     lines = []
     for card in cards:
-        environment = card.environment
-        lines.append(f"{card.name}: {environment['device_name'].strip(chr(34))}, driver "
-                     f"{environment['driver'].strip(chr(34))}, CUDA "
-                     f"{environment['compiler_cuda'].strip(chr(34))}, measured {card.date}, commit "
-                     f"{environment['commit'].strip(chr(34))[:12]}.")
-        lines.append("")
+        for folder in card.folders:
+            environment = {k: v.strip('"') for k, v in read_environment(folder).items()}
+            lines += [f"{card.name}: {environment['device_name']}, driver {environment['driver']}, "
+                      f"CUDA {environment['compiler_cuda']}, measured {folder.name}, commit "
+                      f"{environment['commit'][:12]}.", ""]
     lines += goal_table(cards) + glance_table(cards) + ceiling_table(cards)
     for card in cards:
         lines += layer_table(card)

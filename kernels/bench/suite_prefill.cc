@@ -55,7 +55,7 @@ struct Rows {
     row.bytes = traffic.bytes;
     row.flops = traffic.flops;
     // Every launch reads all weights once more, in the same order: what L2 keeps is gone by then.
-    row.warm_ratio = bench.weight_bytes() > context.environment.l2_bytes ? 0 : 1;
+    if (bench.weight_bytes() <= context.environment.l2_bytes) row.warm_ratio = 1;
     row.format = Name(bench.format());
     Measure(context.bench, kPlan, enqueue, row);
     const Status status = CheckAgainstPeak(row, context.peak);
@@ -91,10 +91,13 @@ void AppendRouted(const ModelShape& model, PrefillBench& bench, Rows& rows) {
     rows.Append(bench, Describe("prefill_layer", model, "routed", rule.text),
                 PrefillLayerTraffic(bench.shape(), bench.load(), bench.format()),
                 [&](int) { bench.Layer(); });
-    if (kept == model.shape.top_k && !IsInt4(bench.format()))  // int4 permutes as bf16
-      rows.Append(bench, Describe("permute", model, "routed", rule.text),
+    if (kept == model.shape.top_k && !IsInt4(bench.format())) {  // int4 permutes as bf16
+      Measurement permute = Describe("permute", model, "routed", rule.text);
+      permute.warm_ratio = 1;  // reads no weights
+      rows.Append(bench, std::move(permute),
                   PermuteTraffic(bench.shape(), bench.load(), bench.format()),
                   [&](int) { bench.Permute(); });
+    }
   }
 }
 
