@@ -19,6 +19,7 @@ void DecodeSet::Join(const Member& member) {
   const int64_t offset = member.cached_tokens - tick_;
   const int64_t finish = tick_ + member.tokens_left;
   next_finish_ = slots_.empty() ? finish : std::min(next_finish_, finish);
+  longest_offset_ = slots_.empty() ? offset : std::max(longest_offset_, offset);
   slots_.push_back(member.slot);
   offset_.push_back(offset);
   finish_tick_.push_back(finish);
@@ -47,7 +48,7 @@ DecodeSet::Member DecodeSet::PopNewest() {
   finish_tick_.pop_back();
   row_offset_.pop_back();
   routing_.pop_back();
-  RefreshNextFinish();
+  RefreshExtremes();
   return newest;
 }
 
@@ -74,13 +75,13 @@ void DecodeSet::Advance(std::vector<Member>& finished) {
   finish_tick_.resize(kept);
   row_offset_.resize(kept);
   routing_.resize(kept);
-  RefreshNextFinish();
+  RefreshExtremes();
 }
 
-void DecodeSet::RefreshNextFinish() {
-  if (!finish_tick_.empty()) {
-    next_finish_ = *std::min_element(finish_tick_.begin(), finish_tick_.end());
-  }
+void DecodeSet::RefreshExtremes() {
+  if (slots_.empty()) return;
+  next_finish_ = *std::min_element(finish_tick_.begin(), finish_tick_.end());
+  longest_offset_ = *std::max_element(offset_.begin(), offset_.end());
 }
 
 int64_t DecodeSet::BlocksDue() const { return due_[BlockPhase(-tick_)]; }

@@ -43,19 +43,23 @@ class DecodeSet {
   [[nodiscard]] int64_t BlocksDue() const;
   /// Cached tokens that the next step's queries attend to, the new ones included.
   [[nodiscard]] int64_t Context() const { return size() * (tick_ + 1) + offset_sum_; }
-  /// Same, each member's cut to the sliding window. COST: O(members), vectorised.
+  /// The largest term of Context(); 0 without members.
+  [[nodiscard]] int64_t Longest() const { return slots_.empty() ? 0 : tick_ + 1 + longest_offset_; }
+  /// Same as Context(), each member's cut to the sliding window. COST: O(members), vectorised.
   [[nodiscard]] int64_t WindowContext() const;
   /// Appends one span of one row per member: the rows that the next step routes.
   void AppendSpans(std::vector<RoutedSpan>& spans) const;
 
  private:
   [[nodiscard]] size_t BlockPhase(int64_t offset) const;
-  void RefreshNextFinish();
+  /// Finds next_finish_ and longest_offset_ anew. COST: O(members).
+  void RefreshExtremes();
 
   Config config_;
   int64_t tick_ = 0;
   int64_t offset_sum_ = 0;
-  int64_t next_finish_ = 0;  // smallest finish tick; meaningless when empty
+  int64_t next_finish_ = 0;     // smallest finish tick; meaningless when empty
+  int64_t longest_offset_ = 0;  // largest offset; meaningless when empty
   // Structure of arrays, one entry per member.
   std::vector<uint32_t> slots_;
   std::vector<int64_t> offset_;       // cached tokens - tick

@@ -127,6 +127,7 @@ GroupStep Scheduler::Describe() const {
   GroupStep step{.emitting = decodes_.size()};
   step.load.decode_sequences = decodes_.size();
   step.load.decode_context = decodes_.Context();
+  step.load.decode_longest = decodes_.Longest();
   if (config_.sliding_window > 0) step.load.decode_context_window = decodes_.WindowContext();
   for (const Chunk& chunk : chunks_) {
     AddChunkLoad(chunk, step.load);
@@ -140,6 +141,7 @@ void Scheduler::AddChunkLoad(const Chunk& chunk, AttentionLoad& load) const {
   ++load.prefill_chunks;
   load.prefill_pairs += CausalPairs(chunk.past, chunk.tokens);
   load.prefill_context += chunk.past + chunk.tokens;
+  load.prefill_longest = std::max(load.prefill_longest, chunk.past + chunk.tokens);
   const int64_t window = config_.sliding_window;
   if (window == 0) return;
   const int64_t inside = std::clamp(window - chunk.past, int64_t{0}, chunk.tokens);

@@ -50,6 +50,7 @@ AttentionLoad DecodeLoad(const Scenario& scenario, const DecodeSet& decodes) {
   AttentionLoad load;
   load.decode_sequences = decodes.size();
   load.decode_context = decodes.Context();
+  load.decode_longest = decodes.Longest();
   if (scenario.model.sliding_window > 0) load.decode_context_window = decodes.WindowContext();
   return load;
 }
@@ -97,6 +98,7 @@ void AddPrompt(const Scenario& scenario, const MemoryPlan& memory, const StepQue
   load.prefill_pairs = prompt.prefill_pairs;
   load.prefill_pairs_window = prompt.prefill_pairs_window;
   load.prefill_context = prompt.prefill_context;
+  load.prefill_longest = prompt.prefill_longest;
   load.prefill_context_window = prompt.prefill_context_window;
 }
 

@@ -43,6 +43,11 @@ class NaiveDecodes {
     for (const auto& m : members_) sum += m.cached_tokens + 1;
     return sum;
   }
+  [[nodiscard]] int64_t Longest() const {
+    int64_t longest = 0;
+    for (const auto& m : members_) longest = std::max(longest, m.cached_tokens + 1);
+    return longest;
+  }
   [[nodiscard]] int64_t WindowContext() const {
     int64_t sum = 0;
     for (const auto& m : members_) sum += std::min(m.cached_tokens + 1, kWindow);
@@ -66,6 +71,7 @@ void ExpectEqual(const DecodeSet& set, const NaiveDecodes& naive) {
   ASSERT_EQ(set.size(), static_cast<int64_t>(naive.members().size()));
   EXPECT_EQ(set.BlocksDue(), naive.BlocksDue());
   EXPECT_EQ(set.Context(), naive.Context());
+  EXPECT_EQ(set.Longest(), naive.Longest());
   EXPECT_EQ(set.WindowContext(), naive.WindowContext());
   std::vector<RoutedSpan> spans;
   set.AppendSpans(spans);
