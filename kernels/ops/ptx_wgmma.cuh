@@ -36,6 +36,19 @@ __device__ __forceinline__ uint64_t TileDescriptor(const void* tile) {
   return ((SharedAddress(tile) & 0x3ffffU) >> 4) | kLeading | kStride | kSwizzle128;
 }
 
+/// Matrix descriptor of an operand whose K runs along rows: blocks of 64 columns, each of 128-byte
+/// rows in the 128-byte swizzle, `block_bytes` apart (9.7.15.5.1.2). REQUIRES: as above. Adding 128
+/// moves on by 16 rows.
+__device__ __forceinline__ uint64_t RowsDescriptor(const void* tile, uint32_t block_bytes) {
+  constexpr uint64_t kStride = uint64_t{1024 >> 4} << 32;
+  constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
+  return ((SharedAddress(tile) & 0x3ffffU) >> 4) | uint64_t{block_bytes >> 4} << 16 | kStride |
+         kSwizzle128;
+}
+
+#define MOECAST_REGISTERS_32                                                              \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
+  "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define MOECAST_REGISTERS_64                                                              \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
   "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, " \
@@ -116,6 +129,76 @@ __device__ __forceinline__ void ProductBf16N128(float (&d)[64], const uint32_t (
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
 }
 
+/// a [64, 16], b [64, 16], bf16.
+__device__ __forceinline__ void ProductBf16N64(float (&d)[32], uint64_t a, uint64_t b, bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred keep;\n"
+      "setp.ne.b32 keep, %34, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_32
+      "}, %32, %33, keep, 1, 1, 0, 0;\n"
+      "}"
+      : MOECAST_FLOATS_32(d, 0)
+      : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+}
+/// a [64, 16], b [128, 16], bf16.
+__device__ __forceinline__ void ProductBf16N128(float (&d)[64], uint64_t a, uint64_t b, bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred keep;\n"
+      "setp.ne.b32 keep, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_64
+      "}, %64, %65, keep, 1, 1, 0, 0;\n"
+      "}"
+      : MOECAST_FLOATS_64(d, 0)
+      : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+}
+/// a [64, 16] from registers, b [16, 64] with rows of K (RowsDescriptor), bf16.
+__device__ __forceinline__ void ProductRowsBf16N64(float (&d)[32], const uint32_t (&a)[4],
+                                                   uint64_t b, bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred keep;\n"
+      "setp.ne.b32 keep, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_32
+      "}, {%32, %33, %34, %35}, %36, keep, 1, 1, 1;\n"
+      "}"
+      : MOECAST_FLOATS_32(d, 0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+}
+/// a [64, 16] from registers, b [16, 128] with rows of K, bf16.
+__device__ __forceinline__ void ProductRowsBf16N128(float (&d)[64], const uint32_t (&a)[4],
+                                                    uint64_t b, bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred keep;\n"
+      "setp.ne.b32 keep, %69, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_64
+      "}, {%64, %65, %66, %67}, %68, keep, 1, 1, 1;\n"
+      "}"
+      : MOECAST_FLOATS_64(d, 0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+}
+/// a [64, 16], b [16, 256] with rows of K, bf16.
+__device__ __forceinline__ void ProductRowsBf16N256(float (&d)[128], uint64_t a, uint64_t b,
+                                                    bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred keep;\n"
+      "setp.ne.b32 keep, %130, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_128
+      "}, %128, %129, keep, 1, 1, 0, 1;\n"
+      "}"
+      : MOECAST_FLOATS_128(d)
+      : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+}
+
+#undef MOECAST_REGISTERS_32
 #undef MOECAST_REGISTERS_64
 #undef MOECAST_REGISTERS_128
 #undef MOECAST_FLOATS_8

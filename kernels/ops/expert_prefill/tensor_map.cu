@@ -52,7 +52,8 @@ CUtensorMap EncodeTensorMap(const MatrixBox& box) {
   CUtensorMap map{};
   const cuuint64_t extents[] = {static_cast<cuuint64_t>(box.columns),
                                 static_cast<cuuint64_t>(box.rows)};
-  const cuuint64_t row_bytes[] = {extents[0] * BytesOf(box.element)};
+  const int64_t stride = box.row_stride > 0 ? box.row_stride : box.columns;
+  const cuuint64_t row_bytes[] = {static_cast<cuuint64_t>(stride) * BytesOf(box.element)};
   const cuuint32_t box_extents[] = {static_cast<cuuint32_t>(box.box_columns),
                                     static_cast<cuuint32_t>(box.box_rows)};
   const cuuint32_t steps[] = {1, 1};

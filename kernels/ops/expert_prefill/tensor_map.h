@@ -14,10 +14,11 @@ struct MatrixBox {
   const void* data = nullptr;  // 16-byte aligned
   MapElement element = MapElement::kByte;
   int64_t rows = 0;
-  int64_t columns = 0;   // REQUIRES: a row is a multiple of 16 bytes
-  int box_rows = 0;      // at most 256
-  int box_columns = 0;   // at most 256
-  bool swizzled = true;  // 16-byte chunks of each 128-byte row exchanged as wgmma reads them
+  int64_t columns = 0;
+  int64_t row_stride = 0;  // elements, 0: columns; REQUIRES: a multiple of 16 bytes
+  int box_rows = 0;        // at most 256
+  int box_columns = 0;     // at most 256
+  bool swizzled = true;    // 16-byte chunks of each 128-byte row exchanged as wgmma reads them
 };
 
 /// Elements of a box outside the matrix are read as zero.

@@ -1,0 +1,386 @@
+// Prefill attention: schedule as in FlashAttention-3 (warpgroups in turns, the product of the next
+// tile in flight during the softmax of this one).                                   [Shah24, 3.1-2]
+#include <string>
+
+#include "kernels/ops/attend_prefill/attend_prefill.h"
+#include "kernels/ops/attend_prefill/online_softmax.cuh"
+#include "kernels/ops/attend_prefill/past.cuh"
+#include "kernels/ops/attend_prefill/pipeline.cuh"
+#include "kernels/ops/expert_prefill/launch_plan.h"
+#include "kernels/ops/expert_prefill/tensor_map.h"
+#include "kernels/ops/launch.h"
+#include "kernels/ops/ptx_wgmma.cuh"
+
+namespace moecast::kernels {
+namespace attend {
+namespace {
+
+struct Maps {
+  CUtensorMap query;
+  CUtensorMap key;
+  CUtensorMap value;
+};
+
+struct Task {
+  AttendPrefillShape shape;
+  AttendChunk chunk;
+  AttendPast past;
+  PageLayout layout;         // of past.cache.pages
+  PageLayout window_layout;  // of past.cache.window
+  __nv_bfloat16* out = nullptr;
+  uint32_t* counters = nullptr;  // units taken, blocks done
+  float scale = 1;               // log2(e) times the shape's
+};
+
+// Registers of a copying and of a multiplying thread; 65536 in all.
+template <bool kPast>
+constexpr int kCopyRegisters = kPast ? 80 : 24;
+template <bool kPast>
+constexpr int kConsumerRegisters = kPast ? 216 : 240;
+template <bool kPast>
+constexpr int kCopyWarps = kPast ? 4 : 1;
+
+template <int kBlocks>
+__device__ void LoadTile(uint8_t (&tile)[kBlocks][kBlockBytes], const CUtensorMap& map, int column,
+                         int row, uint64_t* full) {
+  ptx::BarrierArriveExpect(full, kBlocks * kBlockBytes);
+#pragma unroll
+  for (int b = 0; b < kBlocks; ++b)
+    ptx::LoadBox(tile[b], &map, column + b * kBlockColumns, row, full);
+}
+
+// Blocks count themselves out; the last one leaves both counters zero for the next launch.
+__device__ void CountOut(uint32_t* counters) {
+  if (atomicAdd(&counters[1], 1U) + 1 < gridDim.x) return;
+  counters[0] = 0;
+  counters[1] = 0;
+}
+
+template <int kKeyDim, int kValueDim, bool kPast>
+struct Copier {
+  Shared<kKeyDim, kValueDim>& shared;
+  const Maps& maps;
+  const Task& task;
+  UnitWalk walk{task.shape, task.chunk, task.past};
+  Cursor keys;
+  Cursor values;
+  uint32_t passes = 0;  // of the query tile
+  int warp = static_cast<int>(threadIdx.x) / 32;
+  bool leads = threadIdx.x == 0;
+
+  __device__ Unit NextUnit() {
+    Unit unit;
+    if (warp == 0) {
+      uint32_t index = 0;
+      if (leads) index = atomicAdd(&task.counters[0], 1U);
+      unit = walk.Find(static_cast<int>(__shfl_sync(0xffffffffU, index, 0)));
+    }
+    if constexpr (kPast) {
+      Unit& shared_unit = shared.next[passes % 2];
+      if (leads) shared_unit = unit;
+      ptx::NamedBarrierSync(kCopiers, 128);
+      unit = shared_unit;
+    }
+    return unit;
+  }
+
+  __device__ void LoadQuery(const Unit& unit) {
+    if (!leads) return;
+    ptx::BarrierWait(&shared.query_empty, passes % 2 ^ 1U);
+    shared.unit = unit;
+    if (unit.sequence == Unit::kNoSequence) {
+      ptx::BarrierArrive(&shared.query_full);
+    } else {
+      LoadTile(shared.query, maps.query, unit.head * kKeyDim, unit.query_row, &shared.query_full);
+    }
+  }
+
+  // One stage of a ring from the chunk's rows: its first copier announces and loads.
+  template <int kBlocks>
+  __device__ void LoadRows(Ring& ring, const Cursor& cursor, uint8_t (&tile)[kBlocks][kBlockBytes],
+                           const CUtensorMap& map, int head, int row) {
+    ring.Claim(cursor);
+    if (leads) {
+      LoadTile(tile, map, head * kBlocks * kBlockColumns, row, &ring.full[cursor.stage]);
+    } else if (threadIdx.x % 32 == 0) {
+      ptx::BarrierArrive(&ring.full[cursor.stage]);
+    }
+  }
+
+  template <KvSide kSide, int kBlocks>
+  __device__ void LoadPages(Ring& ring, const Cursor& cursor, uint8_t (&tile)[kBlocks][kBlockBytes],
+                            const Unit& unit, int head, int past_tile) {
+    ring.Claim(cursor);
+    const PastSource source{task.past, task.layout, task.window_layout, task.shape.kv_heads, head};
+    for (int page = past_tile * 2; page < past_tile * 2 + 2; ++page)
+      StagePage<kSide, kBlocks * kBlockColumns>(source, unit.sequence, unit.past, page,
+                                                tile[0] + page % 2 * (kBlockBytes / 2));
+    ptx::SharedWritesFence();
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) ptx::BarrierArrive(&ring.full[cursor.stage]);
+  }
+
+  __device__ void LoadTiles(const Unit& unit) {
+    const int head = unit.head / (task.shape.query_heads / task.shape.kv_heads);
+    const int chunk_tiles = unit.ChunkTiles();
+    for (int tile = 0; tile < chunk_tiles; ++tile, keys.Advance(), values.Advance()) {
+      const int row = unit.TileRow(tile);
+      LoadRows(shared.keys, keys, shared.key[keys.stage], maps.key, head, row);
+      LoadRows(shared.values, values, shared.value[values.stage], maps.value, head, row);
+    }
+    if constexpr (kPast) {
+      for (int tile = 0; tile < unit.PastTiles(); ++tile, keys.Advance(), values.Advance()) {
+        LoadPages<KvSide::kKeys>(shared.keys, keys, shared.key[keys.stage], unit, head, tile);
+        LoadPages<KvSide::kValues>(shared.values, values, shared.value[values.stage], unit, head,
+                                   tile);
+      }
+    }
+  }
+
+  __device__ void Run() {
+    for (;; ++passes) {
+      const Unit unit = NextUnit();
+      LoadQuery(unit);
+      if (unit.sequence == Unit::kNoSequence) break;
+      LoadTiles(unit);
+    }
+    if (leads) CountOut(task.counters);
+  }
+};
+
+// The warpgroups' turns at the tensor cores, on a named barrier each: one waits on its own, the
+// other arrives there. Group 0 has the first turn, so group 1 gives it before its first unit.
+__device__ __forceinline__ void WaitForTurn(int group) {
+  ptx::NamedBarrierSync(kTurn + group, kConsumers * 128);
+}
+__device__ __forceinline__ void GiveTurn(int group) {
+  ptx::NamedBarrierArrive(kTurn + 1 - group, kConsumers * 128);
+}
+
+template <int kKeyDim, int kValueDim>
+struct Consumer {
+  static constexpr int kScores = kKeyRows / 2;  // of a lane: 64 rows of 128 over 128 lanes
+  static constexpr int kOutputs = kValueDim / 2;
+  static constexpr int kSteps = kKeyRows / 16;
+
+  Shared<kKeyDim, kValueDim>& shared;
+  const Task& task;
+  int group;  // warpgroup
+  Cursor keys;
+  Cursor values;
+  RowState state;
+
+  // s = q k^T of the stage, in flight.
+  __device__ __forceinline__ void MultiplyKeys(float (&s)[kScores]) {
+    constexpr uint64_t kBlock = kBlockBytes >> 4;
+    const uint64_t a = ptx::TileDescriptor(shared.query[0] + group * (kBlockBytes / 2));
+    const uint64_t b = ptx::TileDescriptor(shared.key[keys.stage]);
+    ptx::HoldRegisters(s);
+    ptx::ProductFence();
+#pragma unroll
+    for (int step = 0; step < kKeyDim / 16; ++step) {
+      const uint64_t offset = step / 4 * kBlock + step % 4 * 2;
+      ptx::ProductBf16N128(s, a + offset, b + offset, step > 0);
+    }
+    ptx::ProductCommit();
+  }
+
+  // o (+)= p v of the stage, in flight.
+  __device__ __forceinline__ void MultiplyValues(float (&o)[kOutputs],
+                                                 const uint32_t (&p)[kSteps][4], bool add) {
+    const uint64_t b = ptx::RowsDescriptor(shared.value[values.stage], kBlockBytes);
+    ptx::HoldRegisters(o);
+    ptx::ProductFence();
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+      if constexpr (kValueDim == 64) {
+        ptx::ProductRowsBf16N64(o, p[step], b + step * 128, add || step > 0);
+      } else {
+        ptx::ProductRowsBf16N128(o, p[step], b + step * 128, add || step > 0);
+      }
+    }
+    ptx::ProductCommit();
+  }
+
+  // Hides keys that the tile holds but a row does not see.
+  __device__ __forceinline__ void MaskTile(const Unit& unit, int tile, float (&s)[kScores]) const {
+    const int chunk_tiles = unit.ChunkTiles();
+    const int row = group * 64 + static_cast<int>(threadIdx.x) % 128 / 32 * 16 +
+                    static_cast<int>(threadIdx.x) % 32 / 4;
+    if (tile >= chunk_tiles) {
+      const int last = unit.past - 1 - (tile - chunk_tiles) * kKeyRows;
+      if (last < kKeyRows - 1) Mask(s, 0, {last, last});
+      return;
+    }
+    const int first = unit.visible - (tile + 1) * kKeyRows;  // key of column 0
+    if (tile == 0) {
+      const int own = unit.first_key + row - first;
+      Mask(s, -first, {own, own + 8});
+    } else if (first < 0) {
+      Mask(s, -first, {kKeyRows, kKeyRows});
+    }
+  }
+
+  __device__ __forceinline__ void Soften(const Unit& unit, int tile, float (&s)[kScores],
+                                         float (&factor)[2]) {
+    MaskTile(unit, tile, s);
+    float seen[2];
+    RowMaxima(s, seen);
+    Exponentiate(s, seen, task.scale, state, factor);
+  }
+
+  __device__ __forceinline__ void Pack(const float (&s)[kScores], uint32_t (&p)[kSteps][4]) const {
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) PackStep(s + step * 8, p[step]);
+  }
+
+  __device__ void Attend(const Unit& unit, float (&o)[kOutputs]) {
+    float s[kScores];
+    float factor[2];
+    uint32_t p[kSteps][4];
+    state = {};
+    shared.keys.Wait(keys);
+    MultiplyKeys(s);
+    ptx::ProductWait<0>();
+    ptx::HoldRegisters(s);
+    shared.keys.Release(keys);
+    keys.Advance();
+    Soften(unit, 0, s, factor);
+    Pack(s, p);
+    const int tiles = unit.Tiles();
+    for (int tile = 1; tile < tiles; ++tile) {
+      shared.keys.Wait(keys);
+      WaitForTurn(group);
+      MultiplyKeys(s);
+      shared.values.Wait(values);
+      MultiplyValues(o, p, tile > 1);
+      GiveTurn(group);
+      ptx::ProductWait<1>();
+      ptx::HoldRegisters(s);
+      shared.keys.Release(keys);
+      keys.Advance();
+      Soften(unit, tile, s, factor);
+      ptx::ProductWait<0>();
+      ptx::HoldRegisters(o);
+      shared.values.Release(values);
+      values.Advance();
+      ScaleRows(o, factor);
+      Pack(s, p);
+    }
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) ptx::BarrierArrive(&shared.query_empty);
+    shared.values.Wait(values);
+    MultiplyValues(o, p, tiles > 1);
+    ptx::ProductWait<0>();
+    ptx::HoldRegisters(o);
+    shared.values.Release(values);
+    values.Advance();
+  }
+
+  __device__ void Store(const Unit& unit, float (&o)[kOutputs]) {
+    const int warp = static_cast<int>(threadIdx.x) / 32 - 4;
+    const float factor[2] = {1.0F / QuadSum(state.sum[0]), 1.0F / QuadSum(state.sum[1])};
+    ScaleRows(o, factor);
+    const int64_t row_bytes = static_cast<int64_t>(task.shape.query_heads) * kValueDim * 2;
+    const prefill::RowTarget target{
+        .rows = reinterpret_cast<uint8_t*>(task.out) + unit.head * kValueDim * 2,
+        .row_bytes = row_bytes,
+        .first_row = unit.query_row + warp * prefill::kWarpRows,
+        .row_end = unit.query_end,
+        .valid_bytes = kValueDim * 2};
+    prefill::StoreBf16<kValueDim>(o, shared.staging[warp], target);
+  }
+
+  __device__ void Run() {
+    if (group == 1) GiveTurn(group);
+    for (uint32_t pass = 0;; ++pass) {
+      ptx::BarrierWait(&shared.query_full, pass % 2);
+      const Unit unit = shared.unit;
+      if (unit.sequence == Unit::kNoSequence) break;
+      float o[kOutputs];
+      Attend(unit, o);
+      Store(unit, o);
+    }
+    if (group == 0) WaitForTurn(group);  // the one given back last
+  }
+};
+
+template <int kKeyDim, int kValueDim, bool kPast>
+__global__ void __launch_bounds__(kThreads, 1)
+    AttendPrefillKernel(const __grid_constant__ Maps maps, const __grid_constant__ Task task) {
+  extern __shared__ __align__(1024) uint8_t shared_bytes[];
+  auto& shared = *reinterpret_cast<Shared<kKeyDim, kValueDim>*>(shared_bytes);
+  if (threadIdx.x == 0) {
+    ptx::PrefetchMap(&maps.query);
+    ptx::PrefetchMap(&maps.key);
+    ptx::PrefetchMap(&maps.value);
+    shared.Init(kCopyWarps<kPast>);
+  }
+  __syncthreads();
+  ptx::GridDependencyWait();
+  ptx::GridDependencyLaunch();
+  const int group = static_cast<int>(threadIdx.x) / 128 - 1;
+  if (group < 0) {
+    ptx::ReleaseRegisters<kCopyRegisters<kPast>>();
+    if (threadIdx.x < kCopyWarps<kPast> * 32)
+      Copier<kKeyDim, kValueDim, kPast>{shared, maps, task}.Run();
+  } else {
+    ptx::ClaimRegisters<kConsumerRegisters<kPast>>();
+    Consumer<kKeyDim, kValueDim>{shared, task, group}.Run();
+  }
+}
+
+CUtensorMap RowsMap(const HeadRows& rows, int64_t count, int heads, int dim) {
+  return EncodeTensorMap({.data = rows.data,
+                          .element = MapElement::kBf16,
+                          .rows = count,
+                          .columns = static_cast<int64_t>(heads) * dim,
+                          .row_stride = rows.stride,
+                          .box_rows = kKeyRows,
+                          .box_columns = kBlockColumns});
+}
+
+template <int kKeyDim, int kValueDim, bool kPast>
+void LaunchAttend(const Task& task, cudaStream_t stream) {
+  const AttendPrefillShape& shape = task.shape;
+  const Maps maps{.query = RowsMap(task.chunk.query, shape.query_rows, shape.query_heads, kKeyDim),
+                  .key = RowsMap(task.chunk.key, shape.key_rows, shape.kv_heads, kKeyDim),
+                  .value = RowsMap(task.chunk.value, shape.key_rows, shape.kv_heads, kValueDim)};
+  Launch(AttendPrefillKernel<kKeyDim, kValueDim, kPast>,
+         {PersistentBlocks(), kThreads, sizeof(Shared<kKeyDim, kValueDim>)}, stream, maps, task);
+}
+
+}  // namespace
+}  // namespace attend
+
+void AttendPrefill(const AttendPrefillShape& shape, const AttendChunk& chunk,
+                   const AttendPast& past, __nv_bfloat16* out, uint32_t* counters,
+                   cudaStream_t stream) {
+  constexpr float kLog2E = 1.44269504F;
+  const bool has_past = past.tokens != nullptr;
+  attend::Task task{.shape = shape,
+                    .chunk = chunk,
+                    .past = past,
+                    .layout = {},
+                    .window_layout = {},
+                    .out = out,
+                    .counters = counters,
+                    .scale = shape.scale * kLog2E};
+  if (has_past) {
+    task.layout = LayoutOf(past.scheme, shape.key_dim);
+    task.window_layout = WindowLayout(shape.key_dim);
+  }
+  if (shape.key_dim == 128 && shape.value_dim == 128)
+    return has_past ? attend::LaunchAttend<128, 128, true>(task, stream)
+                    : attend::LaunchAttend<128, 128, false>(task, stream);
+  if (shape.key_dim == 64 && shape.value_dim == 64)
+    return has_past ? attend::LaunchAttend<64, 64, true>(task, stream)
+                    : attend::LaunchAttend<64, 64, false>(task, stream);
+  if (shape.key_dim == 192 && shape.value_dim == 128 && !has_past)
+    return attend::LaunchAttend<192, 128, false>(task, stream);
+  throw CudaError("AttendPrefill: key_dim " + std::to_string(shape.key_dim) + ", value_dim " +
+                  std::to_string(shape.value_dim) + (has_past ? " with a cached past" : "") +
+                  "; known are 64 and 64, 128 and 128, and without one 192 and 128");
+}
+
+}  // namespace moecast::kernels
