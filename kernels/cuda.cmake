@@ -21,6 +21,10 @@ add_library(
   ops/expert_prefill/products.cu
   ops/expert_prefill/products_int4.cu
   ops/expert_prefill/tensor_map.cu
+  ops/kv/append.cu
+  ops/kv/latent.cu
+  ops/kv/pack.cu
+  ops/kv/rotate.cu
   ops/norm/norm.cu
   ops/rope/rope.cu
   ops/route/combine.cu

@@ -139,7 +139,8 @@ constexpr bool Fits(const KvPart& part, const KvWindow& window, int head_dim) {
          window.sink % part.group == 0;
 }
 
-/// Whether the kernels take a scheme: values on the token axis, 1-bit keys on the channel axis.
+/// Whether the kernels take a scheme: values on the token axis, 1-bit keys on the channel axis, and
+/// a window where tokens of a page share bytes (below 4 bits).
 constexpr bool Fits(const KvScheme& scheme, int head_dim) {
   const KvWindow& w = scheme.window;
   const bool whole =
@@ -147,7 +148,9 @@ constexpr bool Fits(const KvScheme& scheme, int head_dim) {
   const bool ring = w.flush > 0 || (w.sink == 0 && w.recent == 0);
   const bool one_bit =
       scheme.keys.element != KvElement::kInt1 || scheme.keys.axis == ScaleAxis::kChannel;
-  return (head_dim == 64 || head_dim == 128) && whole && ring && one_bit &&
+  const bool bytes_apart =
+      w.flush > 0 || (BitsOf(scheme.keys.element) >= 4 && BitsOf(scheme.values.element) >= 4);
+  return (head_dim == 64 || head_dim == 128) && whole && ring && one_bit && bytes_apart &&
          scheme.values.axis == ScaleAxis::kToken && Fits(scheme.keys, w, head_dim) &&
          Fits(scheme.values, w, head_dim);
 }

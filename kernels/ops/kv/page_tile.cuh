@@ -1,0 +1,303 @@
+// One or two pages of one side of one head on their way into the cache: the tile of bf16 rows in
+// shared memory, the ranges of its groups, and its codes. A block of kTileThreads threads works on
+// a tile; 64-token halves of it are pages.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "kernels/ops/kv/page_layout.h"
+#include "kernels/ops/kv/ptx.cuh"
+#include "kernels/ops/kv/quantise.cuh"
+#include "kernels/ops/ptx.cuh"
+
+namespace moecast::kernels {
+
+inline constexpr int kTileThreads = 128;
+
+/// 16 bytes more than the row, so that eight rows lie in different banks.
+constexpr int TileRowBytes(int head_dim) { return head_dim * 2 + 16; }
+/// Tokens that one block must see at once.
+constexpr int TileTokens(const KvPart& part) {
+  return part.axis == ScaleAxis::kChannel && part.group > kPageTokens ? part.group : kPageTokens;
+}
+/// Shared memory of a block: the rows, then a Quantiser per group.
+constexpr int TileGroups(const KvPart& part, int head_dim) {
+  return part.element == KvElement::kBf16 ? 0 : TileTokens(part) * head_dim / part.group;
+}
+constexpr int TileBytes(const KvPart& part, int head_dim) {
+  return TileTokens(part) * TileRowBytes(head_dim) +
+         TileGroups(part, head_dim) * static_cast<int>(sizeof(Quantiser));
+}
+
+/// A tile and where it goes.
+template <int kHeadDim>
+struct PageTile {
+  static constexpr int kRowBytes = TileRowBytes(kHeadDim);
+  static constexpr int kChannelTiles = kHeadDim / kTile;
+
+  uint8_t* rows = nullptr;          // shared, [TileTokens][kRowBytes]
+  Quantiser* quantisers = nullptr;  // shared, by group of the tile; a multiple of 16 bytes
+  KvPart part = {};
+  PartLayout layout = {};
+  uint8_t* page = nullptr;         // of the first 64 tokens
+  uint8_t* second_page = nullptr;  // of the others, where TileTokens is 128
+
+  [[nodiscard]] __device__ int pages() const { return TileTokens(part) / kPageTokens; }
+  [[nodiscard]] __device__ uint8_t* PageOf(int p) const { return p == 0 ? page : second_page; }
+};
+
+/// Low and high of two bf16 columns over `count` rows.
+__device__ __forceinline__ void RangeOfColumns(const uint8_t* first, int row_bytes, int count,
+                                               __nv_bfloat162& low, __nv_bfloat162& high) {
+  low = high = *reinterpret_cast<const __nv_bfloat162*>(first);
+#pragma unroll 8
+  for (int i = 1; i < count; ++i) {
+    const auto v = *reinterpret_cast<const __nv_bfloat162*>(first + i * row_bytes);
+    low = __hmin2(low, v);
+    high = __hmax2(high, v);
+  }
+}
+
+/// Low and high of `count` consecutive bf16, a multiple of 8, in the first halves.
+__device__ __forceinline__ void RangeOfRow(const uint8_t* first, int count, float& low,
+                                           float& high) {
+  const auto* const vectors = reinterpret_cast<const uint4*>(first);
+  __nv_bfloat162 lowest = *reinterpret_cast<const __nv_bfloat162*>(first);
+  __nv_bfloat162 highest = lowest;
+#pragma unroll 4
+  for (int i = 0; i < count / 8; ++i) {
+    const uint4 v = vectors[i];
+    const auto* const pairs = reinterpret_cast<const __nv_bfloat162*>(&v);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      lowest = __hmin2(lowest, pairs[j]);
+      highest = __hmax2(highest, pairs[j]);
+    }
+  }
+  low = fminf(__low2float(lowest), __high2float(lowest));
+  high = fmaxf(__low2float(highest), __high2float(highest));
+}
+
+/// Ranges of the groups of tokens [first, end): quantisers to shared memory, scales and zeros to
+/// the page.
+template <int kHeadDim>
+__device__ void QuantiseTokenGroups(const PageTile<kHeadDim>& tile, int first, int end) {
+  const KvPart& part = tile.part;
+  for (int i = static_cast<int>(threadIdx.x); i < TileGroups(part, kHeadDim); i += kTileThreads) {
+    const int token = i % kPageTokens;
+    if (token < first || token >= end) continue;
+    float low;
+    float high;
+    RangeOfRow(tile.rows + token * tile.kRowBytes + i / kPageTokens * part.group * 2, part.group,
+               low, high);
+    StoredScale stored;
+    tile.quantisers[i] = QuantiserOf(part, low, high, stored);
+    StoreScale(part, tile.page + tile.layout.scales, tile.page + tile.layout.zeros, i, stored);
+  }
+}
+
+/// The same of all groups of channels, two channels at a time. A group of two pages is in both.
+template <int kHeadDim>
+__device__ void QuantiseChannelGroups(const PageTile<kHeadDim>& tile) {
+  const KvPart& part = tile.part;
+  for (int i = static_cast<int>(threadIdx.x); i < TileGroups(part, kHeadDim) / 2;
+       i += kTileThreads) {
+    const int channel = i % (kHeadDim / 2) * 2;
+    const int first = i / (kHeadDim / 2) * part.group;
+    __nv_bfloat162 low;
+    __nv_bfloat162 high;
+    RangeOfColumns(tile.rows + first * tile.kRowBytes + channel * 2, tile.kRowBytes, part.group,
+                   low, high);
+    StoredScale stored[2];
+    tile.quantisers[2 * i] = QuantiserOf(part, __low2float(low), __low2float(high), stored[0]);
+    tile.quantisers[2 * i + 1] =
+        QuantiserOf(part, __high2float(low), __high2float(high), stored[1]);
+    for (int p = 0; p < tile.pages(); ++p) {
+      uint8_t* const page = tile.PageOf(p);
+      reinterpret_cast<uint32_t*>(page + tile.layout.scales)[i] =
+          __byte_perm(stored[0].bits, stored[1].bits, 0x5410);
+      reinterpret_cast<uint32_t*>(page + tile.layout.zeros)[i] =
+          __byte_perm(stored[0].bits, stored[1].bits, 0x7632);
+    }
+  }
+}
+
+/// Bits of word `reg` of a unit that belong to tokens in [first, end) of its page; below 4 bits a
+/// tile is always whole.
+template <KvSide kSide, int kBits>
+__device__ __forceinline__ uint32_t TokenMask(int token_tile, int reg, int first, int end) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  if constexpr (kSide == KvSide::kKeys) {
+    const int token = token_tile * kTile + lane / 4 + 8 * (reg % 2);
+    return token >= first && token < end ? ~0U : 0U;
+  } else {
+    constexpr uint32_t kHalf = kBits == 8 ? 0x00ff00ffU : 0x0000ffffU;
+    constexpr int kShift = kBits == 8 ? 8 : 16;
+    const int token = token_tile * kTile + lane % 4 * 2 + 8 * (reg / 2);
+    return (token >= first && token < end ? kHalf : 0U) |
+           (token + 1 >= first && token + 1 < end ? kHalf << kShift : 0U);
+  }
+}
+
+/// `words` of a unit for tokens in [first, end), `old` for the others.
+template <KvSide kSide, int kBits>
+__device__ __forceinline__ uint4 KeepOthers(const uint4& words, const uint4& old, int token_tile,
+                                            int first, int end) {
+  const auto merged = [&](uint32_t fresh, uint32_t kept, int reg) {
+    const uint32_t mask = TokenMask<kSide, kBits>(token_tile, reg, first, end);
+    return (fresh & mask) | (kept & ~mask);
+  };
+  return make_uint4(merged(words.x, old.x, 0), merged(words.y, old.y, 1), merged(words.z, old.z, 2),
+                    merged(words.w, old.w, 3));
+}
+
+/// The quantisers of a lane's elements of one fragment: by row where a row is a group (keys on the
+/// token axis), else by column; a column's are shared by all rows.
+struct FragmentQuantisers {
+  Quantiser of[4];  // rows g, g + 8; or columns 2 q, 2 q + 1, 2 q + 8, 2 q + 9
+};
+
+template <KvSide kSide, ScaleAxis kAxis, int kHeadDim>
+__device__ __forceinline__ FragmentQuantisers QuantisersOf(const PageTile<kHeadDim>& tile,
+                                                           int group_shift, int token,
+                                                           int channel) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int first = kAxis == ScaleAxis::kToken ? (channel >> group_shift) * kPageTokens + token
+                                               : (token >> group_shift) * kHeadDim + channel;
+  FragmentQuantisers q;
+  if constexpr (kSide == KvSide::kKeys && kAxis == ScaleAxis::kToken) {
+    q.of[0] = tile.quantisers[first + lane / 4];
+    q.of[1] = tile.quantisers[first + lane / 4 + 8];
+  } else {
+    const auto* const pairs =
+        reinterpret_cast<const float4*>(tile.quantisers + first + lane % 4 * 2);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float4 two = pairs[4 * i];
+      q.of[2 * i] = {.zero = two.x, .factor = two.y};
+      q.of[2 * i + 1] = {.zero = two.z, .factor = two.w};
+    }
+  }
+  return q;
+}
+
+/// The codes of a fragment, one pair per register.
+template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
+__device__ __forceinline__ uint4 FragmentCodes(const PageTile<kHeadDim>& tile, int group_shift,
+                                               const uint4& f, int token, int channel) {
+  if constexpr (kElement == KvElement::kBf16) {
+    return f;
+  } else {
+    constexpr bool kByRow = kSide == KvSide::kKeys && kAxis == ScaleAxis::kToken;
+    const FragmentQuantisers q = QuantisersOf<kSide, kAxis>(tile, group_shift, token, channel);
+    const auto codes = [&](uint32_t pair, int reg) {
+      return CodePair<kElement>(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000U),
+                                q.of[kByRow ? reg % 2 : reg / 2 * 2],
+                                q.of[kByRow ? reg % 2 : reg / 2 * 2 + 1]);
+    };
+    return make_uint4(codes(f.x, 0), codes(f.y, 1), codes(f.z, 2), codes(f.w, 3));
+  }
+}
+
+/// Where a lane's row of LoadMatrices begins for the fragment at the tile's origin. Matrices are
+/// registers: of keys, tokens + 8 (m % 2) and channels + 8 (m / 2); of values, which are
+/// transposed, the other way round.
+template <KvSide kSide>
+__device__ __forceinline__ uint32_t RowOfLane(const uint8_t* rows, int row_bytes) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const bool keys = kSide == KvSide::kKeys;
+  const int token = lane % 8 + 8 * (keys ? lane / 8 % 2 : lane / 16);
+  const int channel = 8 * (keys ? lane / 16 : lane / 8 % 2);
+  return ptx::SharedAddress(rows) + static_cast<uint32_t>(token * row_bytes + channel * 2);
+}
+
+/// Writes the codes of page p of the tile; tokens of it outside [first, end) keep theirs.
+template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
+__device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int end) {
+  constexpr int kBits = BitsOf(kElement);
+  constexpr int kChannels = UnitChannelTiles(kBits);
+  constexpr int kTokens = UnitTokenTiles(kBits);
+  constexpr int kAcross = PageTile<kHeadDim>::kChannelTiles / kChannels;
+  constexpr int kUnits = kPageTokens / kTile / kTokens * kAcross;
+  constexpr bool kTokensFirst = kSide == KvSide::kKeys && kBits == 1;
+  const int group_shift = __ffs(tile.part.group) - 1;
+  const uint32_t start =
+      RowOfLane<kSide>(tile.rows + p * kPageTokens * tile.kRowBytes, tile.kRowBytes);
+  for (int unit = static_cast<int>(threadIdx.x) / 32; unit < kUnits; unit += kTileThreads / 32) {
+    uint4 words{};
+#pragma unroll 4
+    for (int j = 0; j < kChannels * kTokens; ++j) {
+      const int channel =
+          (unit % kAcross * kChannels + (kTokensFirst ? j / kTokens : j % kChannels)) * kTile;
+      const int token =
+          (unit / kAcross * kTokens + (kTokensFirst ? j % kTokens : j / kChannels)) * kTile;
+      const uint4 f = ptx::LoadMatrices<kSide == KvSide::kValues>(
+          start + static_cast<uint32_t>(token * tile.kRowBytes + channel * 2));
+      const uint4 codes = FragmentCodes<kSide, kAxis, kElement>(tile, group_shift, f,
+                                                                p * kPageTokens + token, channel);
+      const int shift = kBits == 8 ? 16 * j : kBits == 16 ? 0 : kBits * j;
+      words.x |= codes.x << shift, words.y |= codes.y << shift;
+      words.z |= codes.z << shift, words.w |= codes.w << shift;
+    }
+    auto* const to =
+        reinterpret_cast<uint4*>(tile.PageOf(p) + tile.layout.codes + unit * kUnitBytes) +
+        threadIdx.x % 32;
+    if constexpr (kBits >= 4) {
+      if (first > 0 || end < kPageTokens)
+        words = KeepOthers<kSide, kBits>(words, *to, unit / kAcross, first, end);
+    }
+    *to = words;
+  }
+}
+
+/// WriteCodes for the element of a part of the given axis; 1-bit keys have the channel axis.
+template <KvSide kSide, ScaleAxis kAxis, int kHeadDim>
+__device__ void WriteCodesOf(const PageTile<kHeadDim>& tile, int p, int first, int end) {
+  switch (tile.part.element) {
+    case KvElement::kInt8:
+      return WriteCodes<kSide, kAxis, KvElement::kInt8>(tile, p, first, end);
+    case KvElement::kInt4:
+      return WriteCodes<kSide, kAxis, KvElement::kInt4>(tile, p, first, end);
+    case KvElement::kInt2:
+      return WriteCodes<kSide, kAxis, KvElement::kInt2>(tile, p, first, end);
+    case KvElement::kInt1:
+      if constexpr (kSide == KvSide::kValues || kAxis == ScaleAxis::kChannel)
+        return WriteCodes<kSide, kAxis, KvElement::kInt1>(tile, p, first, end);
+      return;
+    default:
+      break;
+  }
+  if constexpr (kAxis == ScaleAxis::kToken) {
+    if (tile.part.element == KvElement::kE4m3)
+      WriteCodes<kSide, kAxis, KvElement::kE4m3>(tile, p, first, end);
+    else if (tile.part.element == KvElement::kE5m2)
+      WriteCodes<kSide, kAxis, KvElement::kE5m2>(tile, p, first, end);
+    else
+      WriteCodes<kSide, kAxis, KvElement::kBf16>(tile, p, first, end);
+  }
+}
+
+/// Quantises the tile into its pages: metadata, then codes unless they are another layer's. Every
+/// thread of the block calls it; rows must be complete. Tokens outside [first, end) of a lone page
+/// keep their codes and metadata.
+template <KvSide kSide, int kHeadDim>
+__device__ void QuantiseTile(const PageTile<kHeadDim>& tile, int first, int end) {
+  const bool channels = kSide == KvSide::kKeys && tile.part.axis == ScaleAxis::kChannel;
+  if (tile.part.element != KvElement::kBf16) {
+    if (channels)
+      QuantiseChannelGroups(tile);
+    else
+      QuantiseTokenGroups(tile, first, end);
+    __syncthreads();
+  }
+  if (tile.part.shares_codes) return;
+  if constexpr (kSide == KvSide::kKeys) {
+    for (int p = 0; channels && p < tile.pages(); ++p)
+      WriteCodesOf<kSide, ScaleAxis::kChannel>(tile, p, first, end);
+  }
+  if (!channels) WriteCodesOf<kSide, ScaleAxis::kToken>(tile, 0, first, end);
+}
+
+}  // namespace moecast::kernels
