@@ -16,6 +16,8 @@ class Engine;
 class Experts;
 class Format;
 class Model;
+class ModelChange;
+class Pruning;
 class Routing;
 class Scenario;
 class Workload;
@@ -35,13 +37,18 @@ Scenario ConvertScenario(const pb::Scenario& in, const FieldReporter& report);
 
 ModelSpec ConvertModel(const pb::Model& in, const FieldReporter& report);
 TensorFormat ConvertFormat(const pb::Format& in);
+WeightFormats ConvertWeightFormats(const pb::Model& model, const FieldReporter& report);
+/// Applies a change of structure: layers removed, blocks cut, inputs left out, operations added.
+void ConvertChange(const pb::ModelChange& in, const FieldReporter& report, ModelSpec& model);
 Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter& report);
 void ConvertCluster(const pb::Cluster& in, const FieldReporter& report, Scenario& out);
 void ConvertEngine(const pb::Engine& in, const FieldReporter& report, Scenario& out);
 void ConvertWorkload(const pb::Workload& in, const FieldReporter& report, Scenario& out);
 RoutingSpec ConvertRouting(const pb::Routing& in);
 /// `model` decides how long a layer schedule must be and how large k may be.
-ExpertSelection ConvertExperts(const pb::Experts& in, const ModelSpec& model,
-                               const FieldReporter& report);
+ExpertPolicy ConvertExperts(const pb::Experts& in, const ModelSpec& model,
+                            const FieldReporter& report);
+/// Takes experts out of `model`. RETURNS: which, for the routing.
+PruningSpec ConvertPruning(const pb::Pruning& in, const FieldReporter& report, ModelSpec& model);
 
 }  // namespace moecast

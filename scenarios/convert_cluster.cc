@@ -27,6 +27,7 @@ DeviceSpec ConvertGpu(const pb::Gpu& in) {
   set(ComputeClass::kFp8, in.peak().fp8_tflop_per_s());
   set(ComputeClass::kInt8, in.peak().int8_top_per_s());
   set(ComputeClass::kFp4, in.peak().fp4_tflop_per_s());
+  set(ComputeClass::kInt4, in.peak().int4_top_per_s());
   return out;
 }
 

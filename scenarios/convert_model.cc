@@ -145,22 +145,6 @@ void CheckLayerUse(const pb::Model& in, const std::vector<LayerSpec>& layers,
 
 }  // namespace
 
-TensorFormat ConvertFormat(const pb::Format& in) {
-  const auto compute = [&in] {
-    switch (in.compute()) {
-      case pb::Format::fp8:
-        return ComputeClass::kFp8;
-      case pb::Format::int8:
-        return ComputeClass::kInt8;
-      case pb::Format::fp4:
-        return ComputeClass::kFp4;
-      default:
-        return ComputeClass::kBf16;
-    }
-  };
-  return {.name = in.name(), .stored_bits = in.stored_bits(), .compute = compute()};
-}
-
 ModelSpec ConvertModel(const pb::Model& in, const FieldReporter& report) {
   ModelSpec out{.name = in.name(),
                 .hidden = in.hidden_size(),
@@ -174,11 +158,7 @@ ModelSpec ConvertModel(const pb::Model& in, const FieldReporter& report) {
                 .dense_intermediate = in.dense_intermediate_size(),
                 .moe = std::nullopt,
                 .layers = ConvertLayers(in, report),
-                .formats = {.attention = ConvertFormat(in.formats().attention()),
-                            .dense_ffn = ConvertFormat(in.formats().dense_ffn()),
-                            .experts = ConvertFormat(in.formats().experts()),
-                            .embeddings = ConvertFormat(in.formats().embeddings()),
-                            .activations = ConvertFormat(in.formats().activations())}};
+                .formats = ConvertWeightFormats(in, report)};
   if (in.has_linear_attention()) {
     const pb::LinearAttentionShape& shape = in.linear_attention();
     out.linear_attention = LinearAttention{.key_heads = shape.key_heads(),

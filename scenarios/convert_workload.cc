@@ -119,8 +119,40 @@ RoutingSpec ConvertRouting(const pb::Routing& in) {
                           .score_temperature = routing.score_temperature(),
                           .sequences = routing.sequences(),
                           .prefill_tokens = routing.prefill_tokens(),
-                          .decode_tokens = routing.decode_tokens()};
+                          .decode_tokens = routing.decode_tokens(),
+                          .further_ranks = routing.further_ranks()};
 }
+
+namespace {
+
+/// What the policy asks of routing and SLO.
+void CheckPolicy(const pb::Scenario& in, const FieldReporter& report, Scenario& out) {
+  if (std::holds_alternative<UniformRouting>(out.routing)) {
+    if (NeedsScores(out.experts)) {
+      report("experts",
+             "needs gate scores, which routing.uniform has not; "
+             "use routing.replay or routing.synthetic");
+    } else if (IsStepLevel(out.experts)) {
+      report("experts",
+             "chooses experts in the step, by the tokens that are in it, of which routing.uniform "
+             "has only expectations; use routing.replay or routing.synthetic");
+    }
+  }
+  if (in.has_renormalise_ranks() && out.model.moe &&
+      in.renormalise_ranks() > out.model.moe->experts) {
+    report("renormalise_ranks", "must be at most the model's experts (" +
+                                    std::to_string(out.model.moe->experts) + "), got " +
+                                    std::to_string(in.renormalise_ranks()));
+  }
+  if (out.experts.choose.measure != LoadMeasure::kSloSlack) return;
+  if (!out.slo.tpot) {
+    report("experts.adaptive.measure", "slo_slack needs slo.tpot_ms");
+  } else {
+    out.experts.choose.tpot_bound = Seconds(ToSeconds(*out.slo.tpot));
+  }
+}
+
+}  // namespace
 
 Scenario ConvertScenario(const pb::Scenario& in, const FieldReporter& report) {
   Scenario out;
@@ -128,18 +160,20 @@ Scenario ConvertScenario(const pb::Scenario& in, const FieldReporter& report) {
   out.seed = static_cast<uint64_t>(in.seed());
   out.replications = in.replications();
   out.model = ConvertModel(in.model(), report);
+  if (in.has_change()) {
+    out.change = in.change().name();
+    ConvertChange(in.change(), report, out.model);
+  }
+  if (in.has_pruning()) out.pruning = ConvertPruning(in.pruning(), report, out.model);
   ConvertCluster(in.cluster(), report, out);
   ConvertEngine(in.engine(), report, out);
   out.efficiencies = ConvertEfficiencies(in.cost().efficiencies(), report);
   ConvertWorkload(in.workload(), report, out);
   out.routing = ConvertRouting(in.routing());
   out.experts = ConvertExperts(in.experts(), out.model, report);
-  if (NeedsScores(out.experts) && std::holds_alternative<UniformRouting>(out.routing)) {
-    report("experts",
-           "needs gate scores, which routing.uniform has not; "
-           "use routing.replay or routing.synthetic");
-  }
+  out.experts.mass_ranks = in.renormalise_ranks();
   out.slo = ConvertSlo(in.slo());
+  CheckPolicy(in, report, out);
   return out;
 }
 

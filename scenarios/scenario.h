@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,9 @@
 #include "sim/model/memory.h"
 #include "sim/model/model_spec.h"
 #include "sim/model/parallelism.h"
-#include "sim/policy/expert_selection.h"
+#include "sim/policy/expert_policy.h"
 #include "sim/policy/router.h"
+#include "traces/pruning_spec.h"
 #include "traces/routing_source_spec.h"
 #include "traces/workload.h"
 
@@ -30,6 +32,7 @@ struct Scenario {
   uint64_t seed = 0;
   int64_t replications = 1;
   ModelSpec model;
+  std::string change = {};  // what was done to the model's structure; empty: nothing
   DeviceSpec device;
   FabricSpec fabric;
   Parallelism parallelism;
@@ -44,7 +47,8 @@ struct Scenario {
   StopRule stop;
   uint64_t warmup_requests = 0;
   RoutingSpec routing;
-  ExpertSelection experts;
+  std::optional<PruningSpec> pruning = {};  // already out of `model`
+  ExpertPolicy experts;
   Slo slo;
 };
 

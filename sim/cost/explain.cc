@@ -70,13 +70,19 @@ std::string ShapeOf(const PrefillAttention& op) {
                " heads"});
 }
 
+std::string ShapeOf(const SelectTokens& op) {
+  return Join({Text(op.context), " cached tokens scored, ", Text(op.flops_per_context_token),
+               " operations each"});
+}
+
 std::string ShapeOf(const LinearAttentionScan& op) {
   return Join({Text(op.tokens), " tokens of ", Text(op.sequences), " sequences, ",
                HumanBytes(op.state_bytes_per_sequence), " of state traffic each"});
 }
 
 std::string ShapeOf(const KvAppend& op) {
-  return Join({Text(op.tokens), " tokens of ", Text(op.bytes_per_token), " B"});
+  return Join({Text(op.tokens), " tokens of ", Text(op.bytes_per_token), " B",
+               op.kv.scheme.empty() ? "" : " in ", op.kv.scheme});
 }
 
 std::string ShapeOf(const Elementwise& op) {
@@ -107,8 +113,7 @@ std::string ExpansionNote(const TensorFormat& format, const Roofline& roofline) 
       .compute = format.compute, .otherwise = format.otherwise, .expanded = format.expanded};
   const std::string_view unit = ComputeClassName(roofline.UnitOf(f));
   if (!roofline.native(format.compute)) {
-    return Join({format.name, " is not multiplied natively here: read as stored, dequantised to ",
-                 unit});
+    return Join({format.name, " is not multiplied natively here: dequantised to ", unit});
   }
   return format.expanded ? Join({format.name, " is dequantised to ", unit}) : std::string();
 }
@@ -184,6 +189,12 @@ OpLine StepCost::LineOf(const CountedOp& counted) {
       counted.op);
   const TensorFormat* format = FormatOf(counted.op);
   if (format != nullptr) line.note = ExpansionNote(*format, roofline_);
+  const auto* experts = std::get_if<ExpertGemm>(&counted.op);
+  if (experts != nullptr && experts->mixed_format != nullptr) {
+    const std::string mixed = ExpansionNote(*experts->mixed_format, roofline_);
+    line.note += Join({line.note.empty() ? "" : "; ", "experts of the mix in ",
+                       experts->mixed_format->name, mixed.empty() ? "" : "; ", mixed});
+  }
   if (profile_) ExplainProfile(counted, line);
   return line;
 }

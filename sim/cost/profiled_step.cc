@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/cost/kv_kernels.h"
 #include "sim/cost/op_class.h"
 #include "sim/cost/step_cost.h"
 
@@ -146,6 +147,19 @@ std::optional<KernelTime> GemmTime(ProfileCost& profile, const Gemm& gemm) {
   return profile.Find({.op = "dense", .format = format, .slot = slot}, f, floor);
 }
 
+/// A KV kernel from rows of its own scheme and layout.
+std::optional<KernelTime> KvTime(ProfileCost& profile, const KvLaunch& launch, double floor) {
+  // Layers of one model may keep keys and values in different bits.
+  constexpr size_t kMostBits = 64;
+  const auto slot = static_cast<size_t>(launch.features[kKeyBits]) * kMostBits +
+                    static_cast<size_t>(launch.features[kValueBits]);
+  return profile.Find({.op = launch.op, .format = launch.format, .slot = slot}, launch.features,
+                      floor);
+}
+
+/// Experts read whole and stored alike, as measured kernels do.
+bool IsEven(const ExpertGemm& op) { return op.read.whole() && op.mixed_format == nullptr; }
+
 }  // namespace
 
 void StepCost::Priced::Add(const KernelTime& each, double count) {
@@ -180,12 +194,18 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
             return profile.RouteTime(static_cast<double>(route.rows));
           },
           [&](const DecodeAttention& attention) -> std::optional<KernelTime> {
+            const double floor = profile.Floor(Features(attention));
+            if (const auto own = KvTime(profile, KvLaunchOf(attention), floor)) return own;
             return profile.Find({.op = "decode_attention", .format = kv_format_, .slot = 0},
-                                FeaturesOf(attention), profile.Floor(Features(attention)));
+                                FeaturesOf(attention), floor);
           },
           [&](const PrefillAttention& attention) -> std::optional<KernelTime> {
+            if (const auto own = KvTime(profile, KvLaunchOf(attention), 0)) return own;
             return profile.Find({.op = "prefill_attention", .format = kv_format_, .slot = 0},
                                 FeaturesOf(attention), 0);
+          },
+          [&](const KvAppend& append) -> std::optional<KernelTime> {
+            return KvTime(profile, KvLaunchOf(append), 0);
           },
           [&](const Elementwise& each) -> std::optional<KernelTime> {
             return profile.Find({.op = KernelOf(each.role), .format = activations, .slot = 0},
@@ -217,8 +237,7 @@ StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
 
 StepCost::Priced StepCost::PriceOf(const CountedOp& counted) {
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
-    const bool even = experts->read.whole() && experts->mixed_format == nullptr;
-    if (even && profile_->has_experts()) return PriceExperts(*experts);
+    if (profile_->has_experts() && IsEven(*experts)) return PriceExperts(*experts);
   }
   Priced priced;
   if (const auto time = ProfiledTime(counted.op)) {
@@ -239,6 +258,7 @@ StepTime StepCost::PredictProfiled(const StepShape& step) {
   for (const CountedOp& counted : ops_) {
     const Priced priced = PriceOf(counted);
     parts[static_cast<size_t>(PartOf(counted.op))] += priced.time;
+    if (std::holds_alternative<KvAppend>(counted.op)) time.cache_writes += priced.time;
     for (size_t i = 0; i < time.by_label.size(); ++i) time.by_label[i] += priced.by_label[i];
     spreads.Add(SourceOf(counted.op), priced.spread);
   }
@@ -271,7 +291,7 @@ void StepCost::ExplainProfile(const CountedOp& counted, OpLine& line) {
       line.label = static_cast<Label>(i);  // the worst that occurs
   }
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
-    if (profile_->has_experts() && !experts->loads.empty()) {
+    if (profile_->has_experts() && IsEven(*experts) && !experts->loads.empty()) {
       note("first layer: " + profile_->DescribeExperts(RoutedTokens(), experts->loads.front()));
     }
     return;

@@ -61,7 +61,7 @@ std::string_view StepPartName(StepPart part) {
   SIM_CHECK(false);
 }
 
-StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv,
+StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const KvPlan& kv,
                    const DeviceSpec& device, const FabricSpec& fabric,
                    const Efficiencies& efficiencies, std::shared_ptr<const Profile> profile)
     : parallelism_(parallelism),
@@ -73,7 +73,7 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
       host_per_prefill_token_(efficiencies.host_per_prefill_token),
       eager_launch_(efficiencies.eager_launch),
       analytic_error_(efficiencies.error),
-      kv_format_(kv.name),
+      kv_format_(kv.stores.front().name),
       activation_format_(model.formats.activations.name) {
   SIM_CHECK(parallelism.gpus() == 1 || fabric.bandwidth.count() > 0);
   if (profile != nullptr) {
@@ -195,8 +195,11 @@ StepTime StepCost::Predict(const StepShape& step) {
   LowerSlowest(step);
   if (profile_) return PredictProfiled(step);
   std::array<Seconds, kStepPartCount> parts{};
+  Seconds cache_writes;
   for (const CountedOp& counted : ops_) {
-    parts[static_cast<size_t>(PartOf(counted.op))] += AnalyticTime(counted);
+    const Seconds op_time = AnalyticTime(counted);
+    parts[static_cast<size_t>(PartOf(counted.op))] += op_time;
+    if (std::holds_alternative<KvAppend>(counted.op)) cache_writes += op_time;
   }
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   Seconds& host = parts[static_cast<size_t>(StepPart::kHost)];
@@ -207,7 +210,8 @@ StepTime StepCost::Predict(const StepShape& step) {
                 .experts = parts[static_cast<size_t>(StepPart::kExperts)],
                 .dense = parts[static_cast<size_t>(StepPart::kDense)],
                 .collectives = parts[static_cast<size_t>(StepPart::kCollectives)],
-                .host = host};
+                .host = host,
+                .cache_writes = cache_writes};
   time.by_label[static_cast<size_t>(Label::kAnalytic)] = sum;
   return time;
 }

@@ -44,6 +44,7 @@ struct StepTime {
   Seconds dense{};
   Seconds collectives{};
   Seconds host{};
+  Seconds cache_writes{};  // of attention: appends, flushes and conversions
   std::array<Seconds, kLabelCount> by_label{};
   ErrorBand band{};  // of the total; 0 without a profile, where nothing says how wrong it is
 };
@@ -75,7 +76,7 @@ class StepCost {
  public:
   /// REQUIRES: CheckParallelism(model, parallelism) passed; `model` outlives this object; a fabric
   /// bandwidth > 0 unless the replica is one GPU.
-  StepCost(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv,
+  StepCost(const ModelSpec& model, const Parallelism& parallelism, const KvPlan& kv,
            const DeviceSpec& device, const FabricSpec& fabric, const Efficiencies& efficiencies,
            std::shared_ptr<const Profile> profile = nullptr);
 

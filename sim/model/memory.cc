@@ -52,8 +52,7 @@ double AttentionElements(const ModelSpec& model, const LinearAttention& a, int64
 double MixedExperts(const ModelSpec& model, const Parallelism& p) {
   const WeightFormats& formats = model.formats;
   if (!formats.mix) return 0;
-  const double more =
-      formats.mix->format.bytes_per_element() - formats.experts.bytes_per_element();
+  const double more = formats.mix->format.bytes_per_element() - formats.experts.bytes_per_element();
   std::vector<int64_t> owned(static_cast<size_t>(p.expert));
   const int64_t block = model.moe->experts / p.expert;
   for (const int64_t expert : formats.mix->experts) ++owned[static_cast<size_t>(expert / block)];
@@ -86,15 +85,6 @@ double ExtraBytes(const ModelSpec& model) {
   return bytes;
 }
 
-double KvBytesPerToken(const ModelSpec& model, int64_t tensor, const TensorFormat& kv) {
-  const int64_t layers = model.layer_count() - model.attention_layer_count(AttentionKind::kLinear);
-  int64_t elements = KvElementsPerTokenLayer(model);
-  if (const auto* gqa = std::get_if<GqaAttention>(&model.attention)) {
-    elements = elements / gqa->kv_heads * std::max<int64_t>(1, gqa->kv_heads / tensor);
-  }
-  return Elements(layers, elements) * kv.bytes_per_element();
-}
-
 double StateBytesPerSequence(const ModelSpec& model, int64_t tensor) {
   if (!model.linear_attention) return 0;
   const LinearAttention& a = *model.linear_attention;
@@ -106,11 +96,15 @@ double StateBytesPerSequence(const ModelSpec& model, int64_t tensor) {
 }
 
 MemoryPlan Lay(const ModelSpec& model, const Parallelism& p, const DeviceSpec& device,
-               const TensorFormat& kv, const MemoryLimits& limits) {
+               const KvPlan& kv, const MemoryLimits& limits) {
   MemoryPlan plan;
   plan.weights = WeightBytesPerGpu(model, p);
   plan.reserved = limits.reserved;
-  plan.kv_bytes_per_token = KvBytesPerToken(model, p.tensor, kv);
+  const KvElements elements = KvElementsOf(model, p.tensor);
+  const KvCharge charge = ChargeOf(kv.stores.front(), elements);
+  plan.kv_bytes_per_token = charge.per_token;
+  plan.kv_bytes_per_sequence = charge.per_sequence;
+  plan.kv_bits = BitsOf(kv.stores.front(), elements);
   plan.state_bytes_per_sequence = StateBytesPerSequence(model, p.tensor);
   plan.state = Bytes(plan.state_bytes_per_sequence * static_cast<double>(limits.state_sequences));
   plan.kv_budget =
@@ -137,13 +131,14 @@ double WeightElementsPerGpu(ModelSpec model, const Parallelism& p) {
 }
 
 bool Fits(const MemoryPlan& plan) {
-  return plan.kv_tokens >= 1 || (plan.kv_bytes_per_token == 0 && plan.kv_budget.count() >= 0);
+  const double sequence = plan.kv_bytes_per_token + plan.kv_bytes_per_sequence;
+  return (plan.kv_tokens >= 1 && plan.kv_budget.count() >= sequence) || (plan.kv_bytes_per_token == 0 && plan.kv_budget.count() >= 0);
 }
 
 /// The fewest GPUs of this kind that hold the model, keeping the number of attention groups and
 /// spreading experts as widely as the model allows.
 std::optional<Parallelism> SmallestThatFits(const ModelSpec& model, const Parallelism& p,
-                                            const DeviceSpec& device, const TensorFormat& kv,
+                                            const DeviceSpec& device, const KvPlan& kv,
                                             const MemoryLimits& limits) {
   for (int64_t tensor = 1; tensor * p.data <= kLargestReplica; ++tensor) {
     Parallelism candidate{.tensor = tensor, .data = p.data, .expert = 1};
@@ -159,7 +154,7 @@ std::optional<Parallelism> SmallestThatFits(const ModelSpec& model, const Parall
 }
 
 std::string WhatWouldFit(const ModelSpec& model, const Parallelism& p, const DeviceSpec& device,
-                         const TensorFormat& kv, const MemoryLimits& limits) {
+                         const KvPlan& kv, const MemoryLimits& limits) {
   std::string text;
   if (const auto fit = SmallestThatFits(model, p, device, kv, limits)) {
     text += "tensor: " + std::to_string(fit->tensor) + ", data: " + std::to_string(fit->data) +
@@ -169,7 +164,8 @@ std::string WhatWouldFit(const ModelSpec& model, const Parallelism& p, const Dev
             " would fit";
   }
   const MemoryPlan plan = Lay(model, p, device, kv, limits);
-  const double room = plan.weights.count() + plan.kv_budget.count() - plan.kv_bytes_per_token;
+  const double room = plan.weights.count() + plan.kv_budget.count() - plan.kv_bytes_per_token -
+                      plan.kv_bytes_per_sequence;
   if (room > 0) {
     const double elements = WeightElementsPerGpu(model, p);
     text += "; or, on the same GPUs, weights stored in at most " +
@@ -204,12 +200,13 @@ Bytes WeightBytesPerGpu(const ModelSpec& model, const Parallelism& parallelism) 
 }
 
 Result<MemoryPlan> PlanMemory(const ModelSpec& model, const Parallelism& parallelism,
-                              const DeviceSpec& device, const TensorFormat& kv,
+                              const DeviceSpec& device, const KvPlan& kv,
                               const MemoryLimits& limits) {
   const MemoryPlan plan = Lay(model, parallelism, device, kv, limits);
   if (Fits(plan)) return plan;
   const double usable = device.hbm_capacity.count() * limits.memory_fraction;
-  const double missing = plan.kv_bytes_per_token - plan.kv_budget.count();
+  const double missing =
+      plan.kv_bytes_per_token + plan.kv_bytes_per_sequence - plan.kv_budget.count();
   std::string message = "model '" + model.name + "' does not fit on " + device.name + ": weights " +
                         HumanBytes(plan.weights.count()) + " + reserved " +
                         HumanBytes(plan.reserved.count());

@@ -139,9 +139,9 @@ struct ModelSpec {
 int64_t Executions(const ModelSpec& model, const ExtraOperation& extra);
 
 /// Weights of the matrices (no norms, biases or attention sinks, which are below 0.1 %), extra
-/// operations included; `active` counts those that a token is multiplied with (top-k routed experts,
-/// inputs and slices that are not left out) and both embedding matrices. docs/model/shapes.md,
-/// "Parameters".
+/// operations included; `active` counts those that a token is multiplied with (top-k routed
+/// experts, inputs and slices that are not left out) and both embedding matrices.
+/// docs/model/shapes.md, "Parameters".
 struct ParameterCount {
   double total = 0;
   double active = 0;

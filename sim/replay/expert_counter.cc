@@ -65,6 +65,12 @@ void ExpertCounter::AddDifference(std::span<const uint16_t> later,
   counts_used_ = true;
 }
 
+void ExpertCounter::AddCounts(std::span<const uint32_t> counts) {
+  SIM_CHECK(counts.size() <= counts_.size());
+  for (size_t i = 0; i < counts.size(); ++i) counts_[i] += counts[i];
+  counts_used_ = true;
+}
+
 Planes ExpertCounter::CountRows() {
   const auto width = static_cast<int>(std::bit_width(rows_.size()));
   const Planes planes{planes_.data(), layout_.lines(), std::max(kMinPlanes, width)};
@@ -93,7 +99,7 @@ void ExpertCounter::Loads(const LoadShape& shape, std::span<ExpertLoad> loads) {
   const int64_t block =
       shape.expert_ranks == 1 ? layout_.stride() : layout_.experts / shape.expert_ranks;
   const int64_t group = GroupSize(block);
-  if (counts_used_ || group == 0) {
+  if (counts_used_ || group == 0 || !shape.mixed_experts.empty()) {
     LoadsFromCounts(shape, loads);
   } else {
     LoadsFromRows(shape, group, loads);
@@ -134,6 +140,22 @@ void ExpertCounter::LoadsFromCounts(const LoadShape& shape, std::span<ExpertLoad
     const uint32_t* counts = counts_.data() + layer * layout_.stride();
     for (int64_t rank = 0; rank < shape.expert_ranks; ++rank) {
       *load++ = ToLoad(kernels_->count_loads(counts + rank * block, block, tile_log2), tile_rows);
+    }
+  }
+  CountMixed(shape, loads);
+}
+
+void ExpertCounter::CountMixed(const LoadShape& shape, std::span<ExpertLoad> loads) const {
+  const int64_t block = layout_.experts / shape.expert_ranks;
+  const int64_t tile = shape.tile_rows;
+  for (int64_t layer = 0; layer < layout_.moe_layers; ++layer) {
+    for (const int64_t expert : shape.mixed_experts) {
+      const int64_t rows = counts_[static_cast<size_t>(layer * layout_.stride() + expert)];
+      if (rows == 0) continue;
+      ExpertLoad& load =
+          loads[static_cast<size_t>(layer * shape.expert_ranks + expert / block)];
+      load.mixed_distinct += 1;
+      load.mixed_padded_rows += static_cast<double>((rows + tile - 1) / tile * tile);
     }
   }
 }

@@ -16,6 +16,7 @@ namespace moecast {
 struct LoadShape {
   int64_t expert_ranks = 1;  // contiguous, equal blocks of experts
   int64_t tile_rows = 1;     // P pads each expert's rows to a multiple of this; a power of two
+  std::vector<int64_t> mixed_experts = {};  // stored in the mix's format; counted apart as well
   friend bool operator==(const LoadShape&, const LoadShape&) = default;
 };
 
@@ -33,6 +34,9 @@ class ExpertCounter {
   /// Adds (later - earlier) mod 2^16 tokens at every position. REQUIRES: sizes are positions().
   void AddDifference(std::span<const uint16_t> later, std::span<const uint16_t> earlier);
 
+  /// Adds tokens [moe_layer * stride + expert].
+  void AddCounts(std::span<const uint32_t> counts);
+
   /// Writes loads[moe_layer * expert_ranks + rank].
   /// REQUIRES: expert_ranks divides the experts; loads has that size. Clear before adding more.
   void Loads(const LoadShape& shape, std::span<ExpertLoad> loads);
@@ -44,6 +48,8 @@ class ExpertCounter {
   void Spill();
   void LoadsFromRows(const LoadShape& shape, int64_t group, std::span<ExpertLoad> loads);
   void LoadsFromCounts(const LoadShape& shape, std::span<ExpertLoad> loads);
+  /// REQUIRES: every row is in counts_.
+  void CountMixed(const LoadShape& shape, std::span<ExpertLoad> loads) const;
 
   RowLayout layout_;
   const CounterKernels* kernels_;

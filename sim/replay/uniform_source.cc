@@ -160,7 +160,7 @@ const ExpertLoad& UniformSource::LoadOf(int64_t k, const UniformBatch& batch) {
 }
 
 void UniformSource::Count(std::span<const RoutedSpan> spans, int64_t padding_rows,
-                          std::span<ExpertLoad> loads) {
+                          std::span<ExpertLoad> loads, const StepLoad& /*load*/) {
   SIM_CHECK(std::ssize(loads) == std::ssize(k_per_layer_) * shape_.expert_ranks);
   UniformBatch batch{.rows = 0, .padding = padding_rows};
   for (const RoutedSpan& span : spans) {
@@ -176,6 +176,19 @@ void UniformSource::Count(std::span<const RoutedSpan> spans, int64_t padding_row
   auto* load = loads.data();
   for (const int64_t k : k_per_layer_) {
     load = std::fill_n(load, shape_.expert_ranks, LoadOf(k, batch));
+  }
+  AddMixed(loads);
+}
+
+/// All experts are alike, so a rank's mixed ones have their share of its touched experts and tiles.
+void UniformSource::AddMixed(std::span<ExpertLoad> loads) const {
+  const int64_t block = experts_ / shape_.expert_ranks;
+  for (const int64_t expert : shape_.mixed_experts) {
+    for (auto at = static_cast<size_t>(expert / block); at < loads.size();
+         at += static_cast<size_t>(shape_.expert_ranks)) {
+      loads[at].mixed_distinct += loads[at].distinct / static_cast<double>(block);
+      loads[at].mixed_padded_rows += loads[at].padded_rows / static_cast<double>(block);
+    }
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "sim/base/ids.h"
 #include "sim/model/step_shape.h"
+#include "sim/policy/step_load.h"
 #include "sim/replay/expert_counter.h"
 #include "sim/replay/routed_span.h"
 
@@ -40,7 +41,8 @@ class UniformSource {
                 LoadShape shape);
   [[nodiscard]] SequenceId Bind(RequestId /*request*/) const { return SequenceId{}; }
   /// As ReplaySource::Count, with expectations; all ranks of a layer get the same load.
-  void Count(std::span<const RoutedSpan> spans, int64_t padding_rows, std::span<ExpertLoad> loads);
+  void Count(std::span<const RoutedSpan> spans, int64_t padding_rows, std::span<ExpertLoad> loads,
+             const StepLoad& load = {});
   void AddToTotals(const RoutedSpan& /*span*/) {}
   [[nodiscard]] const RoutingNotes& notes() const { return notes_; }
   [[nodiscard]] std::span<const uint64_t> totals() const { return {}; }
@@ -53,6 +55,7 @@ class UniformSource {
     ExpertLoad load;
   };
   const ExpertLoad& LoadOf(int64_t k, const UniformBatch& batch);
+  void AddMixed(std::span<ExpertLoad> loads) const;
 
   int64_t experts_;
   std::vector<int64_t> k_per_layer_;

@@ -10,10 +10,11 @@ namespace {
 
 std::vector<int64_t> KeptPerMoeLayer(const Scenario& scenario) {
   const int64_t native = scenario.model.moe->top_k;
+  const ExpertSelection& rule = *scenario.experts.token_rule();
   std::vector<int64_t> kept;
   for (int64_t layer = 0; layer < scenario.model.moe_layer_count(); ++layer) {
     kept.push_back(
-        KeptExperts(scenario.experts, {.moe_layer = layer, .scores = {}, .native_top_k = native}));
+        KeptExperts(rule, {.moe_layer = layer, .scores = {}, .native_top_k = native}));
   }
   return kept;
 }
@@ -22,7 +23,9 @@ LoadShape LoadShapeOf(const Scenario& scenario) {
   const bool measured = scenario.profile != nullptr && scenario.profile->expert_tile_rows > 0;
   return {.expert_ranks = scenario.parallelism.expert,
           .tile_rows = measured ? scenario.profile->expert_tile_rows
-                                : scenario.efficiencies.expert_tile_rows};
+                                : scenario.efficiencies.expert_tile_rows,
+          .mixed_experts = scenario.model.formats.mix ? scenario.model.formats.mix->experts
+                                                      : std::vector<int64_t>{}};
 }
 
 }  // namespace
@@ -49,17 +52,27 @@ bool NeedsReplayTable(const Scenario& scenario) {
 
 SelectionNotes ClosedFormSelection(const Scenario& scenario) {
   // A rule that reads gate scores has no closed form: its replay table says what it kept.
-  if (!scenario.model.moe || NeedsScores(scenario.experts)) return {};
+  const ExpertSelection* rule = scenario.experts.token_rule();
+  if (!scenario.model.moe || rule == nullptr || NeedsScores(*rule)) return {};
   const int64_t native = scenario.model.moe->top_k;
-  return {.mean_kept = MeanKept(scenario.experts, native, scenario.model.moe_layer_count()),
+  return {.mean_kept = MeanKept(*rule, native, scenario.model.moe_layer_count()),
           .native_top_k = static_cast<double>(native),
           .kept_gate_mass = std::numeric_limits<double>::quiet_NaN()};
 }
 
-RoutingSource BuildRoutingSource(const Scenario& scenario, std::shared_ptr<const ReplayTable> table,
-                                 Seed seed) {
+std::shared_ptr<const ReplayTable> CaseRouting::table() const {
+  if (rules.rules.size() != 1 || IsStepLevel(rules.rules.front().rule)) return nullptr;
+  return rules.rules.front().table;
+}
+
+RoutingSource BuildRoutingSource(const Scenario& scenario, CaseRouting routing, Seed seed) {
   if (!scenario.model.moe) return NoRouting{};
-  if (table != nullptr) return ReplaySource(std::move(table), LoadShapeOf(scenario), seed);
+  if (auto table = routing.table()) {
+    return ReplaySource(std::move(table), LoadShapeOf(scenario), seed);
+  }
+  if (!routing.rules.rules.empty()) {
+    return SelectingSource(std::move(routing.rules), LoadShapeOf(scenario), seed);
+  }
   return UniformSource(scenario.model.moe_layer_count(), scenario.model.moe->experts,
                        KeptPerMoeLayer(scenario), LoadShapeOf(scenario));
 }
@@ -72,7 +85,7 @@ StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile) {
 }
 
 Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts parts) {
-  SIM_CHECK((parts.table != nullptr) == NeedsReplayTable(scenario));
+  SIM_CHECK(parts.routing.rules.rules.empty() != NeedsReplayTable(scenario));
   const Seed seed{.seed = scenario.seed, .replication = parts.replication};
   SIM_TRY(RequestSource requests, RequestSource::Open(scenario.workload, seed));
   parts.recorder.slo = scenario.slo;
@@ -86,7 +99,7 @@ Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts 
       .kv_tokens_per_group = parts.memory.kv_tokens,
       .router = scenario.router,
       .cost = BuildStepCost(scenario, parts.quantile),
-      .routing = BuildRoutingSource(scenario, std::move(parts.table), seed),
+      .routing = BuildRoutingSource(scenario, std::move(parts.routing), seed),
       .requests = std::move(requests),
       .stop = scenario.stop,
       .recorder = std::move(parts.recorder),

@@ -27,7 +27,7 @@ TEST(Features, ExpertsReadEachDistinctExpertOnceAndComputePaddedRows) {
   const TensorFormat bf16 = test::Bf16();
   const ExpertGemm op{.hidden = 8, .intermediate = 4, .format = &bf16, .activation_bytes = 2};
   const ExpertLoad load{.assignments = 10, .distinct = 3, .padded_rows = 48, .max_expert = 6};
-  const OpFeatures f = Features(op, load, 10);
+  const OpFeatures f = Features(op, load, 10).most;
   const double expert = 3 * 8 * 4 * 2;
   const double assignment = (3 * 8 + 6 * 4) * 2;
   EXPECT_EQ(f.bytes.count(), 3 * expert + 10 * assignment);
@@ -38,10 +38,10 @@ TEST(Features, RanksThatHoldEveryTokenMoveTheBuffersOfAllAssignments) {
   const TensorFormat bf16 = test::Bf16();
   ExpertGemm op{.hidden = 8, .intermediate = 4, .format = &bf16, .activation_bytes = 2};
   const ExpertLoad load{.assignments = 10, .distinct = 1, .padded_rows = 10, .max_expert = 10};
-  const double local = Features(op, load, 40).bytes.count();
+  const double local = Features(op, load, 40).most.bytes.count();
   op.tokens_replicated = true;
-  EXPECT_EQ(Features(op, load, 10).bytes.count(), local);
-  EXPECT_EQ(Features(op, load, 40).bytes.count() - local, 30 * (2 * 8 + 6 * 4) * 2);
+  EXPECT_EQ(Features(op, load, 10).most.bytes.count(), local);
+  EXPECT_EQ(Features(op, load, 40).most.bytes.count() - local, 30 * (2 * 8 + 6 * 4) * 2);
 }
 
 TEST(Features, DecodeAttentionReadsTheCacheOnce) {

@@ -132,7 +132,7 @@ class PublicTables : public ::testing::TestWithParam<Gpu> {
         std::min(std::ceil(assignments), static_cast<double>(Int(row, "num_experts")) / ranks);
     const ExpertLoad load = test::LoadOf(distinct, assignments / distinct,
                                          static_cast<double>(efficiencies_.expert_tile_rows));
-    Add(OpClass::kExperts, Features(op, load, all), Measured(row));
+    Add(OpClass::kExperts, Features(op, load, all).most, Measured(row));
   }
 
   static bool IsBalancedBf16(const Row& row) {
