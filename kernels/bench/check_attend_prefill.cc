@@ -108,7 +108,7 @@ MatrixXd Expected(const AttendCase& check, const CaseData& data, const DrawnPage
               data.query.Head(head, data.offsets[i], check.new_tokens[i]),
               Stacked(past_keys, data.key.Head(kv_head, data.key_offsets[i], keys)),
               Stacked(past_values, data.value.Head(kv_head, data.key_offsets[i], keys)),
-              static_cast<double>(s.scale), past + keys - check.new_tokens[i]);
+              static_cast<double>(s.scale), past + keys - check.new_tokens[i], s.window);
     }
   }
   return expected;
@@ -118,7 +118,7 @@ std::string Describe(const AttendCase& check) {
   const AttendPrefillShape& s = check.shape;
   std::string text = "heads " + std::to_string(s.query_heads) + "/" + std::to_string(s.kv_heads) +
                      " of " + std::to_string(s.key_dim) + "/" + std::to_string(s.value_dim) +
-                     ", tokens";
+                     (s.window > 0 ? ", window " + std::to_string(s.window) : "") + ", tokens";
   for (const int32_t tokens : check.new_tokens) text += " " + std::to_string(tokens);
   if (!check.cached.empty()) {
     text += ", " + check.scheme_name + " past";
@@ -182,6 +182,10 @@ std::vector<AttendCase> Cases() {
       {wide, {130, 70}, {300, 1}},
       {latent, {130, 1, 64}, {127, 0, 500}},
   };
+  AttendPrefillShape sliding = narrow;
+  sliding.window = 128;
+  cases.push_back({sliding, {1, 500, 129}});
+  cases.push_back({sliding, {300, 3, 64}, {}, {333, 128, 1000}, {}, "bf16"});
   for (const NamedScheme& scheme : SchemesForChecks(wide.key_dim))
     cases.push_back({wide, {65, 1, 0, 140}, {}, {200, 64, 10, 333}, scheme.scheme, scheme.name});
   for (const NamedScheme& scheme : SchemesForChecks(narrow.key_dim))

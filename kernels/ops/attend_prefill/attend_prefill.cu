@@ -32,11 +32,14 @@ struct Task {
   float scale = 1;               // log2(e) times the shape's
 };
 
-// Registers of a copying and of a multiplying thread; 65536 in all.
+// Registers of a copying and of a multiplying thread: together no more than 384 threads have at
+// launch, 168 each.
 template <bool kPast>
-constexpr int kCopyRegisters = kPast ? 80 : 24;
+constexpr int kCopyRegisters = kPast ? 88 : 40;
 template <bool kPast>
-constexpr int kConsumerRegisters = kPast ? 216 : 240;
+constexpr int kConsumerRegisters = kPast ? 208 : 232;
+static_assert(kCopyRegisters<true> + kConsumers * kConsumerRegisters<true> <= 3 * 168);
+static_assert(kCopyRegisters<false> + kConsumers * kConsumerRegisters<false> <= 3 * 168);
 template <bool kPast>
 constexpr int kCopyWarps = kPast ? 4 : 1;
 
@@ -130,9 +133,10 @@ struct Copier {
     }
     if constexpr (kPast) {
       for (int tile = 0; tile < unit.PastTiles(); ++tile, keys.Advance(), values.Advance()) {
-        LoadPages<KvSide::kKeys>(shared.keys, keys, shared.key[keys.stage], unit, head, tile);
+        const int past_tile = unit.FirstPastTile() + tile;
+        LoadPages<KvSide::kKeys>(shared.keys, keys, shared.key[keys.stage], unit, head, past_tile);
         LoadPages<KvSide::kValues>(shared.values, values, shared.value[values.stage], unit, head,
-                                   tile);
+                                   past_tile);
       }
     }
   }
@@ -204,21 +208,26 @@ struct Consumer {
 
   // Hides keys that the tile holds but a row does not see.
   __device__ __forceinline__ void MaskTile(const Unit& unit, int tile, float (&s)[kScores]) const {
-    const int chunk_tiles = unit.ChunkTiles();
     const int row = group * 64 + static_cast<int>(threadIdx.x) % 128 / 32 * 16 +
                     static_cast<int>(threadIdx.x) % 32 / 4;
-    if (tile >= chunk_tiles) {
-      const int last = unit.past - 1 - (tile - chunk_tiles) * kKeyRows;
-      if (last < kKeyRows - 1) Mask(s, 0, {last, last});
-      return;
+    const int past_tile = tile - unit.ChunkTiles();
+    // Counted from the start of the past: column 0, the first key there is, the last one there is.
+    int column = unit.past + unit.visible - (tile + 1) * kKeyRows;
+    int begin = unit.past;
+    int end = tile == 0 ? unit.past + unit.first_key + row : column + kKeyRows;
+    int next_row = tile == 0 ? 8 : 0;
+    if (past_tile >= 0) {
+      column = (unit.FirstPastTile() + past_tile) * kKeyRows;
+      begin = 0;
+      end = unit.past - 1;
+      next_row = 0;
     }
-    const int first = unit.visible - (tile + 1) * kKeyRows;  // key of column 0
-    if (tile == 0) {
-      const int own = unit.first_key + row - first;
-      Mask(s, -first, {own, own + 8});
-    } else if (first < 0) {
-      Mask(s, -first, {kKeyRows, kKeyRows});
-    }
+    const bool whole = tile > 0 && begin <= column && column + kKeyRows <= end + 1 &&
+                       unit.low + kQueryRows <= column;
+    if (whole) return;
+    const int low = unit.low + row;
+    Mask(s, {max(begin, low) - column, max(begin, low + 8) - column},
+         {end - column, end + next_row - column});
   }
 
   __device__ __forceinline__ void Soften(const Unit& unit, int tile, float (&s)[kScores],

@@ -35,6 +35,7 @@ struct AttendPrefillShape {
   int32_t query_rows = 0;  // rows of query and out that exist, at least offsets[sequences]
   int32_t key_rows = 0;    // rows of key and value that exist
   float scale = 1;         // of q . k
+  int32_t window = 0;      // newest keys that a query sees, its own included; 0: all
 };
 
 /// Row t of head h starts at data + t * stride + h * dim.
@@ -45,8 +46,8 @@ struct HeadRows {
 
 /// The new tokens. Sequence s has the query rows offsets[s] .. offsets[s + 1] - 1 and the key rows
 /// key_offsets[s] .. key_offsets[s + 1] - 1, at least as many; its last query belongs to its last
-/// key, and every query sees the keys up to its own. Keys in front of the first query are a past
-/// that the caller has expanded.
+/// key, and every query sees the keys up to its own, those that a sliding window leaves. Keys in
+/// front of the first query are a past that the caller has expanded.
 struct AttendChunk {
   HeadRows query;
   HeadRows key;

@@ -26,14 +26,15 @@ __device__ __forceinline__ float QuadSum(float x) {
   return x + __shfl_xor_sync(0xffffffffU, x, 2);
 }
 
-// Columns outside low .. high[half] of the tile get minus infinity.
+// Columns of the tile outside low .. high get minus infinity, each of a lane's two rows its own.
 template <int kCount>
-__device__ __forceinline__ void Mask(float (&s)[kCount], int low, const int (&high)[2]) {
+__device__ __forceinline__ void Mask(float (&s)[kCount], const int (&low)[2],
+                                     const int (&high)[2]) {
   const int first = static_cast<int>(threadIdx.x) % 4 * 2;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     const int column = i / 4 * 8 + first + i % 2;
-    if (column < low || column > high[i / 2 % 2]) s[i] = -INFINITY;
+    if (column < low[i / 2 % 2] || column > high[i / 2 % 2]) s[i] = -INFINITY;
   }
 }
 

@@ -187,41 +187,48 @@ __device__ __forceinline__ void StoreFragment(uint8_t* tile, int token, int chan
   }
 }
 
+// All fragments of the unit whose words this lane has read.
 template <KvSide kSide, KvElement kElement, int kDim>
-__device__ void StageCodes(const PagePart& page, int valid, uint8_t* tile) {
+__device__ __forceinline__ void StageUnit(const PagePart& page, int unit, const uint4& words,
+                                          int valid, uint8_t* tile) {
   constexpr int kBits = BitsOf(kElement);
   constexpr int kChannelTiles = UnitChannelTiles(kBits);
   constexpr int kTokenTiles = UnitTokenTiles(kBits);
   constexpr int kRowUnits = kDim / kTile / kChannelTiles;
-  constexpr int kUnits = kRowUnits * (kPageTokens / kTile / kTokenTiles);
-  constexpr int kWarpUnits = (kUnits + 3) / 4;
   constexpr bool kTokensFirst = kSide == KvSide::kKeys && kBits == 1;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
   const bool by_row = kSide == KvSide::kKeys && page.axis == ScaleAxis::kToken;
+#pragma unroll
+  for (int j = 0; j < kChannelTiles * kTokenTiles; ++j) {
+    const int token_tile = kTokensFirst ? j % kTokenTiles : j / kChannelTiles;
+    const int channel_tile = kTokensFirst ? j / kTokenTiles : j % kChannelTiles;
+    const int token = (unit / kRowUnits * kTokenTiles + token_tile) * kTile;
+    const int channel = (unit % kRowUnits * kChannelTiles + channel_tile) * kTile;
+    FragmentScales scales{};
+    if constexpr (kElement != KvElement::kBf16)
+      scales = ScalesOf<kSide, kElement, kDim>(page, token, channel);
+    uint32_t fragment[4];
+    Dequantise<kElement>(words, j, scales, by_row, fragment);
+    if (kSide == KvSide::kValues && token + kTile > valid) DropTokens(valid - token, fragment);
+    StoreFragment<kSide>(tile, token, channel, fragment);
+  }
+}
+
+template <KvSide kSide, KvElement kElement, int kDim>
+__device__ void StageCodes(const PagePart& page, int valid, uint8_t* tile) {
+  constexpr int kUnits = CodeBytes(kElement, kDim) / kUnitBytes;
+  constexpr int kBatch = kUnits < 16 ? (kUnits + 3) / 4 : 4;  // in flight per warp
   const auto* const units =
       reinterpret_cast<const uint4*>(page.codes) + static_cast<int>(threadIdx.x) % 32;
-  uint4 codes[kWarpUnits];
+#pragma unroll 1
+  for (int unit = static_cast<int>(threadIdx.x) / 32; unit < kUnits; unit += 4 * kBatch) {
+    uint4 words[kBatch];
 #pragma unroll
-  for (int i = 0; i < kWarpUnits; ++i)
-    if (warp + 4 * i < kUnits) codes[i] = __ldg(units + (warp + 4 * i) * 32);
+    for (int i = 0; i < kBatch; ++i)
+      if (unit + 4 * i < kUnits) words[i] = __ldg(units + (unit + 4 * i) * 32);
 #pragma unroll
-  for (int i = 0; i < kWarpUnits; ++i) {
-    const int unit = warp + 4 * i;
-    if (unit >= kUnits) break;
-#pragma unroll
-    for (int j = 0; j < kChannelTiles * kTokenTiles; ++j) {
-      const int token_tile = kTokensFirst ? j % kTokenTiles : j / kChannelTiles;
-      const int channel_tile = kTokensFirst ? j / kTokenTiles : j % kChannelTiles;
-      const int token = (unit / kRowUnits * kTokenTiles + token_tile) * kTile;
-      const int channel = (unit % kRowUnits * kChannelTiles + channel_tile) * kTile;
-      FragmentScales scales{};
-      if constexpr (kElement != KvElement::kBf16)
-        scales = ScalesOf<kSide, kElement, kDim>(page, token, channel);
-      uint32_t fragment[4];
-      Dequantise<kElement>(codes[i], j, scales, by_row, fragment);
-      if (kSide == KvSide::kValues && token + kTile > valid) DropTokens(valid - token, fragment);
-      StoreFragment<kSide>(tile, token, channel, fragment);
-    }
+    for (int i = 0; i < kBatch; ++i)
+      if (unit + 4 * i < kUnits)
+        StageUnit<kSide, kElement, kDim>(page, unit + 4 * i, words[i], valid, tile);
   }
 }
 

@@ -1,6 +1,6 @@
 // Which unit of work comes next: 128 query rows of one sequence and query head. Rows from the end
-// of a sequence come first, they see the most keys; heads run fastest, so that blocks which run
-// together read the same keys.
+// of a sequence come first, they see the most keys. Heads run fastest, but only so many at a time
+// as L2 holds keys and values of: blocks that run together read the same ones.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,9 @@
 
 namespace moecast::kernels::attend {
 
-constexpr int kQueryRows = 128;  // of a unit
-constexpr int kKeyRows = 128;    // of a tile
+constexpr int kQueryRows = 128;             // of a unit
+constexpr int kKeyRows = 128;               // of a tile
+constexpr int64_t kSharedBytes = 24 << 20;  // of keys and values that blocks share through L2
 
 struct Unit {
   int head = 0;
@@ -21,13 +22,22 @@ struct Unit {
   int visible = 0;    // keys of the chunk that some row of the unit sees
   int first_key = 0;  // position among them of the key that belongs to query_row
   int past = 0;       // tokens in the cache
+  // Position, counted from the start of the past, of the first key that query_row sees; each row
+  // behind it sees from one further on.
+  int low = kNoWindow;
 
   static constexpr int kNoSequence = -1;  // there is no further unit
+  static constexpr int kNoWindow = -(1 << 30);
 
   // Tiles of the chunk end where the visible keys end, so that no row behind them is read; those of
   // the past start at its beginning.
-  __device__ int ChunkTiles() const { return (visible + kKeyRows - 1) / kKeyRows; }
-  __device__ int PastTiles() const { return (past + kKeyRows - 1) / kKeyRows; }
+  __device__ int ChunkTiles() const {
+    return (visible - max(low - past, 0) + kKeyRows - 1) / kKeyRows;
+  }
+  __device__ int FirstPastTile() const { return max(low, 0) / kKeyRows; }
+  __device__ int PastTiles() const {
+    return low >= past ? 0 : (past + kKeyRows - 1) / kKeyRows - FirstPastTile();
+  }
   __device__ int Tiles() const { return ChunkTiles() + PastTiles(); }
   // First row of chunk tile `tile`, which may lie in front of key_begin.
   __device__ int TileRow(int tile) const { return key_begin + visible - (tile + 1) * kKeyRows; }
@@ -54,9 +64,9 @@ class UnitWalk {
       if (index < units_before_ + all) {
         const int tile = (index - units_before_) / shape_.query_heads;
         const int owner = __ffs(static_cast<int>(__ballot_sync(kWarp, upto > tile))) - 1;
-        // Counted from the end of the sequence.
-        const int position = __shfl_sync(kWarp, upto, owner) - 1 - tile;
-        return Describe(first_ + owner, position, (index - units_before_) % shape_.query_heads);
+        const int owned = __shfl_sync(kWarp, tiles, owner);
+        const int before = __shfl_sync(kWarp, upto, owner) - owned;
+        return Describe(first_ + owner, owned, index - units_before_ - before * shape_.query_heads);
       }
       units_before_ += all;
     }
@@ -75,17 +85,31 @@ class UnitWalk {
     return value;
   }
 
-  __device__ Unit Describe(int sequence, int tile, int head) const {
+  // Query heads whose keys and values L2 holds together.
+  __device__ int HeadsTogether(int keys) const {
+    const int64_t bytes = static_cast<int64_t>(keys) * (shape_.key_dim + shape_.value_dim) * 2;
+    const int64_t kv_heads = max(kSharedBytes / max(bytes, int64_t{1}), int64_t{1});
+    return static_cast<int>(min(kv_heads, static_cast<int64_t>(shape_.kv_heads))) *
+           (shape_.query_heads / shape_.kv_heads);
+  }
+
+  // Unit `local` of a sequence of `tiles` query tiles.
+  __device__ Unit Describe(int sequence, int tiles, int local) const {
     const int* const key_offsets = chunk_.key_offsets ? chunk_.key_offsets : chunk_.offsets;
-    const int query_begin = chunk_.offsets[sequence];
-    Unit unit{.head = head, .sequence = sequence};
-    unit.query_row = query_begin + tile * kQueryRows;
+    Unit unit{.sequence = sequence};
     unit.query_end = chunk_.offsets[sequence + 1];
     unit.key_begin = key_offsets[sequence];
+    if (past_.tokens != nullptr) unit.past = past_.tokens[sequence];
     const int keys = key_offsets[sequence + 1] - unit.key_begin;
+    const int together = HeadsTogether(keys + unit.past);
+    const int first_head = local / (tiles * together) * together;
+    const int heads = min(together, shape_.query_heads - first_head);
+    const int rest = local - first_head * tiles;
+    unit.head = first_head + rest % heads;
+    unit.query_row = chunk_.offsets[sequence] + (tiles - 1 - rest / heads) * kQueryRows;
     unit.first_key = keys - (unit.query_end - unit.query_row);
     unit.visible = min(keys, unit.first_key + kQueryRows);
-    if (past_.tokens != nullptr) unit.past = past_.tokens[sequence];
+    if (shape_.window > 0) unit.low = unit.past + unit.first_key - shape_.window + 1;
     return unit;
   }
 
