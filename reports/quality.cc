@@ -46,7 +46,7 @@ std::string RenderQuality(const Study& study) {
   std::set<std::string> told;
   for (const StudyCase& c : study.cases) {
     if (!told.insert(c.variant).second) continue;
-    any = any || !c.quality.empty() || !std::holds_alternative<NativeTopK>(c.scenario.experts);
+    any = any || !c.quality.empty() || !c.scenario.experts.IsNative();
     AddRows(c, table);
   }
   if (!any) return {};

@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kUnchangedKv = "bf16";
 
 /// Rules that keep the same experts of every row compare equal after this.
-ExpertSelection Canonical(ExpertSelection rule, int64_t native_top_k) {
+ExpertSelection CanonicalRule(ExpertSelection rule, int64_t native_top_k) {
   if (const auto* schedule = std::get_if<LayerSchedule>(&rule)) {
     const std::vector<int64_t>& k = schedule->k_per_moe_layer;
     if (std::adjacent_find(k.begin(), k.end(), std::not_equal_to<>()) == k.end()) {
@@ -28,6 +28,15 @@ ExpertSelection Canonical(ExpertSelection rule, int64_t native_top_k) {
   const auto* uniform = std::get_if<UniformTopK>(&rule);
   if (uniform != nullptr && uniform->k >= native_top_k) return NativeTopK{};
   return rule;
+}
+
+ExpertPolicy Canonical(ExpertPolicy policy, int64_t native_top_k) {
+  for (ExpertRule& rule : policy.rules) {
+    if (auto* token = std::get_if<ExpertSelection>(&rule)) {
+      *token = CanonicalRule(std::move(*token), native_top_k);
+    }
+  }
+  return policy;
 }
 
 QualityFinding Convert(const pb::Finding& in, const ModelSpec& model, const FieldReporter& report) {
@@ -41,13 +50,14 @@ QualityFinding Convert(const pb::Finding& in, const ModelSpec& model, const Fiel
                      .native_value = {},
                      .source = in.source(),
                      .note = in.note()};
+  out.experts.mass_ranks = in.renormalise_ranks();
   if (model.moe) out.experts = Canonical(std::move(out.experts), model.moe->top_k);
   if (in.has_standard_error()) out.standard_error = in.standard_error();
   return out;
 }
 
 bool IsUnchanged(const QualityFinding& finding) {
-  return std::holds_alternative<NativeTopK>(finding.experts) && finding.kv_format == kUnchangedKv;
+  return finding.experts.IsNative() && finding.kv_format == kUnchangedKv;
 }
 
 void LinkNativeValues(std::vector<QualityFinding>& findings) {
@@ -127,7 +137,8 @@ Result<std::vector<QualityFinding>> QualityLibrary::Find(const Scenario& scenari
   SIM_TRY(const Entry* entry, EntryOf(scenario.model.name));
   std::vector<QualityFinding> found;
   if (!google::protobuf::util::MessageDifferencer::Equals(entry->model, model)) return found;
-  ExpertSelection rule = scenario.experts;
+  if (scenario.pruning) return found;  // nobody's figures are about the experts that stay here
+  ExpertPolicy rule = scenario.experts;
   if (scenario.model.moe) rule = Canonical(std::move(rule), scenario.model.moe->top_k);
   for (const QualityFinding& finding : entry->findings) {
     if (finding.experts == rule && finding.kv_format == scenario.kv_format.name) {

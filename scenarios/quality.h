@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "sim/base/result.h"
-#include "sim/policy/expert_selection.h"
+#include "sim/policy/expert_policy.h"
 
 namespace moecast {
 
@@ -26,7 +26,7 @@ enum class TaskFamily { kMultipleChoice, kGeneration, kLongContext, kPerplexity,
 std::string_view TaskFamilyName(TaskFamily family);
 
 struct QualityFinding {
-  ExpertSelection experts;
+  ExpertPolicy experts;
   std::string kv_format;
   TaskFamily family = TaskFamily::kMultipleChoice;
   std::string task;

@@ -26,6 +26,7 @@ struct SyntheticRouting {
   int64_t sequences = 128;        // distinct sequences generated
   int64_t prefill_tokens = 256;   // per sequence
   int64_t decode_tokens = 256;    // per sequence
+  int64_t further_ranks = 8;      // >= 0: beyond the top-k, generated where a rule wants them
 };
 
 /// Independent uniform choice of experts, in closed form (expectations, not draws); for theory.

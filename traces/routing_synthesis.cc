@@ -28,11 +28,17 @@ RoutingSynthesiser::RoutingSynthesiser(RoutingTwin twin, Seed seed)
       law_(twin_, seed),
       row_ids_(static_cast<int64_t>(twin_.header.moe_layers.size()) * twin_.header.top_k),
       distances_(DistanceQuantiles(twin_)),
-      chosen_in_row_(static_cast<size_t>(twin_.header.experts)) {
+      chosen_in_row_(static_cast<size_t>(twin_.header.experts)),
+      limit_(twin_.limit, twin_.header.experts),
+      further_row_ids_(static_cast<int64_t>(twin_.header.moe_layers.size()) *
+                       twin_.header.further_ranks) {
   const Status usable = CheckTwin(twin_);
   SIM_CHECK(usable.ok());
   SetLayerLaws();
-  if (twin_.header.has_scores) SetScoreTables();
+  if (twin_.header.has_scores) {
+    SetScoreTables();
+    SetFurtherRatios();
+  }
 }
 
 void RoutingSynthesiser::SetLayerLaws() {
@@ -78,6 +84,7 @@ bool RoutingSynthesiser::Next(RoutingChunk& chunk) {
   chunk.ids.assign(ids_.begin() + begin, ids_.begin() + end);
   chunk.scores.clear();
   if (header().has_scores) chunk.scores.assign(scores_.begin() + begin, scores_.begin() + end);
+  AssignFurther(chunk);
   decode_is_next_ = !decode && decode_ > 0;
   if (!decode_is_next_) ++next_sequence_;
   return true;
@@ -95,7 +102,11 @@ void RoutingSynthesiser::Generate(uint64_t sequence) {
   ids_.resize(static_cast<size_t>(tokens * row_ids_));
   if (header().has_scores) scores_.resize(ids_.size());
   kinds_.resize(static_cast<size_t>(tokens));
-  for (int64_t token = 0; token < tokens; ++token) DrawToken(token, rng);
+  further_ids_.resize(static_cast<size_t>(tokens * further_row_ids_));
+  if (header().has_scores) further_scores_.resize(further_ids_.size());
+  // A stream of their own: what a token chose does not depend on what else was recorded.
+  RngStream further(seed_, "traces/routing/further", sequence);
+  for (int64_t token = 0; token < tokens; ++token) DrawToken(token, rng, further);
 }
 
 void RoutingSynthesiser::ChooseDomain(uint64_t sequence, RngStream& rng) {
@@ -122,22 +133,29 @@ void RoutingSynthesiser::ChooseLengths(uint64_t sequence) {
 }
 
 // All layers of a token take after one earlier token: what recurs in text is words.
-void RoutingSynthesiser::DrawToken(int64_t token, RngStream& rng) {
+void RoutingSynthesiser::DrawToken(int64_t token, RngStream& rng, RngStream& further) {
   const int64_t distance = distances_[rng.NextU64() >> (64 - kDistanceBits)];
   const uint16_t* earlier =
       distance <= token ? ids_.data() + (token - distance) * row_ids_ : nullptr;
   law_.SetKind(ChooseKind(token, distance, rng));
   uint16_t* row = ids_.data() + token * row_ids_;
+  const int32_t ranks = header().further_ranks;
+  uint16_t* next = further_ids_.data() + token * further_row_ids_;
+  const uint16_t* earlier_next = earlier != nullptr ? next - distance * further_row_ids_ : nullptr;
   const auto layers = static_cast<int64_t>(header().moe_layers.size());
-  for (int64_t layer = 0; layer < layers; ++layer, row += header().top_k) {
+  for (int64_t layer = 0; layer < layers; ++layer, row += header().top_k, next += ranks) {
     DrawRow(layer, earlier, row, rng);
-    if (earlier != nullptr) earlier += header().top_k;
+    if (ranks > 0) DrawFurther(layer, earlier_next, next, further);
+    if (earlier == nullptr) continue;
+    earlier += header().top_k;
+    earlier_next += ranks;
   }
   if (!header().has_scores) return;
   float* scores = scores_.data() + token * row_ids_;
   for (int64_t layer = 0; layer < layers; ++layer, scores += header().top_k) {
     ScoreRow(layer, scores, rng);
   }
+  if (ranks > 0) ScoreFurther(token);
 }
 
 // Of the earlier token's kind, or of any.
@@ -162,6 +180,7 @@ void RoutingSynthesiser::DrawRow(int64_t layer, const uint16_t* earlier, uint16_
   const uint16_t* source = earlier != nullptr ? earlier : row;
   const bool grouped = twin_.groups.size > 0;
   const int32_t top_k = header().top_k;
+  limit_.StartRow();
   for (int32_t rank = 0; rank < top_k; ++rank) {
     const uint64_t word = rng.NextU64();
     const bool keep = (word >> 48) < threshold;
@@ -169,8 +188,11 @@ void RoutingSynthesiser::DrawRow(int64_t layer, const uint16_t* earlier, uint16_
     const uint16_t old = source[rank];
     uint16_t expert = keep ? old : drawn;
     const bool refused = grouped && !keep && !Accepts(law, drawn, word);
-    if (refused || chosen_in_row_[expert] == row_) expert = DrawUnused(layer, rng);
+    if (refused || chosen_in_row_[expert] == row_ || !limit_.Allows(expert)) {
+      expert = DrawUnused(layer, rng);
+    }
     row[rank] = expert;
+    limit_.Take(expert);
     chosen_in_row_[expert] = row_;
     if (grouped) group_in_row_[group_of_[expert]] = row_;
   }
@@ -192,9 +214,10 @@ uint16_t RoutingSynthesiser::DrawUnused(int64_t layer, RngStream& rng) const {
   for (int draw = 0; draw < kMaxDraws; ++draw) {
     const uint64_t word = rng.NextU64();
     expert = DrawExpert(columns, static_cast<uint32_t>(word));
-    if (chosen_in_row_[expert] != row_ && Accepts(law, expert, word)) return expert;
+    const bool free = chosen_in_row_[expert] != row_ && limit_.Allows(expert);
+    if (free && Accepts(law, expert, word)) return expert;
   }
-  while (chosen_in_row_[expert] == row_) {
+  while (chosen_in_row_[expert] == row_ || !limit_.Allows(expert)) {
     expert = static_cast<uint16_t>((expert + 1u) % columns.size());
   }
   return expert;

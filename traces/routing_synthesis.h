@@ -10,13 +10,15 @@
 
 #include "sim/base/rng.h"
 #include "traces/expert_law.h"
+#include "traces/group_limit.h"
 #include "traces/routing_chunk.h"
 #include "traces/routing_source_spec.h"
 #include "traces/twin/routing_twin.h"
 
 namespace moecast {
 
-/// Equal seeds give equal ids and scores, under every compiler. Memory is one sequence.
+/// Equal seeds give equal ids and scores, under every compiler; further ranks change none of them.
+/// Memory is one sequence.
 class RoutingSynthesiser {
  public:
   /// REQUIRES: CheckTwin(twin) is ok.
@@ -49,9 +51,13 @@ class RoutingSynthesiser {
   void Generate(uint64_t sequence);
   void ChooseDomain(uint64_t sequence, RngStream& rng);
   void ChooseLengths(uint64_t sequence);
-  void DrawToken(int64_t token, RngStream& rng);
+  void DrawToken(int64_t token, RngStream& rng, RngStream& further);
   size_t ChooseKind(int64_t token, int64_t distance, RngStream& rng);
   void DrawRow(int64_t layer, const uint16_t* earlier, uint16_t* row, RngStream& rng);
+  void DrawFurther(int64_t layer, const uint16_t* earlier, uint16_t* row, RngStream& rng);
+  void SetFurtherRatios();
+  void ScoreFurther(int64_t token);
+  void AssignFurther(RoutingChunk& chunk) const;
   uint16_t DrawUnused(int64_t layer, RngStream& rng) const;
   [[nodiscard]] bool Accepts(const LayerLaw& law, uint16_t expert, uint64_t word) const;
   void ScoreRow(int64_t layer, float* scores, RngStream& rng) const;
@@ -79,6 +85,11 @@ class RoutingSynthesiser {
   std::vector<uint16_t> kinds_;  // [token] of the current sequence
   std::vector<uint16_t> ids_;    // [token][MoE layer][k] of the current sequence
   std::vector<float> scores_;    // same, or empty
+  GroupLimit limit_;
+  int64_t further_row_ids_;            // further ids of one token
+  std::vector<float> further_ratios_;  // [MoE layer]: score of a further rank over the one before
+  std::vector<uint16_t> further_ids_;  // [token][MoE layer][further rank] of the current sequence
+  std::vector<float> further_scores_;  // same, or empty
 };
 
 }  // namespace moecast

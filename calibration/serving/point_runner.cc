@@ -79,7 +79,7 @@ Result<PointForecast> PointRunner::RunOne(size_t index, const Efficiencies& effi
   SIM_TRY(
       SimulatorInputs inputs,
       BuildSimulatorInputs(
-          scenario, {.table = tables_[index], .memory = memory, .replication = 0, .recorder = {}}));
+          scenario, {.routing = tables_[index], .memory = memory, .replication = 0, .recorder = {}}));
   SIM_TRY(const RunResult result, Simulator(std::move(inputs)).Run());
   const Summary& summary = result.summary;
   const bool median = statistics_[index] == Statistic::kMedian;

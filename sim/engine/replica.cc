@@ -74,9 +74,16 @@ const StepRecord& Replica::StartStep(Time now, CostModel& cost, RoutingSource& r
   const StepShape shape = Shape();
   SIM_CHECK(shape.tokens > 0);  // INV-4
   if (config_.moe_layers > 0) CountRouting(shape, routing);
-  step_.time = PredictStep(cost, shape);
+  step_.time = TimeOfStep(cost, Detail(cost, shape));
   step_.end = now + step_.time.total;
   return step_;
+}
+
+StepDetail Replica::Detail(const CostModel& cost, const StepShape& shape) {
+  if (!WantsDetail(cost)) return {.shape = shape};
+  work_.clear();
+  for (const Scheduler& group : groups_) group.AppendWork(work_);
+  return {.shape = shape, .sequences = work_, .routed = spans_};
 }
 
 StepShape Replica::Shape() const {
@@ -103,8 +110,16 @@ void Replica::CountRouting(const StepShape& shape, RoutingSource& routing) {
   const bool routed = shape.graph && config_.engine.padding == GraphPadding::kRouted;
   const int64_t padding =
       routed ? shape.rows_per_group * config_.parallelism.data - shape.tokens : 0;
-  std::visit([&](auto& source) { source.Count(spans_, padding, experts_); }, routing);
+  std::visit([&](auto& source) { source.Count(spans_, padding, experts_, Load()); }, routing);
   SummariseExperts(experts_, static_cast<size_t>(config_.parallelism.expert), step_);
+}
+
+StepLoad Replica::Load() const {
+  StepLoad load{.decode_sequences = step_.decode_sequences,
+                .prefill_tokens = step_.prefill_tokens,
+                .last_gap = last_gap_};
+  for (const Scheduler& group : groups_) load.waiting_requests += group.waiting();
+  return load;
 }
 
 void Replica::ReportExecuted(RoutingSource& routing) const {
@@ -118,6 +133,7 @@ void Replica::ReportExecuted(RoutingSource& routing) const {
 
 const StepOutcome& Replica::FinishStep(RoutingSource& routing) {
   outcome_.Clear();
+  if (step_.decode_sequences > 0) last_gap_ = Seconds(ToSeconds(step_.end - step_.start));
   for (Scheduler& group : groups_) group.FinishStep(step_.end, outcome_);
   ReportExecuted(routing);
   return outcome_;

@@ -55,7 +55,11 @@ class Replica {
 
  private:
   [[nodiscard]] StepShape Shape() const;
+  /// The shape, and whose tokens they are where the cost model asks. REQUIRES: CountRouting was
+  /// called for a model with experts.
+  StepDetail Detail(const CostModel& cost, const StepShape& shape);
   void CountRouting(const StepShape& shape, RoutingSource& routing);
+  [[nodiscard]] StepLoad Load() const;
   void ReportExecuted(RoutingSource& routing) const;
 
   Config config_;
@@ -63,8 +67,10 @@ class Replica {
   std::vector<GroupStep> plan_;           // [group], of the step in flight
   std::vector<AttentionLoad> attention_;  // [group], view for the cost model
   std::vector<RoutedSpan> spans_;         // reused per step
+  std::vector<SequenceWork> work_;        // reused per step
   std::vector<ExpertLoad> experts_;       // [moe_layer][expert_rank]
   StepRecord step_;
+  Seconds last_gap_{};  // length of the last step that decoded
   StepOutcome outcome_;
 };
 

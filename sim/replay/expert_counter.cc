@@ -152,8 +152,7 @@ void ExpertCounter::CountMixed(const LoadShape& shape, std::span<ExpertLoad> loa
     for (const int64_t expert : shape.mixed_experts) {
       const int64_t rows = counts_[static_cast<size_t>(layer * layout_.stride() + expert)];
       if (rows == 0) continue;
-      ExpertLoad& load =
-          loads[static_cast<size_t>(layer * shape.expert_ranks + expert / block)];
+      ExpertLoad& load = loads[static_cast<size_t>(layer * shape.expert_ranks + expert / block)];
       load.mixed_distinct += 1;
       load.mixed_padded_rows += static_cast<double>((rows + tile - 1) / tile * tile);
     }

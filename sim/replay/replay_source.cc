@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "sim/base/check.h"
+#include "sim/replay/span_notes.h"
+#include "sim/replay/span_rows.h"
 
 namespace moecast {
 
@@ -18,21 +20,11 @@ ReplaySource::ReplaySource(std::shared_ptr<const ReplayTable> table, LoadShape s
 }
 
 SequenceId ReplaySource::Bind(RequestId request) const {
-  RngStream rng(seed_, "routing/bind", request.value());
-  const auto sequences = static_cast<uint64_t>(table_->sequence_count());
-  return SequenceId(static_cast<uint32_t>(rng.NextBelow(sequences)));
-}
-
-ReplaySource::Source ReplaySource::SourceOf(const RoutedSpan& span) const {
-  const int64_t rows = table_->row_count(span.sequence, span.phase);
-  if (rows > 0) return {span.phase, rows};
-  const RoutingPhase other =
-      span.phase == RoutingPhase::kPrefill ? RoutingPhase::kDecode : RoutingPhase::kPrefill;
-  return {other, table_->row_count(span.sequence, other)};
+  return BoundSequence(*table_, seed_, request);
 }
 
 void ReplaySource::AddSpan(const RoutedSpan& span) {
-  const Source source = SourceOf(span);
+  const SourceRows source = SourceOf(*table_, span);
   int64_t first = span.first_row < source.rows ? span.first_row : span.first_row % source.rows;
   if (span.rows == 1) {
     counter_.AddRow(table_->row(span.sequence, source.phase, first));
@@ -41,25 +33,6 @@ void ReplaySource::AddSpan(const RoutedSpan& span) {
   for (int64_t left = span.rows; left > 0; first = 0) {
     const int64_t count = std::min(left, source.rows - first);
     table_->Count(span.sequence, source.phase, {first, count}, counter_);
-    left -= count;
-  }
-}
-
-void ReplaySource::Note(const RoutedSpan& span) {
-  const Source source = SourceOf(span);
-  const auto rows = static_cast<uint64_t>(span.rows);
-  (span.phase == RoutingPhase::kPrefill ? notes_.prefill_rows : notes_.decode_rows) += rows;
-  if (source.phase != span.phase) notes_.substituted_rows += rows;
-  const int64_t end = span.first_row + span.rows;
-  if (end > source.rows) {
-    notes_.wrapped_rows += static_cast<uint64_t>(end - std::max(span.first_row, source.rows));
-  }
-  if (!table_->has_unknown_rows()) return;
-  int64_t first = span.first_row % source.rows;
-  for (int64_t left = span.rows; left > 0; first = 0) {
-    const int64_t count = std::min(left, source.rows - first);
-    const int64_t unknown = table_->UnknownRows(span.sequence, source.phase, {first, count});
-    notes_.unknown_rows += static_cast<uint64_t>(unknown);
     left -= count;
   }
 }
@@ -78,11 +51,11 @@ void ReplaySource::MoveWindow(const RoutedSpan& span) {
 }
 
 void ReplaySource::Count(std::span<const RoutedSpan> spans, int64_t padding_rows,
-                         std::span<ExpertLoad> loads) {
+                         std::span<ExpertLoad> loads, const StepLoad& /*load*/) {
   counter_.Clear();
   for (const RoutedSpan& span : spans) {
     AddSpan(span);
-    Note(span);
+    NoteSpan(*table_, span, notes_);
   }
   const auto first =
       std::ranges::find_if(spans, [](const RoutedSpan& span) { return span.rows > 0; });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/base/rng.h"
+#include "sim/policy/step_load.h"
 #include "sim/replay/expert_counter.h"
 #include "sim/replay/replay_table.h"
 #include "sim/replay/routed_span.h"
@@ -27,7 +28,8 @@ class ReplaySource {
   /// `padding_rows` copies of the step's first row are added (routed graph padding).
   /// COST: decode rows below 1e-10 s per assignment; a long span O(MoE layers * experts), in
   /// microseconds. docs/performance/replay.md.
-  void Count(std::span<const RoutedSpan> spans, int64_t padding_rows, std::span<ExpertLoad> loads);
+  void Count(std::span<const RoutedSpan> spans, int64_t padding_rows, std::span<ExpertLoad> loads,
+             const StepLoad& load = {});
   /// Adds the experts that `span` used to the run's totals (call once per executed span; long spans
   /// cost little more than short ones).
   void AddToTotals(const RoutedSpan& span);
@@ -37,14 +39,7 @@ class ReplaySource {
   [[nodiscard]] std::span<const uint64_t> totals() const { return totals_; }
 
  private:
-  /// The phase whose rows stand for `span`, and how many the sequence has.
-  struct Source {
-    RoutingPhase phase;
-    int64_t rows;
-  };
-  [[nodiscard]] Source SourceOf(const RoutedSpan& span) const;
   void AddSpan(const RoutedSpan& span);
-  void Note(const RoutedSpan& span);
   void MoveWindow(const RoutedSpan& span);
 
   std::shared_ptr<const ReplayTable> table_;

@@ -23,6 +23,7 @@ struct SelectionNotes {
   double mean_kept = 0;  // experts per token and layer
   double native_top_k = 0;
   double kept_gate_mass = 0;  // sum of kept scores / sum of native top-k scores; NaN without scores
+  double completed_share = 0;  // of top-k places that pruning left without a recorded expert
 };
 
 class ReplayTable {

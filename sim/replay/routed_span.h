@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "sim/base/ids.h"
 #include "traces/routing_chunk.h"
@@ -26,6 +27,10 @@ struct RoutingNotes {
   uint64_t substituted_rows = 0;  // phase absent from the sequence: the other phase's rows stood in
   uint64_t unknown_rows = 0;      // at some MoE layer not recorded: routed to no expert there
   uint64_t padding_rows = 0;      // graph padding that was routed
+  // Of policies that decide in the step; else 0 and empty.
+  uint64_t selected_cells = 0;    // (token, MoE layer) pairs of all steps, padding included
+  uint64_t selected_experts = 0;  // experts that they were computed on
+  std::vector<uint64_t> steps_by_rule = {};  // [rule]
   friend bool operator==(const RoutingNotes&, const RoutingNotes&) = default;
 };
 

@@ -13,8 +13,7 @@ std::vector<int64_t> KeptPerMoeLayer(const Scenario& scenario) {
   const ExpertSelection& rule = *scenario.experts.token_rule();
   std::vector<int64_t> kept;
   for (int64_t layer = 0; layer < scenario.model.moe_layer_count(); ++layer) {
-    kept.push_back(
-        KeptExperts(rule, {.moe_layer = layer, .scores = {}, .native_top_k = native}));
+    kept.push_back(KeptExperts(rule, {.moe_layer = layer, .scores = {}, .native_top_k = native}));
   }
   return kept;
 }

@@ -27,16 +27,23 @@ bool NeedsReplayTable(const Scenario& scenario);
 /// rules, gate mass NaN. All zero for a dense model.
 SelectionNotes ClosedFormSelection(const Scenario& scenario);
 
-/// The routing source of one run. `table` is null exactly when NeedsReplayTable is false.
-RoutingSource BuildRoutingSource(const Scenario& scenario, std::shared_ptr<const ReplayTable> table,
-                                 Seed seed);
+/// What a case's requests replay; no rules where NeedsReplayTable is false.
+struct CaseRouting {
+  RoutingRules rules = {};
+  double completed_share = 0;  // of top-k places that pruning left without a recorded expert
+  /// The rows of the only token-level rule; null when the policy decides in the step.
+  [[nodiscard]] std::shared_ptr<const ReplayTable> table() const;
+};
+
+/// The routing source of one run. `routing` has rules exactly when NeedsReplayTable is true.
+RoutingSource BuildRoutingSource(const Scenario& scenario, CaseRouting routing, Seed seed);
 
 /// Prices the scenario's steps. REQUIRES: `scenario` outlives the result.
 StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile);
 
 /// What one run of a scenario takes beyond the scenario itself.
 struct RunParts {
-  std::shared_ptr<const ReplayTable> table;  // null exactly when NeedsReplayTable is false
+  CaseRouting routing;  // has rules exactly when NeedsReplayTable is true
   MemoryPlan memory;
   uint32_t replication = 0;
   StepQuantile quantile = StepQuantile::kExpected;

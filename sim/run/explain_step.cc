@@ -121,6 +121,12 @@ StepShape ShapeOf(const Scenario& scenario, const StepQuestion& q, const Batch& 
   return shape;
 }
 
+int64_t DecodeSequences(const Batch& batch) {
+  int64_t sequences = 0;
+  for (const AttentionLoad& load : batch.attention) sequences += load.decode_sequences;
+  return sequences;
+}
+
 /// Expert loads of the step, [moe_layer][expert_rank].
 std::vector<ExpertLoad> CountExperts(const Scenario& scenario, const Batch& batch,
                                      const StepShape& shape, RoutingSource& routing) {
@@ -130,7 +136,9 @@ std::vector<ExpertLoad> CountExperts(const Scenario& scenario, const Batch& batc
   const bool routed = shape.graph && scenario.engine.padding == GraphPadding::kRouted;
   const int64_t padding =
       routed ? shape.rows_per_group * scenario.parallelism.data - shape.tokens : 0;
-  std::visit([&](auto& source) { source.Count(batch.spans, padding, loads); }, routing);
+  const StepLoad load{.decode_sequences = DecodeSequences(batch),
+                      .prefill_tokens = shape.tokens - DecodeSequences(batch)};
+  std::visit([&](auto& source) { source.Count(batch.spans, padding, loads, load); }, routing);
   return loads;
 }
 

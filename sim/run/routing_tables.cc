@@ -6,105 +6,11 @@
 #include <utility>
 #include <variant>
 
-#include "sim/base/text.h"
 #include "sim/run/build.h"
-#include "traces/routing_reader.h"
-#include "traces/routing_synthesis.h"
+#include "sim/run/routing_chunks.h"
 
 namespace moecast {
 namespace {
-
-template <class... Arms>
-struct Overloaded : Arms... {
-  using Arms::operator()...;
-};
-template <class... Arms>
-Overloaded(Arms...) -> Overloaded<Arms...>;
-
-template <class... Numbers>
-std::string Joined(Numbers... numbers) {
-  return ((" " + ShortestDouble(static_cast<double>(numbers))) + ...);
-}
-
-/// Equal keys mean equal rows. Replications bind differently but replay the same trace.
-std::string TraceKey(const Scenario& scenario) {
-  const MoeSpec& moe = *scenario.model.moe;
-  std::string key = std::to_string(moe.experts) + " " + std::to_string(moe.top_k) + " layers";
-  for (const int32_t layer : MoeLayerIndices(scenario.model)) key += " " + std::to_string(layer);
-  return key +
-         std::visit(
-             Overloaded{[](const ReplayRouting& replay) { return " file " + replay.path.string(); },
-                        [&](const SyntheticRouting& synthetic) {
-                          // Names every field, so that a new one stops the build here.
-                          const auto& [spread, skew, topics, strength, stickiness, decay,
-                                       temperature, sequences, prefill, decode] = synthetic;
-                          return " synthetic " + std::to_string(scenario.seed) +
-                                 Joined(spread, skew, topics, strength, stickiness, decay,
-                                        temperature, sequences, prefill, decode);
-                        },
-                        [](const UniformRouting&) { return std::string(" uniform"); }},
-             scenario.routing);
-}
-
-/// Chunks of one trace, whatever it comes from.
-using ChunkSource = std::variant<RoutingReader, RoutingSynthesiser>;
-
-const RoutingHeader& HeaderOf(const ChunkSource& source) {
-  return std::visit([](const auto& s) -> const RoutingHeader& { return s.header(); }, source);
-}
-
-Result<bool> NextChunk(ChunkSource& source, RoutingChunk& chunk) {
-  return std::visit([&chunk](auto& s) { return Result<bool>(s.Next(chunk)); }, source);
-}
-
-/// The figures in which a trace's shape differs from the model's; empty when they agree.
-std::string ShapeDifference(const RoutingHeader& header, const ModelSpec& model) {
-  const auto differ = [](std::string_view what, int64_t trace, int64_t wanted) {
-    return trace == wanted ? std::string()
-                           : " " + std::string(what) + " " + std::to_string(trace) +
-                                 " (the model has " + std::to_string(wanted) + ")";
-  };
-  std::string text =
-      differ("experts", header.experts, model.moe->experts) +
-      differ("top-k", header.top_k, model.moe->top_k) +
-      differ("MoE layers", static_cast<int64_t>(header.moe_layers.size()), model.moe_layer_count());
-  if (text.empty() && header.moe_layers != MoeLayerIndices(model)) {
-    text = " MoE layers at other positions than the model's";
-  }
-  return text;
-}
-
-Result<ChunkSource> OpenFile(const ReplayRouting& replay, const ModelSpec& model) {
-  SIM_TRY(RoutingReader reader, RoutingReader::Open(replay.path));
-  if (std::string difference = ShapeDifference(reader.header(), model); !difference.empty()) {
-    return Error{"the routing trace was captured from '" + reader.header().model +
-                     "' and cannot drive model '" + model.name + "': it has" + difference,
-                 replay.path.string() + ": routing"};
-  }
-  return ChunkSource(std::move(reader));
-}
-
-Result<ChunkSource> OpenChunks(const Scenario& scenario) {
-  if (const auto* replay = std::get_if<ReplayRouting>(&scenario.routing)) {
-    return OpenFile(*replay, scenario.model);
-  }
-  RoutingHeader header{.source = "moecast synthetic routing",
-                       .model = scenario.model.name,
-                       .moe_layers = MoeLayerIndices(scenario.model),
-                       .experts = static_cast<int32_t>(scenario.model.moe->experts),
-                       .top_k = static_cast<int32_t>(scenario.model.moe->top_k),
-                       .has_scores = true};
-  return ChunkSource(RoutingSynthesiser(std::get<SyntheticRouting>(scenario.routing),
-                                        std::move(header),
-                                        Seed{.seed = scenario.seed, .replication = 0}));
-}
-
-/// Cases that read one trace, and one builder per distinct selection among them.
-struct TraceGroup {
-  size_t first_case = 0;
-  std::vector<ExpertSelection> selections;
-  std::vector<std::vector<size_t>> cases;  // [selection]
-};
 
 template <class Items, class Key>
 size_t IndexOf(const Items& items, const Key& key) {
@@ -113,25 +19,61 @@ size_t IndexOf(const Items& items, const Key& key) {
   return i;
 }
 
+/// Adds `key` if it is new. RETURNS: where it stands.
+template <class Items, class Key>
+size_t AddDistinct(Items& items, const Key& key) {
+  const size_t i = IndexOf(items, key);
+  if (i == items.size()) items.push_back(key);
+  return i;
+}
+
+constexpr size_t kNone = static_cast<size_t>(-1);
+
+/// A rule of a case: its rows by position in the group's tables.
+struct RuleUse {
+  ExpertRule rule;
+  size_t table = 0;
+  size_t ranked = kNone;
+};
+
+/// Cases that read one trace, and one table per distinct selection among them.
+struct TraceGroup {
+  size_t first_case = 0;
+  WantedRanks wanted = {};
+  std::vector<ExpertSelection> selections = {};
+  std::vector<BatchRule> batch_rules = {};
+  std::vector<std::pair<size_t, std::vector<RuleUse>>> cases = {};  // case, its rules
+};
+
+void AddCase(size_t index, const Scenario& scenario, TraceGroup& group) {
+  std::vector<RuleUse> uses;
+  for (const ExpertRule& rule : scenario.experts.rules) {
+    RuleUse use{.rule = rule};
+    const auto* token = std::get_if<ExpertSelection>(&rule);
+    const ExpertSelection selection = token != nullptr ? *token : ExpertSelection{NativeTopK{}};
+    use.table = AddDistinct(group.selections, selection);
+    if (const auto* batch = std::get_if<BatchRule>(&rule)) {
+      use.ranked = AddDistinct(group.batch_rules, *batch);
+    }
+    const int64_t ranks = RanksWanted(rule, scenario.model.moe->top_k);
+    if (ranks > group.wanted.ranks || (NeedsScores(rule) && !group.wanted.scores)) {
+      group.wanted.rule = SelectionName(KindOf(rule));
+    }
+    group.wanted.ranks = std::max(group.wanted.ranks, ranks);
+    group.wanted.scores = group.wanted.scores || NeedsScores(rule);
+    uses.push_back(std::move(use));
+  }
+  group.cases.emplace_back(index, std::move(uses));
+}
+
 std::vector<TraceGroup> GroupByTrace(std::span<const StudyCase> cases) {
   std::vector<TraceGroup> groups;
   std::vector<std::string> trace_keys;
   for (size_t i = 0; i < cases.size(); ++i) {
     if (!NeedsReplayTable(cases[i].scenario)) continue;
-    const std::string trace_key = TraceKey(cases[i].scenario);
-    const size_t g = IndexOf(trace_keys, trace_key);
-    if (g == groups.size()) {
-      trace_keys.push_back(trace_key);
-      groups.push_back({.first_case = i, .selections = {}, .cases = {}});
-    }
-    TraceGroup& group = groups[g];
-    const ExpertSelection& selection = cases[i].scenario.experts;
-    const size_t s = IndexOf(group.selections, selection);
-    if (s == group.cases.size()) {
-      group.selections.push_back(selection);
-      group.cases.emplace_back();
-    }
-    group.cases[s].push_back(i);
+    const size_t g = AddDistinct(trace_keys, TraceKey(cases[i].scenario));
+    if (g == groups.size()) groups.push_back({.first_case = i});
+    AddCase(i, cases[i].scenario, groups[g]);
   }
   return groups;
 }
@@ -143,22 +85,24 @@ struct ChunkBatch {
 };
 
 /// Fills the batch up to kBatchIds expert ids. RETURNS: false at the end of the trace.
-Result<bool> FillBatch(ChunkSource& source, ChunkBatch& batch) {
+Result<bool> FillBatch(RoutingChunks& source, ChunkBatch& batch) {
   constexpr size_t kBatchIds = size_t{1} << 20;  // a few MB: little next to the tables
   batch.count = 0;
   for (size_t ids = 0; ids < kBatchIds; ++batch.count) {
     if (batch.count == batch.chunks.size()) batch.chunks.emplace_back();
-    SIM_TRY(const bool more, NextChunk(source, batch.chunks[batch.count]));
+    SIM_TRY(const bool more, source.Next(batch.chunks[batch.count]));
     if (!more) return false;
     ids += batch.chunks[batch.count].ids.size();
   }
   return true;
 }
 
-/// One builder per selection; each sees every chunk in trace order, whatever the thread count.
+/// Builders of bit rows and of ranked rows; each sees every chunk in trace order, whatever the
+/// thread count.
 class BuilderPool {
  public:
-  BuilderPool(std::vector<ReplayTable::Builder> builders, int threads)
+  using Builder = std::variant<ReplayTable::Builder, RankedTable::Builder>;
+  BuilderPool(std::vector<Builder> builders, int threads)
       : builders_(std::move(builders)),
         errors_(builders_.size()),
         threads_(std::min(static_cast<size_t>(threads), builders_.size())) {}
@@ -175,34 +119,45 @@ class BuilderPool {
     meanwhile();
   }
 
-  /// RETURNS: one table per builder. ERRORS: the first failed builder's.
-  Result<std::vector<std::shared_ptr<const ReplayTable>>> Finish() && {
+  /// The tables of both kinds, each in the order of their builders.
+  struct Built {
     std::vector<std::shared_ptr<const ReplayTable>> tables;
+    std::vector<std::shared_ptr<const RankedTable>> ranked;
+  };
+  /// ERRORS: the first failed builder's.
+  Result<Built> Finish() && {
+    Built built;
     for (size_t b = 0; b < builders_.size(); ++b) {
       if (!errors_[b].empty()) return errors_[b];
-      SIM_TRY(ReplayTable table, std::move(builders_[b]).Finish());
-      tables.push_back(std::make_shared<const ReplayTable>(std::move(table)));
+      if (auto* rows = std::get_if<RankedTable::Builder>(&builders_[b])) {
+        built.ranked.push_back(std::make_shared<const RankedTable>(std::move(*rows).Finish()));
+        continue;
+      }
+      auto& bits = std::get<ReplayTable::Builder>(builders_[b]);
+      SIM_TRY(ReplayTable table, std::move(bits).Finish());
+      built.tables.push_back(std::make_shared<const ReplayTable>(std::move(table)));
     }
-    return tables;
+    return built;
   }
 
  private:
   void AddShare(const ChunkBatch& batch, size_t first) {
     for (size_t b = first; b < builders_.size(); b += threads_) {
       for (size_t c = 0; c < batch.count && errors_[b].empty(); ++c) {
-        const Status status = builders_[b].Add(batch.chunks[c]);
+        const Status status =
+            std::visit([&](auto& builder) { return builder.Add(batch.chunks[c]); }, builders_[b]);
         if (!status.ok()) errors_[b] = status.errors();
       }
     }
   }
 
-  std::vector<ReplayTable::Builder> builders_;
+  std::vector<Builder> builders_;
   std::vector<Errors> errors_;  // [builder]
   size_t threads_;
 };
 
 /// Streams the trace through the pool, reading a batch ahead.
-Status FeedAll(ChunkSource& source, BuilderPool& pool) {
+Status FeedAll(RoutingChunks& source, BuilderPool& pool) {
   ChunkBatch current;
   ChunkBatch next;
   Result<bool> more = FillBatch(source, current);
@@ -219,21 +174,30 @@ Status FeedAll(ChunkSource& source, BuilderPool& pool) {
 
 Status LoadGroup(const TraceGroup& group, std::span<const StudyCase> cases, int threads,
                  int64_t resident_bytes, RoutingTables& tables) {
-  SIM_TRY(ChunkSource source, OpenChunks(cases[group.first_case].scenario));
-  const RoutingHeader& header = HeaderOf(source);
-  std::vector<ReplayTable::Builder> builders;
+  SIM_TRY(RoutingChunks source,
+          RoutingChunks::Open(cases[group.first_case].scenario, group.wanted));
+  std::vector<BuilderPool::Builder> builders;
   for (const ExpertSelection& selection : group.selections) {
-    if (NeedsScores(selection) && !header.has_scores) {
-      return Error{"the routing trace has no gate scores, and a rule of `experts` needs them",
-                   header.source};
-    }
-    builders.emplace_back(header, selection, resident_bytes);
+    builders.emplace_back(std::in_place_type<ReplayTable::Builder>, source.header(), selection,
+                          resident_bytes);
+  }
+  for (const BatchRule& rule : group.batch_rules) {
+    builders.emplace_back(std::in_place_type<RankedTable::Builder>, source.header(), rule,
+                          resident_bytes);
   }
   BuilderPool pool(std::move(builders), threads);
   SIM_RETURN_IF_ERROR(FeedAll(source, pool));
-  SIM_TRY(const auto built, std::move(pool).Finish());
-  for (size_t s = 0; s < built.size(); ++s) {
-    for (const size_t i : group.cases[s]) tables[i] = built[s];
+  SIM_TRY(const BuilderPool::Built built, std::move(pool).Finish());
+  for (const auto& [index, uses] : group.cases) {
+    CaseRouting& routing = tables[index];
+    routing.rules.choose = cases[index].scenario.experts.choose;
+    routing.completed_share = source.completed_share();
+    for (const RuleUse& use : uses) {
+      routing.rules.rules.push_back(
+          {.rule = use.rule,
+           .table = built.tables[use.table],
+           .ranked = use.ranked == kNone ? nullptr : built.ranked[use.ranked]});
+    }
   }
   return Ok();
 }
@@ -247,7 +211,9 @@ Result<RoutingTables> LoadRoutingTables(std::span<const StudyCase> cases, int th
   Errors errors;
   const std::vector<TraceGroup> groups = GroupByTrace(cases);
   int64_t table_count = 0;
-  for (const TraceGroup& group : groups) table_count += std::ssize(group.selections);
+  for (const TraceGroup& group : groups) {
+    table_count += std::ssize(group.selections) + std::ssize(group.batch_rules);
+  }
   const int64_t share = resident_bytes / std::max<int64_t>(table_count, 1);
   for (const TraceGroup& group : groups) {
     if (const Status status = LoadGroup(group, cases, threads, share, tables); !status.ok()) {

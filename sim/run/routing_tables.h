@@ -1,21 +1,21 @@
 // RoutingTables: the replay tables of a study. A trace is read (or generated) once, however many
-// cases use it; cases that also share expert selection share one table.
+// cases use it; cases that also share a rule of expert selection share its tables.
 #pragma once
 
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "scenarios/scenario.h"
 #include "sim/base/result.h"
-#include "sim/replay/replay_table.h"
+#include "sim/run/build.h"
 
 namespace moecast {
 
-/// One entry per case: its table, or null where NeedsReplayTable is false.
-using RoutingTables = std::vector<std::shared_ptr<const ReplayTable>>;
+/// One entry per case; no rules where NeedsReplayTable is false.
+using RoutingTables = std::vector<CaseRouting>;
 
-/// ERRORS: a trace that is missing, damaged or of another model shape (says which figures differ).
+/// ERRORS: a trace that is missing, damaged, of another model shape (says which figures differ) or
+/// without the scores or ranks that a rule needs.
 /// COST: one pass over each distinct trace, its tables built in up to `threads` threads; memory is
 /// two batches of chunks plus the tables, of which all together about `resident_bytes` stay in
 /// memory and the rest lies in temporary files.

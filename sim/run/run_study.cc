@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -60,6 +61,22 @@ Result<StudyResult> PlanCases(const Study& study) {
   }
   if (!errors.empty()) return errors;
   return result;
+}
+
+/// What a policy that decides in the step kept is known after the run. Its gate mass is not: the
+/// step has sums over tokens, not the tokens' own choices.
+void NoteStepSelection(const Scenario& scenario, CaseResult& cell) {
+  if (!scenario.model.moe || !IsStepLevel(scenario.experts)) return;
+  uint64_t cells = 0;
+  uint64_t experts = 0;
+  for (const RunResult& run : cell.replications) {
+    cells += run.routing.selected_cells;
+    experts += run.routing.selected_experts;
+  }
+  cell.selection.native_top_k = static_cast<double>(scenario.model.moe->top_k);
+  cell.selection.kept_gate_mass = std::numeric_limits<double>::quiet_NaN();
+  cell.selection.mean_kept =
+      cells == 0 ? 0 : static_cast<double>(experts) / static_cast<double>(cells);
 }
 
 Status MakeCaseFolders(const Study& study, const std::filesystem::path& root) {
@@ -120,7 +137,7 @@ class Workers {
 
   Result<RunResult> RunOne(const Job& job) const {
     const Scenario& scenario = study_.cases[job.case_index].scenario;
-    RunParts parts{.table = tables_[job.case_index],
+    RunParts parts{.routing = tables_[job.case_index],
                    .memory = plan_.cases[job.case_index].memory,
                    .replication = job.replication,
                    .quantile = job.quantile,
@@ -161,7 +178,8 @@ Result<StudyResult> RunStudy(const Study& study, const RunOptions& options) {
   SIM_TRY(const RoutingTables tables,
           LoadRoutingTables(study.cases, std::max(options.threads, 1), options.routing_bytes));
   for (size_t i = 0; i < tables.size(); ++i) {
-    if (tables[i] != nullptr) result.cases[i].selection = tables[i]->selection();
+    if (const auto table = tables[i].table()) result.cases[i].selection = table->selection();
+    result.cases[i].selection.completed_share = tables[i].completed_share;
   }
   if (options.request_rows) SIM_RETURN_IF_ERROR(MakeCaseFolders(study, *options.request_rows));
   Workers workers(study, options, result, tables);
@@ -171,6 +189,9 @@ Result<StudyResult> RunStudy(const Study& study, const RunOptions& options) {
     CaseResult& cell = result.cases[job.case_index];
     const bool expected = job.quantile == StepQuantile::kExpected;
     (expected ? cell.replications : cell.fast_and_slow).push_back(std::move(runs[i]));
+  }
+  for (size_t i = 0; i < result.cases.size(); ++i) {
+    NoteStepSelection(study.cases[i].scenario, result.cases[i]);
   }
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   result.wall_seconds = wall.count();

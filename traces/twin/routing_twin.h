@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sim/base/result.h"
+#include "traces/group_limit.h"
 #include "traces/routing_chunk.h"
 
 namespace moecast {
@@ -82,6 +83,7 @@ struct RoutingTwin {
   double decay = 1.0 / 2;                // P(distance >= n) = n^-decay
   TwinKinds kinds;
   TwinGroups groups;
+  GroupLimitSpec limit;                // of the model's router, which every row obeys
   TwinScores scores;                   // used when the header has scores
   int64_t sequences = 0;               // in a trace
   std::vector<double> prefill_tokens;  // quantiles of a sequence's lengths, evenly spaced; one
