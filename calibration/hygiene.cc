@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 #include "sim/base/stats.h"
 #include "sim/base/text.h"
@@ -46,9 +47,12 @@ std::optional<RefusedRow> Contradiction(const Repeats& repeats) {
 }
 
 Status CheckAgreement(const Repeats& repeats) {
-  std::map<std::string, Repeats> by_label;
-  for (const KernelRow* repeat : repeats) by_label[repeat->label].push_back(repeat);
-  for (const auto& [label, same] : by_label) {
+  using Launch = std::pair<std::string, std::array<double, kFeatureCount>>;
+  std::map<Launch, Repeats> alike;
+  for (const KernelRow* repeat : repeats) {
+    alike[{repeat->label, repeat->features.values}].push_back(repeat);
+  }
+  for (const auto& [launch, same] : alike) {
     const auto found = Contradiction(same);
     if (!found) continue;
     return Error{found->kernel + " " + found->why +

@@ -12,13 +12,14 @@ struct CleanRows {
   std::vector<KernelRow> rows;      // one per point, in the order of their first appearance
   std::vector<RefusedRow> refused;  // faster than the card's datasheet allows
   int64_t merged = 0;               // rows whose point has another row: the median time counts
-  /// Rows of one point but of different loads or rules that differ by more than kMostDisagreement:
+  /// Rows of one point but of different loads, rules or other features that differ by more than
+  /// kMostDisagreement:
   /// something that no feature tells apart.
   std::vector<RefusedRow> unexplained;
 };
 
-/// ERRORS: two rows of one point and one label that differ by more than kMostDisagreement, both
-/// named.
+/// ERRORS: two rows of equal features and one label that differ by more than kMostDisagreement,
+/// both named.
 inline constexpr double kMostDisagreement = 0.25;
 Result<CleanRows> Clean(const Measurements& measurements);
 

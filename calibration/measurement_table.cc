@@ -19,9 +19,10 @@ constexpr std::array<std::string_view, 5> kCeilings{"empty", "empty_pdl", "read"
 /// Ends of ops that are timed beside a kernel for comparison, and never run by a step.
 constexpr std::array<std::string_view, 2> kYardsticks{"_naive", "_library"};
 /// Columns that say how a row was taken, not what was timed.
-constexpr std::array<std::string_view, 11> kNotes{"regime",  "rule",      "launches", "samples",
-                                                  "stop",    "discarded", "sm_mhz",   "power_w",
-                                                  "reasons", "model",     "min_us"};
+constexpr std::array<std::string_view, 15> kNotes{
+    "regime",    "rule",        "launches",  "samples",         "stop",
+    "discarded", "sm_mhz",      "power_w",   "reasons",         "model",
+    "min_us",    "stored_bits", "read_bits", "equivalent_bits", "output_error"};
 
 template <size_t kCount>
 bool Holds(const std::array<std::string_view, kCount>& names, std::string_view name) {
@@ -73,7 +74,8 @@ class LayoutReader {
     layout.format = Find("format");
     layout.warm_ratio = Find("warm_ratio");
     for (size_t i = 0; i < columns_.size(); ++i) {
-      if (const auto feature = FeatureNamed(columns_[i])) layout.features.emplace_back(i, *feature);
+      if (const auto feature = FeatureOfColumn(columns_[i]))
+        layout.features.emplace_back(i, *feature);
     }
     for (const Feature needed : {Feature::kBytes, Feature::kFlops}) {
       SIM_TRY(size_t unused, Required(std::string(FeatureName(needed))));
@@ -114,7 +116,7 @@ class LayoutReader {
       const bool time = column.starts_with("median_") || column.starts_with("p05_") ||
                         column.starts_with("p25_") || column.starts_with("p75_") ||
                         column.starts_with("p95_");
-      if (!time && !Holds(kRead, column) && !Holds(kNotes, column) && !FeatureNamed(column)) {
+      if (!time && !Holds(kRead, column) && !Holds(kNotes, column) && !FeatureOfColumn(column)) {
         ignored.insert(column);
       }
     }

@@ -1,7 +1,9 @@
 #include "calibration/suite_names.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 namespace moecast::calibration {
 namespace {
@@ -24,7 +26,46 @@ constexpr std::string_view kPrefill = "prefill_";
 constexpr double kDecodeTile = 8;
 constexpr double kMeanPadding = (kDecodeTile - 1) / 2;
 
+/// Columns of the KV suites under other names than the features they hold.
+constexpr std::array<std::pair<std::string_view, Feature>, 3> kColumns{
+    {{"sequences", kBatch}, {"cached_tokens", kContext}, {"query_heads", kHeads}}};
+
+/// Schemes of latent caches are told from others by their op and shape.
+constexpr std::string_view kLatent = "mla_";
+
+void TranslateAttention(KernelRow& row) {
+  KernelFeatures& f = row.features;
+  for (const auto& [feature, variant] :
+       {std::pair(kSelectedTokens, "sparse"), std::pair(kWindow, "window")}) {
+    if (f[feature] == 0) continue;
+    row.variant = variant;
+    f[kContext] = std::min(f[kContext], f[kBatch] * f[feature]);
+    f[kMaxContext] = std::min(f[kMaxContext], f[feature]);
+    return;
+  }
+}
+
+void TranslateChunk(KernelRow& row) {
+  KernelFeatures& f = row.features;
+  f[kTokens] = f[kNewTokens];
+  f[kContext] += f[kNewTokens];
+}
+
+/// Rows of the KV suites.
+void TranslateKv(KernelRow& row) {
+  if (row.op == "attend") TranslateAttention(row);
+  if (row.op == "attend_prefill" || row.op == "mla_prefill") TranslateChunk(row);
+  if (row.format.starts_with(kLatent)) row.format.erase(0, kLatent.size());
+}
+
 }  // namespace
+
+std::optional<Feature> FeatureOfColumn(std::string_view column) {
+  for (const auto& [name, feature] : kColumns) {
+    if (column == name) return feature;
+  }
+  return FeatureNamed(column);
+}
 
 void TranslateSuite(KernelRow& row, std::string_view regime) {
   KernelFeatures& f = row.features;
@@ -37,6 +78,7 @@ void TranslateSuite(KernelRow& row, std::string_view regime) {
     row.variant = "prefill";
     f[kPaddedRows] = f[kAssignments] + kMeanPadding * f[kDistinct];
   }
+  TranslateKv(row);
   for (const SmallOp& small : kSmallOps) {
     if (row.op != small.suite || f[kWidth] != 0) continue;
     row.op = small.form;

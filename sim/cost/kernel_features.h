@@ -27,13 +27,23 @@ enum class Feature {
   kPairs,            // (query, key) pairs of prefill attention
   kHeads,            // query heads
   kKvBytesPerToken,  // cached bytes read per token of context
+  kNewTokens,        // tokens written to the cache
+  kMaxContext,       // cached tokens read of the longest sequence
+  kKvHeads,          // heads of keys and values
+  kHeadDim,          // elements of one head; of a latent cache, of a token
+  kKeyBits,          // per stored element, metadata not included
+  kValueBits,        // as above; 0 where values are read out of the keys' bytes
+  kGroup,            // elements that share a scale; 0: a scale per token or tensor
+  kResidual,         // latest tokens of a sequence kept in bf16
+  kWindow,           // tokens a query sees; 0: all
+  kSelectedTokens,   // tokens a query reads of those it could; 0: all
   kWidth,            // bytes moved per row of an elementwise kernel
   kRanks,            // GPUs of a collective
   kMessageBytes,     // what one GPU contributes to a collective
   kBytes,            // compulsory traffic of one launch
   kFlops,            // arithmetic of one launch
 };
-inline constexpr size_t kFeatureCount = 21;
+inline constexpr size_t kFeatureCount = 31;
 
 /// "tokens", "padded_rows", "kv_bytes_per_token", ...: column names of measurements and profiles.
 std::string_view FeatureName(Feature feature);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/cost/kv_work.h"
+
 namespace moecast {
 namespace {
 
@@ -18,6 +20,14 @@ constexpr std::array kTokensOnly{kTokens};
 constexpr std::array kAttentionShape{kHeads, kKvBytesPerToken};
 constexpr std::array kDecodeAxes{kBatch, kContext};
 constexpr std::array kPrefillAxes{kTokens, kPairs, kContext};
+// A scheme is the kernel's format, so its group and window are no part of the shape.
+constexpr std::array kCacheShape{kHeads, kKvHeads, kHeadDim, kKeyBits, kValueBits};
+constexpr std::array kLatentShape{kHeads, kKeyBits};
+constexpr std::array kExpandedShape{kHeads};
+constexpr std::array kWriteShape{kKvHeads, kHeadDim, kKeyBits, kValueBits};
+constexpr std::array kAttendAxes{kBatch, kContext, kMaxContext};
+constexpr std::array kChunkAxes{kTokens, kFlops, kContext};
+constexpr std::array kWriteAxes{kNewTokens};
 constexpr std::span<const Feature> kNoShape{};
 constexpr std::array kDenseAxes{kTokens, kN, kK};
 constexpr std::array kTokensWidth{kTokens, kWidth};
@@ -118,6 +128,13 @@ KernelPlace ExpertPlace(const KernelAxes& axes) {
           Octaves(tokens) / 2};
 }
 
+/// Sequences, tokens read and how much longer than the mean the longest sequence is, half.
+KernelPlace AttendPlace(const KernelAxes& axes) {
+  const auto [sequences, context, longest, unused4, unused5] = axes;
+  const double mean = std::max(context / std::max(sequences, 1.0), 1.0);
+  return {Octaves(sequences), Octaves(context), Octaves(longest / mean) / 2, 0};
+}
+
 constexpr auto kForms = std::to_array<KernelForm>({
     {"gate_up", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<2>},
     {"down", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<1>},
@@ -129,6 +146,13 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"dense", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
     {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
     {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
+    {"attend", kCacheShape, kAttendAxes, AttendPlace, false, AttendWork},
+    {"attend_mla", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
+    {"attend_prefill", kCacheShape, kChunkAxes, LogPlace, false, AttendPrefillWork},
+    {"mla_prefill", kExpandedShape, kChunkAxes, LogPlace, false, AttendExpandedWork},
+    {"append", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
+    {"flush", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
+    {"pack", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
     {"norm", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
     {"rope", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
     {"activation", kNoShape, kTokensWidth, LogPlace, false, WidthWork},

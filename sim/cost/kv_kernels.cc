@@ -1,0 +1,64 @@
+#include "sim/cost/kv_kernels.h"
+
+#include "sim/base/check.h"
+
+namespace moecast {
+namespace {
+
+using enum Feature;
+
+constexpr std::string_view kLatent = "mla_";
+
+KvLaunch LaunchOf(const KvLayout& kv, std::string_view op) {
+  std::string_view scheme = kv.scheme;
+  if (scheme.starts_with(kLatent)) scheme.remove_prefix(kLatent.size());
+  KvLaunch launch{.op = op, .format = scheme, .features = {}};
+  KernelFeatures& f = launch.features;
+  f[kKvHeads] = static_cast<double>(kv.kv_heads);
+  f[kHeadDim] = static_cast<double>(kv.head_dim);
+  f[kKeyBits] = kv.key_bits;
+  f[kValueBits] = kv.value_bits;
+  f[kGroup] = static_cast<double>(kv.group);
+  f[kResidual] = static_cast<double>(kv.residual);
+  return launch;
+}
+
+std::string_view KernelOf(KvWrite write) {
+  switch (write) {
+    case KvWrite::kAppend:
+      return "append";
+    case KvWrite::kFlush:
+      return "flush";
+    case KvWrite::kConvert:
+      return "pack";
+  }
+  SIM_CHECK(false);
+}
+
+}  // namespace
+
+KvLaunch KvLaunchOf(const DecodeAttention& op) {
+  KvLaunch launch = LaunchOf(op.kv, op.kv.latent ? "attend_mla" : "attend");
+  launch.features[kBatch] = static_cast<double>(op.sequences);
+  launch.features[kContext] = static_cast<double>(op.context);
+  launch.features[kMaxContext] = static_cast<double>(op.longest_context);
+  launch.features[kHeads] = static_cast<double>(op.heads);
+  return launch;
+}
+
+KvLaunch KvLaunchOf(const PrefillAttention& op) {
+  KvLaunch launch = LaunchOf(op.kv, op.kv.latent ? "mla_prefill" : "attend_prefill");
+  launch.features[kTokens] = static_cast<double>(op.tokens);
+  launch.features[kContext] = static_cast<double>(op.context);
+  launch.features[kHeads] = static_cast<double>(op.heads);
+  launch.features[kFlops] = op.pairs * op.flops_per_pair;
+  return launch;
+}
+
+KvLaunch KvLaunchOf(const KvAppend& op) {
+  KvLaunch launch = LaunchOf(op.kv, KernelOf(op.write));
+  launch.features[kNewTokens] = static_cast<double>(op.tokens);
+  return launch;
+}
+
+}  // namespace moecast
