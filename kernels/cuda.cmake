@@ -72,3 +72,22 @@ target_link_libraries(moecast_kernels PRIVATE moecast_kernels_ops moecast_kernel
 add_executable(moecast_side_by_side harness/environment.cc harness/measure.cc side_by_side/drawn_loads.cc
                                     side_by_side/library_products.cc side_by_side/main.cc)
 target_link_libraries(moecast_side_by_side PRIVATE moecast_kernels_ops moecast_kernels_host CLI11::CLI11 CUDA::cublas)
+
+# Executes the steps of `moecast validate`: the application links it, so it sees sim/model.
+if(NOT MOECAST_KERNELS_ONLY)
+  target_sources(moecast_kernels_ops PRIVATE execute/glue.cu)
+  add_library(
+    moecast_execute STATIC
+    execute/activations.cc
+    execute/dense_products.cc
+    execute/executor.cc
+    execute/kv_pools.cc
+    execute/model_ops.cc
+    execute/model_ops_attention.cc
+    execute/model_ops_moe.cc
+    execute/model_weights.cc
+    execute/step_timer.cc
+    ops/dense/blas_lt.cc
+    ops/dense/dense.cc)
+  target_link_libraries(moecast_execute PUBLIC moecast_kernels_ops moecast_kernels_host moecast_model)
+endif()

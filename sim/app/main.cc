@@ -45,6 +45,7 @@ int Run(int argc, char** argv) {
   moecast::AddCalibrateCommand(app, exit_code);
   moecast::AddImportCommand(app, exit_code);
   moecast::AddTraceCommand(app, exit_code);
+  moecast::AddValidateCommand(app, exit_code);
   if (const std::string error = UnknownVerb(app, argc, argv); !error.empty()) {
     std::fputs(error.c_str(), stderr);
     return moecast::kExitBadInput;

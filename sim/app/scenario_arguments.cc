@@ -10,8 +10,12 @@
 
 namespace moecast {
 
-void AddScenarioArguments(CLI::App& command, ScenarioArguments& arguments) {
-  command.add_option("FILE", arguments.file, "Scenario file, YAML or JSON")->required();
+namespace {
+
+void AddArguments(CLI::App& command, const char* file_option, ScenarioArguments& arguments) {
+  command.add_option(file_option, arguments.file, "Scenario file, YAML or JSON")
+      ->required()
+      ->type_name("FILE");
   command
       .add_option("--set", arguments.overrides,
                   "Override one field of the scenario, e.g. --set workload.stop.requests=500. "
@@ -25,6 +29,16 @@ void AddScenarioArguments(CLI::App& command, ScenarioArguments& arguments) {
       .add_option("--catalog", arguments.catalog,
                   "Folder of models, GPUs and fabrics; default: the one moecast came with")
       ->type_name("DIR");
+}
+
+}  // namespace
+
+void AddScenarioArguments(CLI::App& command, ScenarioArguments& arguments) {
+  AddArguments(command, "FILE", arguments);
+}
+
+void AddNamedScenarioArguments(CLI::App& command, ScenarioArguments& arguments) {
+  AddArguments(command, "--scenario", arguments);
 }
 
 Result<std::filesystem::path> FindCatalog(const std::filesystem::path& named) {

@@ -19,6 +19,8 @@ struct ScenarioArguments {
 
 /// Registers the arguments. REQUIRES: `arguments` outlives `command`.
 void AddScenarioArguments(CLI::App& command, ScenarioArguments& arguments);
+/// The same with --scenario FILE.
+void AddNamedScenarioArguments(CLI::App& command, ScenarioArguments& arguments);
 
 /// The catalog folder: the one named, else ../share/moecast/catalog beside the executable, else the
 /// source tree's. ERRORS: none of them is a folder (lists where it looked).

@@ -12,8 +12,14 @@ StepTime AffineCost::Predict(const StepShape& step) const {
   return time;
 }
 
-StepTime PredictStep(CostModel& cost, const StepShape& step) {
-  return std::visit([&step](auto& model) { return model.Predict(step); }, cost);
+bool WantsDetail(const CostModel& cost) { return std::holds_alternative<ExecutedCost>(cost); }
+
+StepTime TimeOfStep(CostModel& cost, const StepDetail& step) {
+  if (auto* executed = std::get_if<ExecutedCost>(&cost)) {
+    return executed->run(step, executed->predicted);
+  }
+  if (auto* affine = std::get_if<AffineCost>(&cost)) return affine->Predict(step.shape);
+  return std::get<StepCost>(cost).Predict(step.shape);
 }
 
 }  // namespace moecast

@@ -8,7 +8,6 @@
 namespace moecast::kernels {
 namespace {
 
-constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what the library recommends on sm_90
 constexpr int kCandidates = 8;
 constexpr int kRunsPerCandidate = 3;
 
@@ -78,8 +77,11 @@ void DenseGemm::Choose(const void* x, const void* weight, __nv_bfloat16* out,
 }
 
 DenseGemm::DenseGemm(const BlasLt& blas, const DenseShape& shape, const void* x, const void* weight,
-                     __nv_bfloat16* out, const Stream& stream)
-    : blas_(blas), one_(1), workspace_(kWorkspaceBytes) {
+                     __nv_bfloat16* out, const Stream& stream, unsigned char* workspace)
+    : blas_(blas),
+      one_(1),
+      own_workspace_(workspace == nullptr ? kWorkspaceBytes : 0),
+      workspace_(workspace == nullptr ? own_workspace_.data() : workspace) {
   const float one = 1;
   one_.CopyFrom({&one, 1});
   Describe(shape);
@@ -99,7 +101,7 @@ void DenseGemm::Launch(const void* x, const void* weight, __nv_bfloat16* out,
   const float one = 1;
   const float zero = 0;
   CheckBlas(blas_.calls().matmul(blas_.handle(), operation_, &one, weight, of_weight_, x, of_x_,
-                                 &zero, out, of_out_, out, of_out_, &algorithm_, workspace_.data(),
+                                 &zero, out, of_out_, out, of_out_, &algorithm_, workspace_,
                                  kWorkspaceBytes, stream),
             "product");
 }

@@ -28,10 +28,13 @@ struct DenseShape {
 /// REQUIRES: 16-byte aligned pointers; inputs % 16 == 0 and outputs % 16 == 0.
 class DenseGemm {
  public:
+  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what the library recommends
+
   /// Asks the library for its candidates, runs each on the given operands and keeps the fastest.
+  ///   workspace  [kWorkspaceBytes], shared by products of one stream; nullptr: one of its own
   /// ERRORS: throws CudaError when there is none. COST: some milliseconds; waits for the stream.
   DenseGemm(const BlasLt& blas, const DenseShape& shape, const void* x, const void* weight,
-            __nv_bfloat16* out, const Stream& stream);
+            __nv_bfloat16* out, const Stream& stream, unsigned char* workspace = nullptr);
   ~DenseGemm();
   // Owns library objects.
   DenseGemm(const DenseGemm&) = delete;
@@ -44,8 +47,9 @@ class DenseGemm {
   void Choose(const void* x, const void* weight, __nv_bfloat16* out, const Stream& stream);
 
   const BlasLt& blas_;
-  DeviceBuffer<float> one_;  // the scale of fp8 operands
-  DeviceBuffer<unsigned char> workspace_;
+  DeviceBuffer<float> one_;                    // the scale of fp8 operands
+  DeviceBuffer<unsigned char> own_workspace_;  // empty where it is shared
+  unsigned char* workspace_;
   cublasLtMatmulDesc_t operation_ = nullptr;
   cublasLtMatrixLayout_t of_weight_ = nullptr;
   cublasLtMatrixLayout_t of_x_ = nullptr;

@@ -96,11 +96,10 @@ __global__ void __launch_bounds__(kThreads)
   const Vector cos = LoadTable(row + pair);
   const Vector sin = LoadTable(row + shape.rotary / 2 + pair);
   const bool is_query = head < shape.query_heads;
-  __nv_bfloat16* const base =
-      is_query ? query + (static_cast<size_t>(token) * shape.query_heads + head) * shape.head
-               : key + (static_cast<size_t>(token) * shape.key_heads + head - shape.query_heads) *
-                           shape.head;
-  Rotate(shape, cos, sin, pair, base);
+  __nv_bfloat16* const row_start =
+      is_query ? query + token * shape.query_stride : key + token * shape.key_stride;
+  Rotate(shape, cos, sin, pair,
+         row_start + (is_query ? head : head - shape.query_heads) * shape.head);
 }
 
 __global__ void NaiveKernel(RopeShape shape, const int32_t* positions, const float* table,
@@ -126,9 +125,12 @@ int BlocksFor(int threads) { return (threads + kThreads - 1) / kThreads; }
 
 void Rope(const RopeShape& shape, const int32_t* positions, const float* table,
           __nv_bfloat16* query, __nv_bfloat16* key, cudaStream_t stream) {
+  RopeShape strided = shape;
+  if (shape.query_stride == 0) strided.query_stride = int64_t{shape.query_heads} * shape.head;
+  if (shape.key_stride == 0) strided.key_stride = int64_t{shape.key_heads} * shape.head;
   const int heads = shape.query_heads + shape.key_heads;
   const int threads = shape.tokens * heads * (shape.rotary / 2 / kPairs);
-  Launch(RopeKernel, {BlocksFor(threads), kThreads, 0}, stream, shape, positions, table, query,
+  Launch(RopeKernel, {BlocksFor(threads), kThreads, 0}, stream, strided, positions, table, query,
          key);
 }
 

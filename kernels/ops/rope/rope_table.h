@@ -19,6 +19,9 @@ struct RopeShape {
   int32_t head = 0;    // elements of a head
   int32_t rotary = 0;  // the first of them that are rotated, even
   RopeStyle style = RopeStyle::kNeox;
+  // Elements from one token to the next; 0: heads are packed. Multiples of 8.
+  int64_t query_stride = 0;
+  int64_t key_stride = 0;
 };
 
 /// base^(-2 i / rotary), [rotary / 2].                                               [Su21 Eq. 15]

@@ -1,0 +1,50 @@
+// DenseProducts: the dense products of a model, each algorithm chosen once per shape.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+
+#include "kernels/harness/device_buffer.h"
+#include "kernels/harness/stream.h"
+#include "kernels/ops/dense/dense.h"
+
+namespace moecast::kernels {
+
+/// out [rows, outputs] = x [rows, inputs] * weight [outputs, inputs] transposed, bf16.
+struct DenseOperands {
+  int32_t rows = 0;
+  int32_t outputs = 0;
+  int32_t inputs = 0;
+  const __nv_bfloat16* x = nullptr;
+  const __nv_bfloat16* weight = nullptr;
+  __nv_bfloat16* out = nullptr;
+};
+
+class DenseProducts {
+ public:
+  /// ERRORS: CudaError where the library is absent.
+  explicit DenseProducts(const Stream& stream);
+
+  /// Rows that a product of `rows` computes: algorithms are kept for every count up to 256 and for
+  /// multiples of 64 above, no more than a tile's padding. Operands must have that many.
+  static int32_t ComputedRows(int32_t rows);
+
+  /// Chooses the algorithm if the shape is new: runs the product, waits for the stream. Not while a
+  /// graph is captured.
+  void Prepare(const DenseOperands& operands);
+  /// REQUIRES: Prepare was called for the shape.
+  void Launch(const DenseOperands& operands) const;
+
+ private:
+  using Shape = std::array<int32_t, 3>;  // computed rows, outputs, inputs
+  static Shape ShapeOf(const DenseOperands& operands);
+
+  const Stream& stream_;
+  std::unique_ptr<BlasLt> blas_;
+  DeviceBuffer<unsigned char> workspace_;
+  std::map<Shape, std::unique_ptr<DenseGemm>> products_;
+};
+
+}  // namespace moecast::kernels

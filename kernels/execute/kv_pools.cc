@@ -1,0 +1,121 @@
+#include "kernels/execute/kv_pools.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+
+#include "kernels/execute/model_weights.h"
+
+namespace moecast::kernels {
+namespace {
+
+constexpr int32_t kFirstRowPages = 16;
+/// Left free for captured graphs and the driver.
+constexpr size_t kSpareBytes = size_t{2} << 30;
+
+KvPart Tokenwise(KvElement element, int32_t group) {
+  return {.element = element, .axis = ScaleAxis::kToken, .group = group};
+}
+
+}  // namespace
+
+KvScheme KvSchemeOf(const ExecutorRequest& request) {
+  const auto* gqa = std::get_if<GqaAttention>(&request.model.attention);
+  const auto head = static_cast<int32_t>(gqa != nullptr ? gqa->head_dim : kPageTokens);
+  const std::string& name = request.kv_scheme;
+  if (name == "bf16") return {};
+  if (name == "fp8" || name == "fp8_e4m3") {
+    return {.keys = Tokenwise(KvElement::kE4m3, head), .values = Tokenwise(KvElement::kE4m3, head)};
+  }
+  throw CudaError("engine.kv_format: no cache kernels for '" + name +
+                  "'; there are bf16, fp8_e4m3");
+}
+
+KvPools::KvPools(const ExecutorRequest& request)
+    : scheme_(KvSchemeOf(request)), most_rows_(static_cast<int32_t>(2 * request.max_sequences)) {
+  const AttentionWidths widths = WidthsOf(request.model);
+  shape_ = {.kv_heads = widths.kv_heads, .head_dim = widths.key_dim};
+  if (!Fits(scheme_, shape_.head_dim)) {
+    throw CudaError("engine.kv_format: '" + request.kv_scheme + "' does not take heads of " +
+                    std::to_string(shape_.head_dim));
+  }
+  Allocate(request);
+  GrowTable(kFirstRowPages);
+}
+
+void KvPools::Allocate(const ExecutorRequest& request) {
+  const auto layers = static_cast<size_t>(request.model.layer_count());
+  const auto heads = static_cast<size_t>(shape_.kv_heads);
+  const auto sequences = static_cast<size_t>(request.max_sequences);
+  const size_t page = heads * static_cast<size_t>(LayoutOf(scheme_, shape_.head_dim).page_bytes);
+  const size_t window_page = heads * static_cast<size_t>(WindowLayout(shape_.head_dim).page_bytes);
+  const auto per_sequence =
+      HasWindow(scheme_) ? static_cast<size_t>(WindowPages(scheme_.window)) : size_t{0};
+  window_layer_bytes_ = sequences * per_sequence * window_page;
+  size_t free_bytes = 0;
+  size_t all_bytes = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
+  const size_t taken = kSpareBytes + layers * window_layer_bytes_;
+  const size_t room = free_bytes > taken ? (free_bytes - taken) / (layers * page) : 0;
+  // Every sequence's last page may be empty but for one token.
+  const size_t wanted = static_cast<size_t>(request.kv_tokens) / kPageTokens + sequences;
+  const size_t pages = std::min(room, wanted);
+  if (pages == 0) throw CudaError("no memory is left for a KV cache beside the weights");
+  layer_bytes_ = pages * page;
+  pool_ = DeviceBuffer<uint8_t>(layers * layer_bytes_);
+  pool_.Zero();
+  window_pool_ = DeviceBuffer<uint8_t>(layers * window_layer_bytes_);
+  if (window_pool_.size() > 0) window_pool_.Zero();
+  capacity_ = {.pages = static_cast<int32_t>(pages),
+               .window_pages = static_cast<int32_t>(sequences * per_sequence),
+               .window_per_sequence = static_cast<int32_t>(per_sequence)};
+  pages_ = KvPages(capacity_);
+  window_table_ = DeviceBuffer<int32_t>(static_cast<size_t>(most_rows_) * per_sequence);
+  if (per_sequence > 0) window_table_.Zero();
+}
+
+void KvPools::GrowTable(int32_t row_pages) {
+  row_pages_ = row_pages;
+  table_ = DeviceBuffer<int32_t>(static_cast<size_t>(most_rows_) * static_cast<size_t>(row_pages));
+  table_.Zero();
+}
+
+void KvPools::Prepare(std::span<const SequenceWork> sequences, bool padded, int32_t rows) {
+  if (!pages_.Prepare(sequences)) {
+    throw CudaError("the KV cache has " + std::to_string(capacity_.pages) + " pages of " +
+                    std::to_string(kPageTokens) + " tokens, too few for the step");
+  }
+  if (pages_.longest() > row_pages_) {
+    GrowTable(static_cast<int32_t>(std::bit_ceil(static_cast<uint32_t>(pages_.longest()))));
+  }
+  const auto table_rows = padded ? static_cast<size_t>(rows) : sequences.size();
+  host_table_.resize(table_rows * static_cast<size_t>(row_pages_));
+  pages_.FillTable(sequences, row_pages_, host_table_);
+  table_.CopyFrom(host_table_);
+  if (capacity_.window_per_sequence == 0) return;
+  host_table_.resize(table_rows * static_cast<size_t>(capacity_.window_per_sequence));
+  pages_.FillWindowTable(sequences, host_table_);
+  window_table_.CopyFrom(host_table_);
+}
+
+KvCache KvPools::CacheOf(size_t layer, int32_t first_row) const {
+  const bool window = capacity_.window_per_sequence > 0;
+  return {.pages = pool_.data() + layer * layer_bytes_,
+          .block_table = table_.data() + static_cast<int64_t>(first_row) * row_pages_,
+          .pages_per_sequence = row_pages_,
+          .window = window ? window_pool_.data() + layer * window_layer_bytes_ : nullptr,
+          .window_table = window ? window_table_.data() + static_cast<int64_t>(first_row) *
+                                                              capacity_.window_per_sequence
+                                 : nullptr};
+}
+
+void* KvPools::WorkspaceOf(const AttendShape& shape) {
+  const auto [it, is_new] = workspaces_.try_emplace(shape.sequences);
+  if (is_new) {
+    it->second = DeviceBuffer<uint8_t>(AttendWorkspaceBytes(shape));
+    if (it->second.size() > 0) it->second.Zero();
+  }
+  return it->second.data();
+}
+
+}  // namespace moecast::kernels

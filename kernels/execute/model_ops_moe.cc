@@ -1,0 +1,96 @@
+// The expert ops: the route op runs as it would, and the products read the step's given routing.
+#include <algorithm>
+
+#include "kernels/execute/model_ops.h"
+#include "kernels/ops/expert_gemm/expert_gemm.h"
+#include "kernels/ops/expert_prefill/expert_prefill.h"
+
+namespace moecast::kernels {
+namespace {
+
+RoutingRule RuleOf(const MoeSpec& moe) {
+  const bool sigmoid =
+      moe.scoring == GateScoring::kSigmoid || moe.scoring == GateScoring::kSigmoidBias;
+  return {.score = {.score = sigmoid ? ScoreKind::kSigmoid : ScoreKind::kSoftmax,
+                    .renormalise = moe.renormalise ? Renormalise::kKept : Renormalise::kNone,
+                    .scale = static_cast<float>(moe.routed_scale)}};
+}
+
+ExpertSlots SlotsOf(const RouteBuffers& routing) {
+  return {.active_experts = routing.active_experts,
+          .active_count = routing.active_count,
+          .offsets = routing.offsets,
+          .slot_token = routing.slot_token};
+}
+
+}  // namespace
+
+ExpertShape ModelOps::ExpertShapeOf(const StepForm& form) const {
+  return {.tokens = form.rows,
+          .top_k = static_cast<int32_t>(model_.moe->top_k),
+          .experts = limits_.experts,
+          .hidden = static_cast<int32_t>(model_.hidden),
+          .intermediate = static_cast<int32_t>(model_.moe->expert_intermediate)};
+}
+
+RouteBuffers ModelOps::RoutingOf(const StepForm& form, size_t moe_layer) const {
+  const RoutingLayout at = LayoutOf({.layers = limits_.moe_layers,
+                                     .rows = form.rows,
+                                     .top_k = static_cast<int32_t>(model_.moe->top_k),
+                                     .experts = limits_.experts});
+  int32_t* const words = act_.routing.data() + moe_layer * at.layer_words;
+  RouteBuffers routing = act_.routed;
+  routing.active_experts = words + at.active_experts;
+  routing.active_count = words + at.active_count;
+  routing.offsets = words + at.offsets;
+  routing.slot_token = words + at.slot_token;
+  routing.position_of_slot = words + at.position_of_slot;
+  routing.weight_of_slot = reinterpret_cast<float*>(words + at.weight_of_slot);
+  return routing;
+}
+
+void ModelOps::AddMoe(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {
+  const ExpertShape shape = ExpertShapeOf(form);
+  const RoutingRule rule = RuleOf(*model_.moe);
+  const __nv_bfloat16* const router = weights_.layers()[layer].router;
+  if (model_.moe->shared_intermediate > 0) AddDenseBlock(form, layer, ops);
+  ops.push_back({"route", static_cast<int32_t>(layer), [this, shape, rule, router] {
+                   Route(shape, rule, act_.normed.data(), router, nullptr, act_.routed,
+                         stream_.get());
+                 }});
+  AddExperts(form, layer, ops);
+}
+
+void ModelOps::AddExperts(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {
+  const auto is_moe = [](const LayerSpec& l) { return l.feed_forward == FeedForwardKind::kMoe; };
+  const auto moe_layer = static_cast<size_t>(std::count_if(
+      model_.layers.begin(), model_.layers.begin() + static_cast<std::ptrdiff_t>(layer), is_moe));
+  const ExpertShape shape = ExpertShapeOf(form);
+  const RouteBuffers routing = RoutingOf(form, moe_layer);
+  const ExpertSlots slots = SlotsOf(routing);
+  const LayerWeights& weights = weights_.layers()[layer];
+  const auto add = [&](auto launch) {
+    ops.push_back({"experts", static_cast<int32_t>(layer), std::move(launch)});
+  };
+  if (form.compute_bound) {
+    const PrefillRows x{.values = act_.expert_x.data(), .block_scale = act_.expert_x_scale.data()};
+    const PrefillRows act{.values = act_.expert_act.data(),
+                          .block_scale = act_.expert_act_scale.data()};
+    add([this, shape, routing, x, slots, act, prefill = weights.prefill] {
+      PermuteTokens(shape, prefill.format, routing.position_of_slot, act_.normed.data(), x,
+                    stream_.get());
+      PrefillGateUp(shape, slots, prefill, x, act, stream_.get());
+      PrefillDown(shape, slots, prefill, act, act_.expert_y.data(), stream_.get());
+    });
+  } else {
+    add([this, shape, slots, stored = weights.stored] {
+      Experts(shape, slots, stored, act_.normed.data(), act_.expert_act.data(),
+              act_.expert_y.data(), act_.handoff.data(), stream_.get());
+    });
+  }
+  add([this, shape, routing] {
+    Combine(shape, routing, act_.expert_y.data(), act_.x.data(), stream_.get());
+  });
+}
+
+}  // namespace moecast::kernels

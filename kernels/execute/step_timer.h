@@ -1,0 +1,31 @@
+// StepTimer: device time of what a graph holds, from the start of its first kernel to the end of
+// its last. The graph is queued behind a pause, so that its launch on the host is not timed.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "kernels/execute/model_ops.h"
+#include "kernels/harness/stream.h"
+#include "sim/base/units.h"
+
+namespace moecast::kernels {
+
+class StepTimer {
+ public:
+  explicit StepTimer(const Stream& stream) : stream_(stream) {}
+
+  /// Runs the graph once. Waits.
+  Seconds Time(const Graph& graph) const;
+  /// Captures the ops that `pick` accepts. RETURNS: the median over a few runs after one that warms
+  /// up; 0 without ops.
+  Seconds TimeApart(std::span<const StepOp> ops,
+                    const std::function<bool(const StepOp&)>& pick) const;
+
+ private:
+  const Stream& stream_;
+  Event start_;
+  Event end_;
+};
+
+}  // namespace moecast::kernels

@@ -1,0 +1,119 @@
+// `moecast validate`: a scenario predicted, and executed by the real kernels on this machine's GPU.
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include "reports/result_folder.h"
+#include "reports/write_results.h"
+#include "sim/app/commands.h"
+#include "sim/app/scenario_arguments.h"
+#include "sim/base/files.h"
+#include "sim/model/step_executor.h"
+#include "sim/run/run_study.h"
+#include "sim/validate/validation_files.h"
+
+namespace moecast {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFooter =
+    "Runs every case twice on the same arrivals, lengths and routing: once with predicted step "
+    "times,\n"
+    "once with every step executed on this machine's GPU: random weights, the scenario's own "
+    "expert\n"
+    "choices, a paged KV cache. Writes both results and the error of the prediction per step, per "
+    "op\n"
+    "and for the headline figures (docs/validation.md). Host times are modelled in both.\n"
+    "\n"
+    "Examples:\n"
+    "  moecast validate --scenario scenarios/validation/olmoe_h200.yaml --out validation\n"
+    "  moecast validate --scenario my.yaml --out v --tolerance 3 --tail-tolerance 10\n"
+    "\n"
+    "Exit codes: 0 ok; 1 a tolerance is exceeded; 2 bad input, or no GPU that can run it.\n";
+
+struct ValidateArguments {
+  ScenarioArguments scenario;
+  std::string out;
+  std::optional<double> tolerance;
+  std::optional<double> tail_tolerance;
+  std::optional<double> speedup_tolerance;
+};
+
+Tolerances TolerancesOf(const ValidateArguments& arguments) {
+  constexpr double kPercent = 100;
+  Tolerances tolerances{.speedups = arguments.speedup_tolerance};
+  if (arguments.tolerance) tolerances.steps = *arguments.tolerance / kPercent;
+  if (arguments.tail_tolerance) tolerances.tails = *arguments.tail_tolerance / kPercent;
+  return tolerances;
+}
+
+Status WriteComparison(const Study& study, const ExecutedStudy& executed,
+                       const Validation& validation, const fs::path& out) {
+  const auto write = [&out](const char* name, const std::string& text) {
+    return WriteFileAtomically(out / name, text);
+  };
+  SIM_RETURN_IF_ERROR(write("steps.csv", StepsCsv(study, executed.steps)));
+  SIM_RETURN_IF_ERROR(write("step_errors.csv", ErrorLinesCsv(study, validation.steps)));
+  SIM_RETURN_IF_ERROR(write("op_errors.csv", ErrorLinesCsv(study, validation.ops)));
+  SIM_RETURN_IF_ERROR(write("composition.csv", CompositionCsv(study, validation)));
+  SIM_RETURN_IF_ERROR(write("figures.csv", FigureErrorsCsv(study, validation)));
+  return write("validation.md", RenderValidation(study, validation, executed.device));
+}
+
+/// RETURNS: the exit code, or why there is no validation.
+Result<int> Validate(const ValidateArguments& arguments) {
+  SIM_TRY(const Study study, LoadStudy(arguments.scenario));
+  SIM_RETURN_IF_ERROR(CheckExecutable(study));
+  const fs::path out = arguments.out;
+  SIM_TRY(ResultFolder predicted_folder, ResultFolder::Open(out / "predicted"));
+  SIM_TRY(ResultFolder executed_folder, ResultFolder::Open(out / "executed"));
+  SIM_TRY(const ExecutedStudy executed,
+          ExecuteStudy(study, OpenStepExecutor, executed_folder.staging()));
+  SIM_TRY(const StudyResult predicted,
+          RunStudy(study, {.threads = 1, .request_rows = predicted_folder.staging()}));
+  const Validation validation = Compare(study, predicted, executed);
+  SIM_RETURN_IF_ERROR(WriteResults(study, predicted, predicted_folder.staging()));
+  SIM_RETURN_IF_ERROR(WriteResults(study, executed.result, executed_folder.staging()));
+  SIM_RETURN_IF_ERROR(predicted_folder.Publish());
+  SIM_RETURN_IF_ERROR(executed_folder.Publish());
+  SIM_RETURN_IF_ERROR(WriteComparison(study, executed, validation, out));
+  SIM_RETURN_IF_ERROR(PrintToStdout(RenderValidation(study, validation, executed.device)));
+  const std::vector<std::string> excesses = Excesses(study, validation, TolerancesOf(arguments));
+  for (const std::string& excess : excesses) std::fprintf(stderr, "%s\n", excess.c_str());
+  return excesses.empty() ? kExitOk : kExitCheckFailed;
+}
+
+}  // namespace
+
+void AddValidateCommand(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand(
+      "validate", "Compare a scenario's forecast with its execution on this machine's GPU");
+  const auto arguments = std::make_shared<ValidateArguments>();
+  AddNamedScenarioArguments(*command, arguments->scenario);
+  command->add_option("--out", arguments->out, "Folder of both results and the comparison")
+      ->required()
+      ->type_name("DIR");
+  command
+      ->add_option("--tolerance", arguments->tolerance,
+                   "Largest mean error of steps, and error of throughput and medians")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("PERCENT");
+  command->add_option("--tail-tolerance", arguments->tail_tolerance, "Largest error of p99 figures")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("PERCENT");
+  command
+      ->add_option("--speedup-tolerance", arguments->speedup_tolerance,
+                   "Largest difference of a variant's speed-up over the first")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("POINTS");
+  command->footer(kFooter);
+  command->callback([arguments, &exit_code] {
+    const Result<int> code = Validate(*arguments);
+    exit_code = code.ok() ? *code : FailWith(code.errors());
+  });
+}
+
+}  // namespace moecast

@@ -1,0 +1,139 @@
+#include "sim/validate/execute_study.h"
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "sim/engine/simulator.h"
+#include "sim/run/build.h"
+#include "sim/run/case_files.h"
+#include "sim/run/routing_tables.h"
+#include "sim/validate/executed_steps.h"
+
+namespace moecast {
+namespace {
+
+std::string NameOf(const StudyCase& c) {
+  return "case '" + c.variant + (c.load.empty() ? "" : "@" + c.load) + "'";
+}
+
+ExecutorRequest RequestOf(const Scenario& scenario, const MemoryPlan& memory) {
+  return {.model = scenario.model,
+          .device = scenario.device,
+          .kv_scheme = scenario.kv_format.name,
+          .kv_tokens = memory.kv_tokens,
+          .max_batch_tokens = scenario.engine.max_batch_tokens,
+          .max_sequences = scenario.engine.max_sequences};
+}
+
+/// One study's executed cases, filled one by one.
+class Execution {
+ public:
+  Execution(const Study& study, const OpenExecutor& open, const RoutingTables& tables,
+            const std::optional<std::filesystem::path>& request_rows, ExecutedStudy& out)
+      : study_(study), open_(open), tables_(tables), request_rows_(request_rows), out_(out) {}
+
+  Status RunCase(size_t i) {
+    const StudyCase& c = study_.cases[i];
+    SIM_TRY(const MemoryPlan memory, PlanMemory(c.scenario));
+    SIM_TRY(const StepExecutor executor, open_(RequestOf(c.scenario, memory)));
+    out_.device = executor.device;
+    const auto& table = tables_[i];
+    CaseResult cell{.variant = c.variant,
+                    .load = c.load,
+                    .memory = memory,
+                    .selection = table ? table->selection() : ClosedFormSelection(c.scenario),
+                    .replications = {}};
+    for (int64_t r = 0; r < c.scenario.replications; ++r) {
+      RunParts parts{.table = table,
+                     .memory = memory,
+                     .replication = static_cast<uint32_t>(r),
+                     .recorder = {}};
+      SIM_TRY(RunResult run, RunKeepingRows(i, std::move(parts), executor));
+      cell.replications.push_back(std::move(run));
+    }
+    out_.result.cases.push_back(std::move(cell));
+    return Ok();
+  }
+
+ private:
+  Result<RunResult> RunKeepingRows(size_t i, RunParts parts, const StepExecutor& executor) {
+    if (!request_rows_) return RunOne(i, std::move(parts), executor);
+    const Scenario& scenario = study_.cases[i].scenario;
+    const std::filesystem::path folder = *request_rows_ / CaseFolder(study_, i);
+    std::error_code failure;
+    std::filesystem::create_directories(folder, failure);
+    if (failure) return Error{"cannot create the folder: " + failure.message(), folder.string()};
+    SIM_TRY(
+        RequestRowsFile rows,
+        RequestRowsFile::Create(folder / ReplicationFile("requests", scenario, parts.replication)));
+    parts.recorder.sink = [&rows](std::span<const RequestRecord> batch) { rows.Add(batch); };
+    SIM_TRY(RunResult result, RunOne(i, std::move(parts), executor));
+    SIM_RETURN_IF_ERROR(rows.Commit());
+    return result;
+  }
+
+  Result<RunResult> RunOne(size_t i, RunParts parts, const StepExecutor& executor) {
+    const Scenario& scenario = study_.cases[i].scenario;
+    const int64_t top_k = scenario.model.moe ? scenario.model.moe->top_k : 0;
+    ExecutedSteps steps(executor, ExpertIds(parts.table, top_k), i, out_.steps);
+    SIM_TRY(SimulatorInputs inputs, BuildSimulatorInputs(scenario, std::move(parts)));
+    inputs.cost = ExecutedCost{
+        .predicted = std::get<StepCost>(std::move(inputs.cost)),
+        .run = [&steps](const StepDetail& step, StepCost& cost) { return steps.Run(step, cost); }};
+    Result<RunResult> result = Simulator(std::move(inputs)).Run();
+    SIM_RETURN_IF_ERROR(steps.status());
+    return result;
+  }
+
+  const Study& study_;
+  const OpenExecutor& open_;
+  const RoutingTables& tables_;
+  const std::optional<std::filesystem::path>& request_rows_;
+  ExecutedStudy& out_;
+};
+
+}  // namespace
+
+Status CheckExecutable(const Study& study) {
+  Errors errors;
+  for (const StudyCase& c : study.cases) {
+    const Scenario& s = c.scenario;
+    if (s.parallelism.gpus() != 1 || s.replicas != 1) {
+      errors.push_back({"validation executes one replica on one GPU; this case has " +
+                            std::to_string(s.replicas) + " of " +
+                            std::to_string(s.parallelism.gpus()) + " GPUs",
+                        NameOf(c) + ": cluster"});
+    }
+    if (s.model.moe && !NeedsReplayTable(s)) {
+      errors.push_back(
+          {"validation executes real expert choices, and `uniform` routing has only "
+           "expected ones; use `synthetic` or `replay`",
+           NameOf(c) + ": routing"});
+    }
+    if (s.engine.padding != GraphPadding::kMasked) {
+      errors.push_back(
+          {"validation executes padding rows without experts; graph_padding must be "
+           "`masked`",
+           NameOf(c) + ": engine.graph_padding"});
+    }
+  }
+  if (!errors.empty()) return errors;
+  return Ok();
+}
+
+Result<ExecutedStudy> ExecuteStudy(const Study& study, const OpenExecutor& open,
+                                   const std::optional<std::filesystem::path>& request_rows) {
+  const auto start = std::chrono::steady_clock::now();
+  SIM_TRY(const RoutingTables tables, LoadRoutingTables(study.cases, 1));
+  ExecutedStudy executed;
+  Execution execution(study, open, tables, request_rows, executed);
+  for (size_t i = 0; i < study.cases.size(); ++i) {
+    SIM_RETURN_IF_ERROR(execution.RunCase(i));
+  }
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+  executed.result.wall_seconds = wall.count();
+  return executed;
+}
+
+}  // namespace moecast

@@ -1,0 +1,45 @@
+// ExecutedSteps: the cost model of a run whose steps are executed. Prices every step as the
+// prediction does, has it executed, and notes both.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "sim/base/result.h"
+#include "sim/engine/cost_model.h"
+#include "sim/model/step_executor.h"
+#include "sim/validate/expert_ids.h"
+#include "sim/validate/step_log.h"
+
+namespace moecast {
+
+class ExecutedSteps {
+ public:
+  /// REQUIRES: `executor` and `log` outlive this object.
+  ExecutedSteps(const StepExecutor& executor, ExpertIds ids, size_t case_index,
+                std::vector<StepComparison>& log);
+
+  /// RETURNS: the executed GPU time and the predicted host time. After a failure, the prediction.
+  StepTime Run(const StepDetail& step, StepCost& predicted);
+  /// ERRORS: the executor's, of the first step that it could not run.
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  /// Steps alike in this have their ops timed once: timing them takes several times the step.
+  using Kind = std::tuple<bool, int, int>;  // graph, log2 of rows, log2 of context per sequence
+  bool IsNewKind(const StepShape& shape);
+  void Note(const StepShape& shape, const StepTime& predicted, const ExecutedStep& executed);
+
+  const StepExecutor& executor_;
+  ExpertIds ids_;
+  size_t case_index_;
+  std::vector<StepComparison>& log_;
+  int64_t steps_ = 0;
+  std::set<Kind> seen_;
+  Status status_ = Ok();
+};
+
+}  // namespace moecast
