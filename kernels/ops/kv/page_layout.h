@@ -25,8 +25,9 @@
 //
 // Metadata: one scale per group, all of them before the zeros; float16 both for integers, float32
 // scales alone for fp8, none for bf16. Group number on the token axis: channel / group * 64 +
-// token; on the channel axis: token / group * head_dim + channel, tokens counted in the page. A
-// group of 128 tokens spans two pages and stands in both.
+// place(token); on the channel axis: token / group * head_dim + place(channel), tokens counted in
+// the page. place permutes runs of 32 so that the eight that a lane's fragments need, x % 8 / 2
+// == q, lie together. A group of 128 tokens spans two pages and stands in both.
 #pragma once
 
 #include <cstdint>
@@ -93,10 +94,16 @@ constexpr int32_t CodeBytes(KvElement element, int head_dim) {
   return kPageTokens * head_dim * BitsOf(element) / 8;
 }
 
+/// Place of the scale of token or channel x among those of its run: of x = 8 j + 2 q + h in 0 .. 31
+/// it is 8 q + 2 j + h.
+constexpr int32_t MetadataPlace(int x) {
+  return x / 32 * 32 + x % 8 / 2 * 8 + x % 32 / 8 * 2 + x % 2;
+}
+
 /// Number of the group of an element in its page.
 constexpr int32_t GroupOf(const KvPart& part, int head_dim, int token, int channel) {
-  return part.axis == ScaleAxis::kToken ? channel / part.group * kPageTokens + token
-                                        : token / part.group * head_dim + channel;
+  return part.axis == ScaleAxis::kToken ? channel / part.group * kPageTokens + MetadataPlace(token)
+                                        : token / part.group * head_dim + MetadataPlace(channel);
 }
 
 constexpr PartLayout LayoutOf(const KvPart& part, int head_dim, int32_t start) {

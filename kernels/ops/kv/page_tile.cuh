@@ -94,7 +94,8 @@ __device__ void QuantiseTokenGroups(const PageTile<kHeadDim>& tile, int first, i
                low, high);
     StoredScale stored;
     tile.quantisers[i] = QuantiserOf(part, low, high, stored);
-    StoreScale(part, tile.page + tile.layout.scales, tile.page + tile.layout.zeros, i, stored);
+    StoreScale(part, tile.page + tile.layout.scales, tile.page + tile.layout.zeros,
+               i - token + MetadataPlace(token), stored);
   }
 }
 
@@ -114,11 +115,12 @@ __device__ void QuantiseChannelGroups(const PageTile<kHeadDim>& tile) {
     tile.quantisers[2 * i] = QuantiserOf(part, __low2float(low), __low2float(high), stored[0]);
     tile.quantisers[2 * i + 1] =
         QuantiserOf(part, __high2float(low), __high2float(high), stored[1]);
+    const int place = i - channel / 2 + MetadataPlace(channel) / 2;  // of the pair
     for (int p = 0; p < tile.pages(); ++p) {
       uint8_t* const page = tile.PageOf(p);
-      reinterpret_cast<uint32_t*>(page + tile.layout.scales)[i] =
+      reinterpret_cast<uint32_t*>(page + tile.layout.scales)[place] =
           __byte_perm(stored[0].bits, stored[1].bits, 0x5410);
-      reinterpret_cast<uint32_t*>(page + tile.layout.zeros)[i] =
+      reinterpret_cast<uint32_t*>(page + tile.layout.zeros)[place] =
           __byte_perm(stored[0].bits, stored[1].bits, 0x7632);
     }
   }
