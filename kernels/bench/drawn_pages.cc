@@ -1,98 +1,36 @@
 #include "kernels/bench/drawn_pages.h"
 
-#include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <cuda_fp8.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <numeric>
 
+#include "kernels/bench/drawn_codes.h"
 #include "kernels/ops/kv/page_layout.h"
 
 namespace moecast::kernels {
 namespace {
 
-constexpr double kMagnitude = 2;  // of drawn keys and values, about
 constexpr uint16_t kBf16NotANumber = 0x7fc0;
 
 KvScheme Unwindowed(KvPart keys, KvPart values) { return {.keys = keys, .values = values}; }
 
-template <class T>
-T At(const std::vector<uint8_t>& bytes, int64_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof(T));
-  return value;
-}
-template <class T>
-void Put(std::vector<uint8_t>& bytes, int64_t at, T value) {
-  std::memcpy(bytes.data() + at, &value, sizeof(T));
-}
-
-double Uniform(RngStream& rng, double low, double high) {
-  return low + (high - low) * rng.NextUniform();
-}
-
-double LargestCode(KvElement element) {
-  constexpr double kLargestE4m3 = 448;
-  constexpr double kLargestE5m2 = 57344;
-  if (element == KvElement::kE4m3) return kLargestE4m3;
-  if (element == KvElement::kE5m2) return kLargestE5m2;
-  return std::ldexp(1.0, BitsOf(element)) - 1;
-}
-
-// Finite codes of one part of one page.
-void DrawCodes(const KvPart& part, const PartLayout& place, int64_t page, RngStream& rng,
-               std::vector<uint8_t>& bytes) {
-  constexpr uint8_t kE4m3NotANumber = 0x7f;
-  constexpr uint8_t kE5m2Exponent = 0x7c;
-  for (int32_t i = 0; i < place.code_bytes; ++i) {
-    const int64_t at = page + place.codes + i;
-    if (part.element == KvElement::kBf16) {
-      const auto value = static_cast<float>(Uniform(rng, -kMagnitude, kMagnitude));
-      if (i % 2 == 0) Put(bytes, at, __float2bfloat16(value));
-      continue;
-    }
-    auto code = static_cast<uint8_t>(Uniform(rng, 0, 256));
-    if (part.element == KvElement::kE4m3 && (code & kE4m3NotANumber) == kE4m3NotANumber) code = 0;
-    if (part.element == KvElement::kE5m2 && (code & kE5m2Exponent) == kE5m2Exponent) code = 0;
-    Put(bytes, at, code);
-  }
-}
-
 void DrawMetadata(const KvPart& part, const PartLayout& place, int64_t page, RngStream& rng,
                   std::vector<uint8_t>& bytes) {
   for (int32_t group = 0; group < place.groups; ++group) {
-    const double scale = Uniform(rng, 1, 2) * kMagnitude / LargestCode(part.element);
+    const double scale = DrawScale(part.element, rng);
     if (IsFp8(part.element)) {
       Put(bytes, page + place.scales + 4 * group, static_cast<float>(scale));
     } else {
       Put(bytes, page + place.scales + 2 * group, __double2half(scale));
-      Put(bytes, page + place.zeros + 2 * group, __double2half(Uniform(rng, -kMagnitude, 0)));
+      Put(bytes, page + place.zeros + 2 * group,
+          __double2half(DrawBetween(rng, -kDrawnMagnitude, 0)));
     }
   }
 }
 
-std::vector<int32_t> Shuffled(size_t count, RngStream& rng) {
-  std::vector<int32_t> order(count);
-  std::iota(order.begin(), order.end(), 0);
-  for (size_t i = count; i > 1; --i)
-    std::swap(order[i - 1], order[static_cast<size_t>(static_cast<double>(i) * rng.NextUniform())]);
-  return order;
-}
-
 double Decode(KvElement element, const std::vector<uint8_t>& bytes, int64_t codes,
               const CodePlace& place) {
-  const uint32_t word = At<uint32_t>(bytes, codes + 4 * place.word) >> place.shift;
-  if (element == KvElement::kBf16) {
-    const __nv_bfloat16_raw raw{.x = static_cast<uint16_t>(word)};
-    return static_cast<double>(__bfloat162float(__nv_bfloat16(raw)));
-  }
-  if (!IsFp8(element)) return word & ((1U << BitsOf(element)) - 1);
-  const __half_raw half = __nv_cvt_fp8_to_halfraw(
-      static_cast<__nv_fp8_storage_t>(word), element == KvElement::kE4m3 ? __NV_E4M3 : __NV_E5M2);
-  return static_cast<double>(__half2float(__half(half)));
+  return CodeValue(element, At<uint32_t>(bytes, codes + 4 * place.word) >> place.shift);
 }
 
 }  // namespace
@@ -158,8 +96,10 @@ DrawnPages::Pool DrawnPages::DrawPool(const KvScheme& stored, size_t pages, RngS
   pool.bytes.resize(count * static_cast<size_t>(pool.layout.page_bytes));
   for (size_t i = 0; i < count; ++i) {
     const auto start = static_cast<int64_t>(i) * pool.layout.page_bytes;
-    DrawCodes(stored.keys, pool.layout.keys, start, rng, pool.bytes);
-    DrawCodes(stored.values, pool.layout.values, start, rng, pool.bytes);
+    DrawCodes(stored.keys.element, start + pool.layout.keys.codes, pool.layout.keys.code_bytes, rng,
+              pool.bytes);
+    DrawCodes(stored.values.element, start + pool.layout.values.codes,
+              pool.layout.values.code_bytes, rng, pool.bytes);
     DrawMetadata(stored.keys, pool.layout.keys, start, rng, pool.bytes);
     DrawMetadata(stored.values, pool.layout.values, start, rng, pool.bytes);
   }

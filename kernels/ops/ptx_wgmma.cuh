@@ -46,6 +46,7 @@ __device__ __forceinline__ uint64_t RowsDescriptor(const void* tile, uint32_t bl
          kSwizzle128;
 }
 
+#define MOECAST_REGISTERS_16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
 #define MOECAST_REGISTERS_32                                                              \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
   "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -66,6 +67,7 @@ __device__ __forceinline__ uint64_t RowsDescriptor(const void* tile, uint32_t bl
 #define MOECAST_FLOATS_8(d, i)                                                                \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
+#define MOECAST_FLOATS_16(d, i) MOECAST_FLOATS_8(d, i), MOECAST_FLOATS_8(d, i + 8)
 #define MOECAST_FLOATS_32(d, i)                                                    \
   MOECAST_FLOATS_8(d, i), MOECAST_FLOATS_8(d, i + 8), MOECAST_FLOATS_8(d, i + 16), \
       MOECAST_FLOATS_8(d, i + 24)
@@ -129,17 +131,17 @@ __device__ __forceinline__ void ProductBf16N128(float (&d)[64], const uint32_t (
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
 }
 
-/// a [64, 16], b [64, 16], bf16.
-__device__ __forceinline__ void ProductBf16N64(float (&d)[32], uint64_t a, uint64_t b, bool add) {
+/// a [64, 16], b [32, 16], bf16.
+__device__ __forceinline__ void ProductBf16N32(float (&d)[16], uint64_t a, uint64_t b, bool add) {
   asm volatile(
       "{\n"
       ".reg .pred keep;\n"
-      "setp.ne.b32 keep, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
-      "{" MOECAST_REGISTERS_32
-      "}, %32, %33, keep, 1, 1, 0, 0;\n"
+      "setp.ne.b32 keep, %18, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_16
+      "}, %16, %17, keep, 1, 1, 0, 0;\n"
       "}"
-      : MOECAST_FLOATS_32(d, 0)
+      : MOECAST_FLOATS_16(d, 0)
       : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 }
 /// a [64, 16], b [128, 16], bf16.
@@ -198,10 +200,12 @@ __device__ __forceinline__ void ProductRowsBf16N256(float (&d)[128], uint64_t a,
       : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 }
 
+#undef MOECAST_REGISTERS_16
 #undef MOECAST_REGISTERS_32
 #undef MOECAST_REGISTERS_64
 #undef MOECAST_REGISTERS_128
 #undef MOECAST_FLOATS_8
+#undef MOECAST_FLOATS_16
 #undef MOECAST_FLOATS_32
 #undef MOECAST_FLOATS_64
 #undef MOECAST_FLOATS_128

@@ -25,7 +25,7 @@ namespace moecast::kernels {
 
 struct AttendMlaShape {
   int32_t sequences = 0;
-  int32_t query_heads = 0;  // 16, or a multiple of 64
+  int32_t query_heads = 0;               // 16, or a multiple of 64
   KvElement element = KvElement::kBf16;  // of latents: kBf16, kE4m3 or kInt4
 
   bool operator==(const AttendMlaShape&) const = default;

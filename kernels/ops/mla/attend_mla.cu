@@ -1,0 +1,498 @@
+// Decode attention over latents: each block streams its share of half pages through a ring. Two
+// warpgroups take turns at the scores, a half page each, and share the result: each has 256 of its
+// 512 channels. While one computes scores and weights of the next half page, both multiply the
+// weights of this one with its latents.
+#include <string>
+
+#include "kernels/ops/attend_prefill/online_softmax.cuh"
+#include "kernels/ops/expert_prefill/launch_plan.h"
+#include "kernels/ops/expert_prefill/tensor_map.h"
+#include "kernels/ops/launch.h"
+#include "kernels/ops/mla/attend_mla.h"
+#include "kernels/ops/mla/merge.cuh"
+#include "kernels/ops/mla/pipeline.cuh"
+#include "kernels/ops/mla/share.cuh"
+#include "kernels/ops/mla/stage_latents.cuh"
+#include "kernels/ops/ptx_wgmma.cuh"
+
+namespace moecast::kernels {
+namespace mla {
+namespace {
+
+struct Maps {
+  CUtensorMap query;
+  CUtensorMap latents;
+  CUtensorMap rotary;
+};
+
+struct Task {
+  AttendMlaArgs args;
+  int32_t head_groups = 1;  // of kRows query heads; their blocks are neighbours
+  float scale = 1;          // log2(e) times the caller's
+};
+
+// Registers of a copying and of a multiplying thread: together no more than 384 threads have at
+// launch, 168 each.
+template <KvElement kElement>
+constexpr int kCopyRegisters = kElement == KvElement::kBf16 ? 40 : 88;
+template <KvElement kElement>
+constexpr int kConsumerRegisters = kElement == KvElement::kBf16 ? 232 : 208;
+template <KvElement kElement>
+constexpr int kCopyWarps = kElement == KvElement::kBf16 ? 1 : 4;
+
+constexpr int kPrefetched = 5;  // units of codes that are on their way to L2
+
+template <int kRows, KvElement kElement>
+struct Copier {
+  static constexpr int kStages = Shared<kRows>::kStages;
+
+  Shared<kRows>& shared;
+  const Maps& maps;
+  const Task& task;
+  StepWalk walk;
+  Cursor<kStages> cursor;
+
+  // The stage is free; its first copier says what will lie there.
+  __device__ void Claim() {
+    ptx::BarrierWait(&shared.empty[cursor.stage], cursor.parity ^ 1U);
+    if (threadIdx.x == 0) shared.steps[cursor.stage] = walk.Current();
+  }
+
+  __device__ void LoadBoxes() {
+    constexpr int kPageRows = LatentLayoutOf(kElement).page_bytes / (kLatentChannels * 2);
+    constexpr int kRotaryRows = LatentLayoutOf(kElement).page_bytes / (kRotaryChannels * 2);
+    constexpr int kRotaryStart = LatentLayoutOf(kElement).rotary / (kRotaryChannels * 2);
+    const int32_t page = walk.PageAhead(0);
+    const int first = walk.HalfAhead(0) * kStepTokens;
+    Claim();
+    if (threadIdx.x != 0) return;
+    uint64_t* const full = &shared.full[cursor.stage];
+    auto& tile = shared.latents[cursor.stage];
+    ptx::BarrierArriveExpect(full, kBlocks * kStepBlockBytes);
+#pragma unroll
+    for (int b = 0; b < kRotaryBlock; ++b)
+      ptx::LoadBox(tile[b], &maps.latents, b * kBlockColumns, page * kPageRows + first, full);
+    ptx::LoadBox(tile[kRotaryBlock], &maps.rotary, 0, page * kRotaryRows + kRotaryStart + first,
+                 full);
+  }
+
+  __device__ const uint8_t* PageAt(int32_t page) const {
+    constexpr int64_t kPageBytes = LatentLayoutOf(kElement).page_bytes;
+    return task.args.cache.pages + page * kPageBytes;
+  }
+
+  __device__ void Prefetch(int ahead) {
+    const int32_t page = walk.PageAhead(ahead);
+    if (page >= 0) PrefetchStep<kElement>(PageAt(page), walk.HalfAhead(ahead));
+  }
+
+  __device__ void Dequantise() {
+    if (walk.BeginsPart())
+      for (int ahead = 1; ahead < kPrefetched; ++ahead) Prefetch(ahead);
+    Prefetch(kPrefetched);
+    ReadStep<kElement> read;
+    read.Read(PageAt(walk.PageAhead(0)), walk.HalfAhead(0));
+    Claim();
+    read.Store(shared.latents[cursor.stage]);
+    ptx::SharedWritesFence();
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) ptx::BarrierArrive(&shared.full[cursor.stage]);
+  }
+
+  __device__ void Run() {
+    for (; !walk.AtEnd(); walk.Advance(), cursor = cursor.Next()) {
+      if constexpr (kElement == KvElement::kBf16) {
+        LoadBoxes();
+      } else {
+        Dequantise();
+      }
+    }
+  }
+};
+
+template <int kRows>
+struct Consumer {
+  static constexpr int kStages = Shared<kRows>::kStages;
+  static constexpr int kScores = kStepTokens / 2;     // of a lane: 64 rows of 32 over 128 lanes
+  static constexpr int kResults = kHalfChannels / 2;  // likewise
+
+  Shared<kRows>& shared;
+  const Maps& maps;
+  const Task& task;
+  const Split split;
+  const int group;    // warpgroup
+  const int row;      // the lane's first, the other is 8 further on
+  const bool active;  // the warp's rows are query heads
+  Cursor<kStages> cursor;
+  int step = 0;
+  float sum[2] = {};      // of the lane's rows and columns, at the scale of the last step's largest
+  float new_sum[2] = {};  // of the step to come
+  SharedSequence begun_before;
+  SharedSequence ends_later;
+
+  __device__ bool Leads() const { return threadIdx.x == 128; }
+  __device__ int Block() const { return static_cast<int>(blockIdx.x) / task.head_groups; }
+  __device__ int HeadGroup() const { return static_cast<int>(blockIdx.x) % task.head_groups; }
+  __device__ __nv_bfloat16* Out(int sequence) const {
+    const int64_t first = static_cast<int64_t>(sequence) * task.args.shape.query_heads;
+    return task.args.out + (first + HeadGroup() * kRows) * kLatentChannels;
+  }
+  __device__ static void Meet() { ptx::NamedBarrierSync(kConsumersMeet, kConsumers * 128); }
+
+  // s = q k^T of a stage, in flight.
+  __device__ __forceinline__ void MultiplyKeys(int stage, float (&s)[kScores]) {
+    constexpr uint64_t kQueryBlock = kRows * 128 >> 4;
+    constexpr uint64_t kStepBlock = kStepBlockBytes >> 4;
+    const uint64_t a = ptx::TileDescriptor(shared.query);
+    const uint64_t b = ptx::TileDescriptor(shared.latents[stage]);
+    ptx::HoldRegisters(s);
+    ptx::ProductFence();
+#pragma unroll
+    for (int k = 0; k < kBlocks * 4; ++k)
+      ptx::ProductBf16N32(s, a + k / 4 * kQueryBlock + k % 4 * 2,
+                          b + k / 4 * kStepBlock + k % 4 * 2, k > 0);
+    ptx::ProductCommit();
+  }
+
+  // o (+)= weights of this step times its latents, in flight.
+  __device__ __forceinline__ void MultiplyLatents(float (&o)[kResults], bool add) {
+    const uint64_t a = ptx::TileDescriptor(shared.weights) + step % 2 * 4;
+    const uint64_t b = ptx::RowsDescriptor(shared.latents[cursor.stage][group * kRotaryBlock / 2],
+                                           kStepBlockBytes);
+    ptx::HoldRegisters(o);
+    ptx::ProductFence();
+#pragma unroll
+    for (int k = 0; k < kStepTokens / 16; ++k)
+      ptx::ProductRowsBf16N256(o, a + k * 2, b + k * 128, add || k > 0);
+    ptx::ProductCommit();
+  }
+
+  // Weights of step `number`, whose scores are in s.
+  __device__ __forceinline__ void Soften(int number, int valid, bool first, float (&s)[kScores]) {
+    const int half = number % 2;
+    attend::RowState state;
+    float factor[2];
+    if (active) {
+      if (!first) {
+        state.largest[0] = shared.largest[row];
+        state.largest[1] = shared.largest[row + 8];
+      }
+      if (valid < kStepTokens) attend::Mask(s, {0, 0}, {valid - 1, valid - 1});
+      float seen[2];
+      attend::RowMaxima(s, seen);
+      attend::Exponentiate(s, seen, task.scale, state, factor);
+      new_sum[0] = state.sum[0];
+      new_sum[1] = state.sum[1];
+    }
+    ptx::BarrierWait(&shared.weights_free[half], number / 2 % 2 ^ 1U);
+    if (active) {
+      StoreWeights(half, s);
+      if (threadIdx.x % 4 == 0) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          shared.largest[row + 8 * i] = state.largest[i];
+          shared.factor[half][row + 8 * i] = factor[i];
+        }
+      }
+      ptx::SharedWritesFence();
+    }
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) ptx::BarrierArrive(&shared.weights_ready[half]);
+  }
+
+  __device__ __forceinline__ void StoreWeights(int half, const float (&s)[kScores]) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int tile_row = row - lane / 4 + lane % 16;
+#pragma unroll
+    for (int k = 0; k < kStepTokens / 16; ++k) {
+      uint32_t fragment[4];
+      attend::PackStep(s + k * 8, fragment);
+      ptx::StoreMatrix(ChunkAt(shared.weights, tile_row, half * 4 + k * 2 + lane / 16), fragment);
+    }
+  }
+
+  // Brings sums and results to the scale of this step's largest.
+  __device__ __forceinline__ void Rescale(float (&o)[kResults], bool first) {
+    const float factor[2] = {shared.factor[step % 2][row], shared.factor[step % 2][row + 8]};
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      sum[i] = sum[i] * factor[i] + new_sum[i];
+      new_sum[i] = 0;
+    }
+    if (!first && __any_sync(kWarp, factor[0] != 1 || factor[1] != 1)) attend::ScaleRows(o, factor);
+  }
+
+  __device__ void LoadQuery(int sequence) {
+    ptx::BarrierArriveExpect(&shared.query_full, kBlocks * kRows * 128);
+    const int first_row = sequence * task.args.shape.query_heads + HeadGroup() * kRows;
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b)
+      ptx::LoadBox(shared.query[b], &maps.query, b * kBlockColumns, first_row, &shared.query_full);
+  }
+
+  // All steps of one sequence in this block. RETURNS: its last step.
+  __device__ Step RunPart(float (&o)[kResults]) {
+    float s[kScores];
+    sum[0] = sum[1] = 0;
+    ptx::BarrierWait(&shared.full[cursor.stage], cursor.parity);
+    Step now = shared.steps[cursor.stage];
+    if (Leads()) LoadQuery(now.sequence);
+    ptx::BarrierWait(&shared.query_full, now.part % 2);
+    if (step % 2 == group) {
+      MultiplyKeys(cursor.stage, s);
+      ptx::ProductWait<0>();
+      ptx::HoldRegisters(s);
+      Soften(step, now.valid, true, s);
+    }
+    for (bool first = true;; first = false) {
+      const Cursor<kStages> next = cursor.Next();
+      // Two straight lines of products: the compiler must see which are in flight where.
+      if (!now.ends_part && (step + 1) % 2 == group) {
+        ptx::BarrierWait(&shared.full[next.stage], next.parity);
+        MultiplyKeys(next.stage, s);
+        ptx::BarrierWait(&shared.weights_ready[step % 2], step / 2 % 2);
+        Rescale(o, first);
+        MultiplyLatents(o, !first);
+        ptx::ProductWait<1>();
+        ptx::HoldRegisters(s);
+        Soften(step + 1, shared.steps[next.stage].valid, false, s);
+        ptx::ProductWait<0>();
+        ptx::HoldRegisters(o);
+      } else {
+        ptx::BarrierWait(&shared.weights_ready[step % 2], step / 2 % 2);
+        Rescale(o, first);
+        MultiplyLatents(o, !first);
+        ptx::ProductWait<0>();
+        ptx::HoldRegisters(o);
+      }
+      __syncwarp();
+      if (threadIdx.x % 32 == 0) {
+        ptx::BarrierArrive(&shared.empty[cursor.stage]);
+        ptx::BarrierArrive(&shared.weights_free[step % 2]);
+      }
+      ++step;
+      cursor = next;
+      if (now.ends_part) return now;
+      ptx::BarrierWait(&shared.full[cursor.stage], cursor.parity);
+      now = shared.steps[cursor.stage];
+    }
+  }
+
+  // Writes the result of a sequence that is this block's alone, or leaves this block's part of it.
+  __device__ void FinishPart(const Step& last, float (&o)[kResults]) {
+    float weight[2];
+    float largest[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float mine = attend::QuadSum(sum[i]);
+      if (threadIdx.x % 4 == 0) shared.sum[group][row + 8 * i] = mine;
+    }
+    Meet();
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      weight[i] = shared.sum[0][row + 8 * i] + shared.sum[1][row + 8 * i];
+      largest[i] = shared.largest[row + 8 * i];
+    }
+    Meet();  // before the next sequence overwrites them
+    const bool begins = last.begin >= split.first;
+    const bool ends = last.end <= split.end;
+    if (!begins || !ends) {
+      SharedSequence& shared_sequence = begins ? ends_later : begun_before;
+      const int first = OwnerOf(split.units, split.blocks, last.begin);
+      shared_sequence = {last.sequence, first,
+                         OwnerOf(split.units, split.blocks, last.end - 1) - first + 1};
+    }
+    if (!active) return;
+    const int column = group * kHalfChannels + static_cast<int>(threadIdx.x) % 4 * 2;
+    if (begins && ends) {
+      const float factor[2] = {1 / weight[0], 1 / weight[1]};
+      attend::ScaleRows(o, factor);
+      StoreOut(Out(last.sequence) + column, o);
+    } else {
+      StorePart(PartOf(Block(), begins), column, weight, largest, o);
+    }
+  }
+
+  __device__ void StoreOut(__nv_bfloat16* out, const float (&o)[kResults]) const {
+#pragma unroll
+    for (int i = 0; i < kResults; i += 2)
+      *reinterpret_cast<__nv_bfloat162*>(out + (row + i / 2 % 2 * 8) * kLatentChannels +
+                                         i / 4 * 8) = __floats2bfloat162_rn(o[i], o[i + 1]);
+  }
+
+  __device__ Part<kRows>& PartOf(int block, bool begins) const {
+    const Workspace<kRows> workspace(task.args.workspace, static_cast<int>(gridDim.x));
+    return workspace.parts[2 * (block * task.head_groups + HeadGroup()) + (begins ? 1 : 0)];
+  }
+
+  __device__ void StorePart(Part<kRows>& part, int column, const float (&weight)[2],
+                            const float (&largest)[2], const float (&o)[kResults]) const {
+#pragma unroll
+    for (int i = 0; i < kResults; i += 2)
+      *reinterpret_cast<float2*>(&part.sum[row + i / 2 % 2 * 8][column + i / 4 * 8]) =
+          make_float2(o[i], o[i + 1]);
+    if (group != 0 || threadIdx.x % 4 != 0) return;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      part.largest[row + 8 * i] = largest[i];
+      part.weight[row + 8 * i] = weight[i];
+    }
+  }
+
+  __device__ Meeting& MeetingOf(const SharedSequence& met) const {
+    const Workspace<kRows> workspace(task.args.workspace, static_cast<int>(gridDim.x));
+    return workspace.meetings[met.first * task.head_groups + HeadGroup()];
+  }
+
+  __device__ void MergeWithOthers(const SharedSequence& met) {
+    if (met.sequence < 0) return;
+    if (Leads()) WaitForAll(MeetingOf(met), met.count);
+    Meet();
+    MergeSlice<kRows>([&](int i) -> const Part<kRows>& { return PartOf(met.first + i, i == 0); },
+                      Block() - met.first, met.count, static_cast<int>(threadIdx.x) / 32 - 4,
+                      kConsumerWarps, task.scale, Out(met.sequence));
+    Meet();
+    if (Leads()) Leave(MeetingOf(met), met.count);
+  }
+
+  __device__ void Run() {
+    while (step < split.end - split.first) {
+      float o[kResults];
+      const Step last = RunPart(o);
+      FinishPart(last, o);
+    }
+    __threadfence();
+    Meet();
+    if (Leads()) {
+      if (begun_before.sequence >= 0) Arrive(MeetingOf(begun_before));
+      if (ends_later.sequence >= 0) Arrive(MeetingOf(ends_later));
+    }
+    MergeWithOthers(begun_before);
+    MergeWithOthers(ends_later);
+  }
+};
+
+template <int kRows, KvElement kElement>
+__global__ void __launch_bounds__(kThreads, 1)
+    AttendMlaKernel(const __grid_constant__ Maps maps, const __grid_constant__ Task task) {
+  extern __shared__ __align__(1024) uint8_t shared_bytes[];
+  auto& shared = *reinterpret_cast<Shared<kRows>*>(shared_bytes);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  if (threadIdx.x == 32) shared.Init(kCopyWarps<kElement>);
+  shared.Clear();
+  ptx::GridDependencyWait();
+  ptx::GridDependencyLaunch();
+  if (warp == 0) {
+    const int32_t units = CountUnits(task.args);
+    if (threadIdx.x == 0) shared.units = units;
+  }
+  __syncthreads();
+  const Split split = SplitFor(shared.units, static_cast<int>(gridDim.x) / task.head_groups,
+                               static_cast<int>(blockIdx.x) / task.head_groups);
+  if (split.first == split.end) return;
+  if (warp < 4) {
+    ptx::ReleaseRegisters<kCopyRegisters<kElement>>();
+    if (warp < kCopyWarps<kElement>)
+      Copier<kRows, kElement>{shared, maps, task, StepWalk(task.args, split), {}}.Run();
+  } else {
+    ptx::ClaimRegisters<kConsumerRegisters<kElement>>();
+    const int row = warp % 4 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
+    Consumer<kRows>{shared, maps, task, split, warp / 4 - 1, row, warp % 4 * 16 < kRows}.Run();
+  }
+}
+
+template <int kRows>
+int BlocksOf(const AttendMlaShape& shape) {
+  const int groups = shape.query_heads / kRows;
+  return PersistentBlocks() / groups * groups;
+}
+
+template <int kRows>
+size_t WorkspaceBytes(const AttendMlaShape& shape) {
+  return static_cast<size_t>(BlocksOf<kRows>(shape)) * (2 * sizeof(Part<kRows>) + sizeof(Meeting));
+}
+
+// Latents and rotary parts of bf16 pages as two matrices over the same pool.
+Maps MapsFor(const AttendMlaArgs& args, int rows) {
+  constexpr int64_t kPageBytes = LatentLayoutOf(KvElement::kBf16).page_bytes;
+  const int64_t bytes = args.cache.page_count * kPageBytes;
+  const AttendMlaShape& shape = args.shape;
+  Maps maps{};
+  maps.query = EncodeTensorMap({.data = args.query,
+                                .element = MapElement::kBf16,
+                                .rows = static_cast<int64_t>(shape.sequences) * shape.query_heads,
+                                .columns = kLatentChannels + kRotaryChannels,
+                                .box_rows = rows,
+                                .box_columns = kBlockColumns});
+  if (shape.element != KvElement::kBf16) return maps;
+  maps.latents = EncodeTensorMap({.data = args.cache.pages,
+                                  .element = MapElement::kBf16,
+                                  .rows = bytes / (kLatentChannels * 2),
+                                  .columns = kLatentChannels,
+                                  .box_rows = kStepTokens,
+                                  .box_columns = kBlockColumns});
+  maps.rotary = EncodeTensorMap({.data = args.cache.pages,
+                                 .element = MapElement::kBf16,
+                                 .rows = bytes / (kRotaryChannels * 2),
+                                 .columns = kRotaryChannels,
+                                 .box_rows = kStepTokens,
+                                 .box_columns = kBlockColumns});
+  return maps;
+}
+
+template <int kRows, KvElement kElement>
+void LaunchAttend(const AttendMlaArgs& args, cudaStream_t stream) {
+  constexpr float kLog2E = 1.44269504F;
+  const Task task{
+      .args = args, .head_groups = args.shape.query_heads / kRows, .scale = args.scale * kLog2E};
+  Launch(AttendMlaKernel<kRows, kElement>,
+         {BlocksOf<kRows>(args.shape), kThreads, sizeof(Shared<kRows>)}, stream,
+         MapsFor(args, kRows), task);
+}
+
+template <int kRows>
+void Dispatch(const AttendMlaArgs& args, cudaStream_t stream) {
+  switch (args.shape.element) {
+    case KvElement::kBf16:
+      return LaunchAttend<kRows, KvElement::kBf16>(args, stream);
+    case KvElement::kE4m3:
+      return LaunchAttend<kRows, KvElement::kE4m3>(args, stream);
+    case KvElement::kInt4:
+      return LaunchAttend<kRows, KvElement::kInt4>(args, stream);
+    case KvElement::kE5m2:
+    case KvElement::kInt8:
+    case KvElement::kInt2:
+    case KvElement::kInt1:
+      break;
+  }
+  throw CudaError("AttendMla: latents of " + std::string(Name(args.shape.element)) +
+                  "; known are bf16, fp8_e4m3 and int4");
+}
+
+constexpr int kFewHeads = 16;
+
+void RequireHeads(const AttendMlaShape& shape) {
+  if (shape.query_heads == kFewHeads ||
+      (shape.query_heads > 0 && shape.query_heads % kProductRows == 0))
+    return;
+  throw CudaError("AttendMla: " + std::to_string(shape.query_heads) +
+                  " query heads; known are 16 and multiples of 64");
+}
+
+}  // namespace
+}  // namespace mla
+
+size_t AttendMlaWorkspaceBytes(const AttendMlaShape& shape) {
+  mla::RequireHeads(shape);
+  return shape.query_heads == mla::kFewHeads ? mla::WorkspaceBytes<mla::kFewHeads>(shape)
+                                             : mla::WorkspaceBytes<mla::kProductRows>(shape);
+}
+
+void AttendMla(const AttendMlaArgs& args, cudaStream_t stream) {
+  mla::RequireHeads(args.shape);
+  if (args.shape.sequences == 0) return;
+  if (args.shape.query_heads == mla::kFewHeads) return mla::Dispatch<mla::kFewHeads>(args, stream);
+  mla::Dispatch<mla::kProductRows>(args, stream);
+}
+
+}  // namespace moecast::kernels
