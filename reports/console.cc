@@ -117,13 +117,37 @@ std::string CountText(double count) {
   return count < kBillion ? Fixed(count / kMillion, 0) + " M" : Fixed(count / kBillion, 1) + " B";
 }
 
+/// "bf16 KV", or "kivi2 KV (3.00 bits stored, 3.00 read, 2.00 equivalent)".
+std::string KvText(const Scenario& scenario) {
+  const KvPlan plan = PlanKv(scenario.kv, scenario.model);
+  const KvBits bits =
+      BitsOf(plan.stores.front(), KvElementsOf(scenario.model, scenario.parallelism.tensor));
+  const std::string text = DescribeKv(plan) + " KV";
+  if (bits.stored == bits.equivalent) return text;
+  constexpr int kDigits = 2;
+  return text + " (" + Fixed(bits.stored, kDigits) + " bits stored, " + Fixed(bits.read, kDigits) +
+         " read, " + Fixed(bits.equivalent, kDigits) + " equivalent)";
+}
+
 std::string ModelText(const Scenario& scenario) {
   const ParameterCount parameters = CountParameters(scenario.model);
-  std::string text = scenario.model.name + ", " + CountText(parameters.total) + " parameters (" +
-                     CountText(parameters.active) + " active), ";
+  const std::string change = scenario.change.empty() ? "" : " changed by " + scenario.change;
+  std::string text = scenario.model.name + change + ", " + CountText(parameters.total) +
+                     " parameters (" + CountText(parameters.active) + " active), ";
   const WeightFormats& formats = scenario.model.formats;
   if (scenario.model.moe) text += formats.experts.name + " experts, ";
-  return text + formats.attention.name + " attention, " + scenario.kv_format.name + " KV";
+  return text + formats.attention.name + " attention, " + KvText(scenario);
+}
+
+/// Those of the runs, then those of the scenarios, each once.
+std::vector<std::string> AllCaveats(const Study& study, const RunTotals& totals) {
+  std::vector<std::string> all = Caveats(totals);
+  for (const StudyCase& c : study.cases) {
+    for (const std::string& caveat : Caveats(c.scenario)) {
+      if (std::find(all.begin(), all.end(), caveat) == all.end()) all.push_back(caveat);
+    }
+  }
+  return all;
 }
 
 std::string SeedText(const Scenario& scenario) {
@@ -176,7 +200,7 @@ std::string RenderProvenance(const Study& study, const StudyResult& result) {
            " from scenario '" + study.name + "'";
   });
   text += FactLine("fingerprint", study, [&](size_t) { return Hex64(StudyFingerprint(result)); });
-  for (const std::string& caveat : Caveats(totals)) {
+  for (const std::string& caveat : AllCaveats(study, totals)) {
     text += FactLine("note", study, [&](size_t) { return caveat; });
   }
   return text;

@@ -86,14 +86,34 @@ std::string RenderParts(const StepTime& time) {
   return table.Text();
 }
 
+std::string RenderModel(const Scenario& scenario) {
+  constexpr double kBillion = 1e9;
+  constexpr int kDigits = 3;
+  const ParameterCount count = CountParameters(scenario.model);
+  return "Model" + (scenario.change.empty() ? "" : " changed by " + scenario.change) + ": " +
+         Fixed(count.total / kBillion, kDigits) + " billion parameters, " +
+         Fixed(count.active / kBillion, kDigits) + " active; " +
+         Fixed(MultiplyAddsPerToken(scenario.model) / kBillion, kDigits) +
+         " billion multiply-adds per token besides attention over the cache.\n";
+}
+
 std::string RenderMemory(const MemoryPlan& plan) {
+  constexpr int kBitDigits = 3;
   return "Memory per GPU: " + HumanBytes(plan.weights.count()) + " weights, " +
          HumanBytes(plan.reserved.count()) + " reserved, " + HumanBytes(plan.kv_budget.count()) +
          " for KV at " + HumanBytes(plan.kv_bytes_per_token) + " per token" +
          (plan.state_bytes_per_sequence > 0
               ? " and " + HumanBytes(plan.state_bytes_per_sequence) + " of state per sequence"
               : "") +
-         ": " + std::to_string(plan.kv_tokens) + " cached tokens per attention group.\n";
+         (plan.kv_bytes_per_sequence > 0
+              ? " and " + HumanBytes(plan.kv_bytes_per_sequence) + " of windows per sequence"
+              : "") +
+         ": " + std::to_string(plan.kv_tokens) +
+         " cached tokens per attention group.\n"
+         "Cache: " +
+         Fixed(plan.kv_bits.stored, kBitDigits) + " bits stored per element, " +
+         Fixed(plan.kv_bits.read, kBitDigits) + " read, " +
+         Fixed(plan.kv_bits.equivalent, kBitDigits) + " equivalent (codes alone).\n";
 }
 
 std::string RenderHead(const Scenario& scenario, const StepAnswer& answer) {
@@ -113,8 +133,8 @@ std::string RenderHead(const Scenario& scenario, const StepAnswer& answer) {
 }  // namespace
 
 std::string RenderExplanation(const Scenario& scenario, const StepAnswer& answer) {
-  return RenderHead(scenario, answer) + RenderMemory(answer.memory) + "\n" + RenderOps(answer) +
-         "\n" + RenderParts(answer.time);
+  return RenderHead(scenario, answer) + RenderModel(scenario) + RenderMemory(answer.memory) + "\n" +
+         RenderOps(answer) + "\n" + RenderParts(answer.time);
 }
 
 }  // namespace moecast

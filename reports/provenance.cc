@@ -1,6 +1,7 @@
 #include "reports/provenance.h"
 
 #include <algorithm>
+#include <map>
 #include <type_traits>
 
 #include "sim/base/fingerprint.h"
@@ -141,6 +142,27 @@ std::string DescribeLabels(const RunTotals& totals) {
             std::string(LabelName(static_cast<Label>(i)));
   }
   return text.empty() ? "no step was finished" : text;
+}
+
+std::vector<std::string> Caveats(const Scenario& scenario) {
+  const WeightFormats& formats = scenario.model.formats;
+  std::map<std::string, std::string> uses;  // by format: the tensors stored in it
+  const auto use = [&](const TensorFormat& format, const char* tensors) {
+    if (scenario.device.peak_of(format.compute).count() > 0) return;
+    std::string& text = uses[format.name + " is not multiplied natively by " +
+                             scenario.device.name + ": it is read as stored and dequantised to " +
+                             std::string(ComputeClassName(UnitFor(format, scenario.device)))];
+    text += (text.empty() ? "" : ", ") + std::string(tensors);
+  };
+  use(formats.attention, "attention");
+  use(formats.dense_ffn, "dense blocks");
+  if (formats.shared_experts) use(*formats.shared_experts, "shared experts");
+  if (scenario.model.moe) use(formats.experts, "experts");
+  if (formats.mix) use(formats.mix->format, "experts of the mix");
+  use(formats.of_lm_head(), "LM head");
+  std::vector<std::string> caveats;
+  for (const auto& [fact, tensors] : uses) caveats.push_back(fact + " (" + tensors + ")");
+  return caveats;
 }
 
 std::vector<std::string> Caveats(const RunTotals& totals) {

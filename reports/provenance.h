@@ -37,5 +37,7 @@ std::string DescribeRouting(const Scenario& scenario);
 std::string DescribeLabels(const RunTotals& totals);
 /// What a reader must know before trusting the figures; one sentence per entry.
 std::vector<std::string> Caveats(const RunTotals& totals);
+/// The same about the scenario: formats that its GPU does not multiply as they are stored.
+std::vector<std::string> Caveats(const Scenario& scenario);
 
 }  // namespace moecast

@@ -129,6 +129,10 @@ object MemoryJson(const MemoryPlan& plan) {
           {"kv_budget_bytes_per_gpu", plan.kv_budget.count()},
           {"kv_bytes_per_token_per_gpu", plan.kv_bytes_per_token},
           {"state_bytes_per_sequence_per_gpu", plan.state_bytes_per_sequence},
+          {"kv_window_bytes_per_sequence_per_gpu", plan.kv_bytes_per_sequence},
+          {"kv_stored_bits", plan.kv_bits.stored},
+          {"kv_read_bits", plan.kv_bits.read},
+          {"kv_equivalent_bits", plan.kv_bits.equivalent},
           {"kv_tokens_per_group", plan.kv_tokens}};
 }
 
@@ -172,7 +176,11 @@ object RunJson(const RunResult& run) {
             {"experts", s.experts.count()},
             {"dense", s.dense.count()},
             {"collectives", s.collectives.count()},
-            {"host", s.host.count()}}}};
+            {"host", s.host.count()}}},
+          {"kv_write",
+           {{"seconds", s.cache_writes.count()},
+            {"most_seconds_in_a_step", s.most_cache_writes.count()},
+            {"converted_tokens", s.converted_tokens}}}};
 }
 
 array RangeJson(const Range& range) { return {range.low, range.high}; }
@@ -222,6 +230,7 @@ value CaseSummaryJson(const Study& study, const StudyResult& result, const CaseF
   for (const RunResult& run : cell.replications) runs.push_back(RunJson(run));
   array caveats;
   for (const std::string& caveat : Caveats(totals)) caveats.emplace_back(caveat);
+  for (const std::string& caveat : Caveats(c.scenario)) caveats.emplace_back(caveat);
   object out = BenchServeKeys(c, cell);
   out["moecast"] = {{"variant", c.variant},
                     {"load", c.load},

@@ -15,7 +15,13 @@
 namespace moecast {
 namespace {
 
-constexpr const char* kUnchangedKv = "bf16";
+using google::protobuf::util::MessageDifferencer;
+
+/// A finding and what it was measured under, as written.
+struct Known {
+  QualityFinding finding;
+  pb::Finding message;
+};
 
 /// Rules that keep the same experts of every row compare equal after this.
 ExpertSelection CanonicalRule(ExpertSelection rule, int64_t native_top_k) {
@@ -39,9 +45,24 @@ ExpertPolicy Canonical(ExpertPolicy policy, int64_t native_top_k) {
   return policy;
 }
 
+/// "kivi2", or the name of the policy's arm: "xquant".
+std::string KvName(const pb::Kv& kv) {
+  if (kv.has_scheme()) return kv.scheme().name();
+  const google::protobuf::OneofDescriptor* kind = pb::Kv::descriptor()->oneof_decl(0);
+  return std::string(kv.GetReflection()->GetOneofFieldDescriptor(kv, kind)->name());
+}
+
+bool IsUnchangedKv(const pb::Kv& kv) {
+  return kv.has_scheme() && (kv.scheme().name() == "bf16" || kv.scheme().name() == "mla_bf16");
+}
+
+bool SameKv(const pb::Kv& a, const pb::Kv& b) {
+  return (IsUnchangedKv(a) && IsUnchangedKv(b)) || MessageDifferencer::Equals(a, b);
+}
+
 QualityFinding Convert(const pb::Finding& in, const ModelSpec& model, const FieldReporter& report) {
   QualityFinding out{.experts = ConvertExperts(in.experts(), model, report),
-                     .kv_format = in.kv(),
+                     .kv = KvName(in.kv()),
                      .family = static_cast<TaskFamily>(in.family()),
                      .task = in.task(),
                      .value = in.value(),
@@ -56,16 +77,18 @@ QualityFinding Convert(const pb::Finding& in, const ModelSpec& model, const Fiel
   return out;
 }
 
-bool IsUnchanged(const QualityFinding& finding) {
-  return finding.experts.IsNative() && finding.kv_format == kUnchangedKv;
+bool IsUnchanged(const Known& known) {
+  return known.finding.experts.IsNative() && IsUnchangedKv(known.message.kv()) &&
+         !known.message.has_weights() && known.message.change().empty();
 }
 
-void LinkNativeValues(std::vector<QualityFinding>& findings) {
-  for (QualityFinding& finding : findings) {
-    for (const QualityFinding& other : findings) {
-      if (IsUnchanged(other) && other.family == finding.family && other.task == finding.task &&
-          other.source == finding.source) {
-        finding.native_value = other.value;
+void LinkNativeValues(std::vector<Known>& findings) {
+  for (Known& known : findings) {
+    QualityFinding& finding = known.finding;
+    for (const Known& other : findings) {
+      if (IsUnchanged(other) && other.finding.family == finding.family &&
+          other.finding.task == finding.task && other.finding.source == finding.source) {
+        finding.native_value = other.finding.value;
       }
     }
   }
@@ -84,14 +107,16 @@ Result<YamlNode> ReadEntry(Catalog& catalog, const std::string& kind, const std:
   return tree;
 }
 
-Result<std::vector<QualityFinding>> ReadFindings(const YamlNode& list, const ModelSpec& model) {
+Result<std::vector<Known>> ReadFindings(const YamlNode& list, const ModelSpec& model) {
   Problems problems;
-  std::vector<QualityFinding> findings;
+  std::vector<Known> findings;
   for (const YamlNode& item : list.children) {
     pb::Finding message;
     ReadNotes notes;
     ReadMessage(item, message, notes, problems);
-    findings.push_back(Convert(message, model, {.places = notes.places, .problems = problems}));
+    QualityFinding finding =
+        Convert(message, model, {.places = notes.places, .problems = problems});
+    findings.push_back({.finding = std::move(finding), .message = std::move(message)});
   }
   if (!problems.none()) return problems.Take();
   LinkNativeValues(findings);
@@ -102,7 +127,18 @@ Result<std::vector<QualityFinding>> ReadFindings(const YamlNode& list, const Mod
 
 struct QualityLibrary::Entry {
   pb::Model model;  // the catalog's
-  std::vector<QualityFinding> findings;
+  std::vector<Known> findings;
+
+  /// Whether a scenario of this message runs the model in the formats of the finding.
+  [[nodiscard]] bool SameWeights(const pb::Finding& finding, const pb::Model& run) const {
+    return MessageDifferencer::Equals(finding.has_weights() ? finding.weights() : model.formats(),
+                                      run.formats());
+  }
+  /// Whether the scenario's model is the catalog's, formats aside.
+  [[nodiscard]] bool SameShape(pb::Model run) const {
+    *run.mutable_formats() = model.formats();
+    return MessageDifferencer::Equals(model, run);
+  }
 };
 
 QualityLibrary::QualityLibrary(Catalog& catalog) : catalog_(catalog) {}
@@ -133,16 +169,18 @@ Result<const QualityLibrary::Entry*> QualityLibrary::EntryOf(const std::string& 
 }
 
 Result<std::vector<QualityFinding>> QualityLibrary::Find(const Scenario& scenario,
-                                                         const pb::Model& model) {
+                                                         const pb::Scenario& message) {
   SIM_TRY(const Entry* entry, EntryOf(scenario.model.name));
   std::vector<QualityFinding> found;
-  if (!google::protobuf::util::MessageDifferencer::Equals(entry->model, model)) return found;
+  if (!entry->SameShape(message.model())) return found;
   if (scenario.pruning) return found;  // nobody's figures are about the experts that stay here
   ExpertPolicy rule = scenario.experts;
   if (scenario.model.moe) rule = Canonical(std::move(rule), scenario.model.moe->top_k);
-  for (const QualityFinding& finding : entry->findings) {
-    if (finding.experts == rule && finding.kv_format == scenario.kv_format.name) {
-      found.push_back(finding);
+  for (const Known& known : entry->findings) {
+    if (known.finding.experts == rule && SameKv(known.message.kv(), message.kv()) &&
+        known.message.change() == scenario.change &&
+        entry->SameWeights(known.message, message.model())) {
+      found.push_back(known.finding);
     }
   }
   return found;

@@ -18,7 +18,7 @@ class Catalog;
 struct Scenario;
 
 namespace pb {
-class Model;
+class Scenario;
 }
 
 /// Values of two families are not comparable.
@@ -27,7 +27,7 @@ std::string_view TaskFamilyName(TaskFamily family);
 
 struct QualityFinding {
   ExpertPolicy experts;
-  std::string kv_format;
+  std::string kv;  // name of the scheme or policy
   TaskFamily family = TaskFamily::kMultipleChoice;
   std::string task;
   double value = 0;
@@ -47,9 +47,10 @@ class QualityLibrary {
   QualityLibrary(const QualityLibrary&) = delete;
   QualityLibrary& operator=(const QualityLibrary&) = delete;
 
-  /// Findings about the scenario's policy; none when `model` is not the catalog's entry of that
-  /// name. ERRORS: a malformed file of the catalog.
-  Result<std::vector<QualityFinding>> Find(const Scenario& scenario, const pb::Model& model);
+  /// Findings about exactly the scenario's policies of experts and cache, weight formats and change
+  /// of structure; none when its model is not the catalog's entry of that name otherwise. `message`
+  /// is what the scenario was made of. ERRORS: a malformed file of the catalog.
+  Result<std::vector<QualityFinding>> Find(const Scenario& scenario, const pb::Scenario& message);
 
  private:
   struct Entry;

@@ -104,7 +104,7 @@ CaseReading ReadCase(const YamlNode& base, const Alternative& variant, const Alt
                                 {.places = notes.places, .problems = problems});
   }
   if (problems.none()) {
-    auto quality = libraries.qualities.Find(reading.result.scenario, message.model());
+    auto quality = libraries.qualities.Find(reading.result.scenario, message);
     if (quality.ok()) {
       reading.result.quality = std::move(quality).value();
     } else {

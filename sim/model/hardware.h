@@ -26,6 +26,14 @@ struct DeviceSpec {
   }
 };
 
+/// The unit of `device` that multiplies weights of this format.
+inline ComputeClass UnitFor(const TensorFormat& format, const DeviceSpec& device) {
+  for (const ComputeClass unit : {format.compute, format.otherwise}) {
+    if (device.peak_of(unit).count() > 0) return unit;
+  }
+  return ComputeClass::kBf16;
+}
+
 /// A symmetric fabric inside one replica: every GPU reaches every other at the same cost.
 struct FabricSpec {
   std::string name{};

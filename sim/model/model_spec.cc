@@ -97,6 +97,11 @@ ParameterCount CountParameters(const ModelSpec& model) {
   return count;
 }
 
+double MultiplyAddsPerToken(const ModelSpec& model) {
+  const double looked_up = model.tied_embeddings ? 0 : Product(model.vocabulary, model.hidden);
+  return CountParameters(model).active - looked_up;
+}
+
 int64_t Executions(const ModelSpec& model, const ExtraOperation& extra) {
   switch (extra.place) {
     case ExtraPlace::kLayer:

@@ -147,6 +147,9 @@ struct ParameterCount {
   double active = 0;
 };
 ParameterCount CountParameters(const ModelSpec& model);
+/// Multiply-adds of one token without attention over the cache: every active weight but a table
+/// that is only looked up.
+double MultiplyAddsPerToken(const ModelSpec& model);
 
 /// KV-cache elements per token of one full or sliding-window attention layer
 /// (GQA: kv_heads * (head_dim + value_head_dim); MLA: kv_lora_rank + qk_rope_head_dim).

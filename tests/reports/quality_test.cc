@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 
 QualityFinding Finding() {
   return {.experts = UniformTopK{1},
-          .kv_format = "bf16",
+          .kv = "bf16",
           .family = TaskFamily::kGeneration,
           .task = "AIME24",
           .value = 51.2,
