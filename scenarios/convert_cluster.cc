@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <functional>
 
 #include "scenario.pb.h"
 #include "scenarios/convert.h"
@@ -67,7 +68,6 @@ void ConvertCluster(const pb::Cluster& in, const FieldReporter& report, Scenario
 }
 
 void ConvertEngine(const pb::Engine& in, const FieldReporter& report, Scenario& out) {
-  out.kv_format = ConvertFormat(in.kv_format());
   out.memory = {.memory_fraction = in.gpu_memory_fraction(),
                 .reserved = Bytes(in.reserved_gib() * kGibi),
                 .state_sequences = in.max_sequences()};
@@ -89,6 +89,37 @@ void ConvertEngine(const pb::Engine& in, const FieldReporter& report, Scenario& 
   }
 }
 
+namespace {
+
+RuleCosts ConvertRuleCosts(const pb::Efficiencies& in, const FieldReporter& report) {
+  const std::vector<std::string> names(kSelectionNames.begin(), kSelectionNames.end());
+  std::vector<RuleCost> costs;
+  for (int i = 0; i < in.rule_costs_size(); ++i) {
+    const pb::RuleCost& cost = in.rule_costs(i);
+    const std::string path = "cost.efficiencies.rule_costs." + std::to_string(i);
+    const auto name = std::ranges::find(names, cost.rule());
+    if (name == names.end()) {
+      report(path + ".rule", "unknown rule '" + cost.rule() + "'" + DidYouMean(cost.rule(), names));
+      continue;
+    }
+    if (cost.tokens_size() != cost.extra_us_size()) {
+      report(path + ".extra_us", "must have one value per entry of tokens (" +
+                                     std::to_string(cost.tokens_size()) + "), got " +
+                                     std::to_string(cost.extra_us_size()));
+    }
+    if (!std::is_sorted(cost.tokens().begin(), cost.tokens().end(), std::less_equal<>())) {
+      report(path + ".tokens", "must rise from entry to entry");
+    }
+    RuleCost& out = costs.emplace_back();
+    out.rule = static_cast<SelectionKind>(name - names.begin());
+    out.tokens.assign(cost.tokens().begin(), cost.tokens().end());
+    for (const double extra : cost.extra_us()) out.extra.emplace_back(extra * kMicro);
+  }
+  return RuleCosts(std::move(costs));
+}
+
+}  // namespace
+
 Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter& report) {
   if (!std::has_single_bit(static_cast<uint64_t>(in.expert_tile_rows()))) {
     report("cost.efficiencies.expert_tile_rows",
@@ -107,10 +138,16 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
           .prefill_attention = ConvertClass(in.prefill_attention()),
           .elementwise = ConvertClass(in.elementwise()),
           .collective = ConvertClass(in.collective()),
+          .narrow_reads = {in.kv_reads().bits_8(), in.kv_reads().bits_4(), in.kv_reads().bits_2(),
+                           in.kv_reads().bits_1()},
+          .expert_compute_8_bit = in.expert_compute_8_bit(),
+          .expert_compute_4_bit = in.expert_compute_4_bit(),
+          .rules = ConvertRuleCosts(in, report),
           .expert_tile_rows = in.expert_tile_rows(),
           .host_per_step = Seconds(in.host_per_step_us() * kMicro),
           .host_per_sequence = Seconds(in.host_per_sequence_us() * kMicro),
           .host_per_prefill_token = Seconds(in.host_per_prefill_token_us() * kMicro),
+          .host_per_request = Seconds(in.host_per_request_us() * kMicro),
           .error = {.half80 = in.error_80(), .half95 = in.error_95()},
           .eager_launch = Seconds(in.eager_launch_us() * kMicro)};
 }

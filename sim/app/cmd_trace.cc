@@ -8,6 +8,7 @@
 
 #include "reports/routing_page.h"
 #include "sim/app/cmd_trace_import.h"
+#include "sim/app/cmd_trace_tune.h"
 #include "sim/app/cmd_trace_twin.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
@@ -98,12 +99,14 @@ void AddTraceCommand(CLI::App& app, int& exit_code) {
       "  moecast trace import response.json --model Qwen3-30B-A3B --out r.moetrace\n"
       "  moecast trace import traces/descriptions/gpt_oss_20b.yaml --data DIR --out g.moetrace\n"
       "  moecast trace stats g.moetrace --batches 4,16,64 --ranks 8 --report g.html\n"
+      "  moecast trace tune r.moetrace --mean-k 4 --rule tuple\n"
       "  moecast trace fit g.moetrace --out g.twin.yaml\n"
       "  moecast trace synthesize --twin g.twin.yaml --sequences 1000 --out s.moetrace\n"
       "\n"
       "Exit codes: 0 ok; 2 bad input, and then no file is written.\n");
   AddTraceImport(*trace, exit_code);
   AddStats(*trace, exit_code);
+  AddTraceTune(*trace, exit_code);
   AddTraceTwin(*trace, exit_code);
   AddTracePlacement(*trace, exit_code);
 }

@@ -2,11 +2,14 @@
 // scenarios/catalog/efficiencies/*.yaml with their sources; a calibrated profile replaces them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
 #include "sim/base/units.h"
 #include "sim/cost/error_band.h"
+#include "sim/cost/rule_cost.h"
+#include "sim/model/kv_scheme.h"
 
 namespace moecast {
 
@@ -27,12 +30,19 @@ struct Efficiencies {
   ClassEfficiency prefill_attention{};
   ClassEfficiency elementwise{};
   ClassEfficiency collective{};  // fixed: per collective, on top of the fabric's latency
+  /// Share of decode_attention.memory left when the cache is read in codes of kNarrowWidths.
+  std::array<double, kNarrowWidthCount> narrow_reads{1, 1, 1, 1};
+  /// Share of experts.compute left when the experts' weights have 8 bits, and 4 or fewer.
+  double expert_compute_8_bit = 1;
+  double expert_compute_4_bit = 1;
+  RuleCosts rules{};             // of expert selection, on top of routing, with a profile as well
   int64_t expert_tile_rows = 0;  // rows an expert's tile is padded to in the grouped GEMM
   Seconds host_per_step{};       // scheduler, input preparation, sampling hand-off
   Seconds host_per_sequence{};
   Seconds host_per_prefill_token{};  // of the prompt tokens a step computes
-  ErrorBand error{};                 // of every analytic time, host times included
-  Seconds eager_launch{};  // host time to launch one op when the step is not a replayed graph
+  Seconds host_per_request{};  // before a request is queued: receiving, tokenising; no step waits
+  ErrorBand error{};           // of every analytic time, host times included
+  Seconds eager_launch{};      // host time to launch one op when the step is not a replayed graph
 };
 
 }  // namespace moecast

@@ -56,7 +56,10 @@ std::string ShapeOf(const ExpertExchange& op) {
 }
 
 std::string ShapeOf(const RouteTokens& op) {
-  return Join({Text(op.rows), " rows, top ", Text(op.top_k), " of ", Text(op.experts)});
+  const std::string rule = op.selection == SelectionKind::kNative
+                               ? std::string()
+                               : ", rule " + std::string(SelectionName(op.selection));
+  return Join({Text(op.rows), " rows, top ", Text(op.top_k), " of ", Text(op.experts)}) + rule;
 }
 
 std::string ShapeOf(const DecodeAttention& op) {

@@ -191,7 +191,10 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
           },
           [&](const RouteTokens& route) -> std::optional<KernelTime> {
             if (!profile.has_route()) return std::nullopt;
-            return profile.RouteTime(static_cast<double>(route.rows));
+            const auto rows = static_cast<double>(route.rows);
+            KernelTime time = profile.RouteTime(rows);
+            time.seconds += rules_.Extra(route.selection, rows).count();
+            return time;
           },
           [&](const DecodeAttention& attention) -> std::optional<KernelTime> {
             const double floor = profile.Floor(Features(attention));

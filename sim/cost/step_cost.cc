@@ -23,6 +23,19 @@ std::optional<ExpertLayerShape> ExpertLayerOf(const ModelSpec& model,
       .format = model.formats.experts};
 }
 
+/// Efficiencies with that of expert products in the model's weight format.
+Efficiencies ForModel(Efficiencies e, const ModelSpec& model) {
+  constexpr double kEightBits = 8;
+  constexpr double kFourBits = 5;  // 4-bit codes with their scales
+  const double bits = model.formats.experts.stored_bits;
+  if (bits <= kFourBits) {
+    e.experts.compute *= e.expert_compute_4_bit;
+  } else if (bits <= kEightBits + 1) {
+    e.experts.compute *= e.expert_compute_8_bit;
+  }
+  return e;
+}
+
 int64_t LaunchCount(const std::vector<CountedOp>& ops) {
   int64_t launches = 0;
   for (const CountedOp& counted : ops) launches += counted.count;
@@ -66,13 +79,14 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
                    const Efficiencies& efficiencies, std::shared_ptr<const Profile> profile)
     : parallelism_(parallelism),
       lowering_(model, parallelism, kv),
-      roofline_(device, efficiencies),
+      roofline_(device, ForModel(efficiencies, model)),
       collective_(fabric, efficiencies.collective),
       host_per_step_(efficiencies.host_per_step),
       host_per_sequence_(efficiencies.host_per_sequence),
       host_per_prefill_token_(efficiencies.host_per_prefill_token),
       eager_launch_(efficiencies.eager_launch),
       analytic_error_(efficiencies.error),
+      rules_(efficiencies.rules),
       kv_format_(kv.stores.front().name),
       activation_format_(model.formats.activations.name) {
   SIM_CHECK(parallelism.gpus() == 1 || fabric.bandwidth.count() > 0);
@@ -112,6 +126,10 @@ Seconds StepCost::AnalyticTime(const CountedOp& counted) const {
                    return collective_.TimeOf(CollectiveCost::WorkOf(op)) * count;
                  },
                  [&](const Collective& op) { return collective_.Time(op) * count; },
+                 [&](const RouteTokens& op) {
+                   const Seconds rule = rules_.Extra(op.selection, static_cast<double>(op.rows));
+                   return (roofline_.Time(ClassOf(op), Features(op)) + rule) * count;
+                 },
                  [&](const auto& op) { return roofline_.Time(ClassOf(op), Features(op)) * count; }},
       counted.op);
 }

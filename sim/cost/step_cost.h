@@ -19,6 +19,7 @@
 #include "sim/cost/label.h"
 #include "sim/cost/profile_cost.h"
 #include "sim/cost/roofline.h"
+#include "sim/cost/rule_cost.h"
 #include "sim/model/hardware.h"
 #include "sim/model/lower.h"
 
@@ -82,6 +83,10 @@ class StepCost {
 
   /// From now on Predict's total is this end of the step's interval; parts and labels stay.
   void set_quantile(StepQuantile quantile) { quantile_ = quantile; }
+  /// Routing is priced under this rule of expert selection from now on, where a profile knows it.
+  void set_selection(SelectionKind kind) {
+    if (profile_) profile_->set_selection(kind);
+  }
 
   /// REQUIRES: step.attention has one entry per attention group, step.experts one per MoE layer and
   /// expert rank.
@@ -139,6 +144,7 @@ class StepCost {
   Seconds host_per_prefill_token_;
   Seconds eager_launch_;
   ErrorBand analytic_error_;
+  RuleCosts rules_;
   std::string kv_format_;
   std::string activation_format_;
   std::optional<ProfileCost> profile_;

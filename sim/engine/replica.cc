@@ -40,7 +40,8 @@ Replica::Replica(const Config& config)
                          .max_sequences = config.engine.max_sequences,
                          .kv = {.tokens = config.kv_tokens_per_group,
                                 .block_tokens = config.engine.kv_block_tokens},
-                         .sliding_window = config.sliding_window})),
+                         .sliding_window = config.sliding_window,
+                         .kv_use = config.kv_use})),
       plan_(groups_.size()),
       attention_(groups_.size()),
       experts_(static_cast<size_t>(config.moe_layers * config.parallelism.expert)) {
@@ -69,9 +70,10 @@ const StepRecord& Replica::StartStep(Time now, CostModel& cost, RoutingSource& r
     step_.prefill_tokens += plan_[g].load.prefill_tokens;
     step_.tokens_emitted += plan_[g].emitting;
     step_.preemptions += plan_[g].preemptions;
+    step_.converted_tokens += plan_[g].load.converted_tokens;
   }
   ReportExecuted(routing);
-  const StepShape shape = Shape();
+  StepShape shape = Shape();
   SIM_CHECK(shape.tokens > 0);  // INV-4
   if (config_.moe_layers > 0) CountRouting(shape, routing);
   step_.time = TimeOfStep(cost, Detail(cost, shape));
@@ -104,13 +106,15 @@ StepShape Replica::Shape() const {
   return shape;
 }
 
-void Replica::CountRouting(const StepShape& shape, RoutingSource& routing) {
+void Replica::CountRouting(StepShape& shape, RoutingSource& routing) {
   spans_.clear();
   for (const Scheduler& group : groups_) group.AppendSpans(spans_);
   const bool routed = shape.graph && config_.engine.padding == GraphPadding::kRouted;
   const int64_t padding =
       routed ? shape.rows_per_group * config_.parallelism.data - shape.tokens : 0;
   std::visit([&](auto& source) { source.Count(spans_, padding, experts_, Load()); }, routing);
+  const auto* selecting = std::get_if<SelectingSource>(&routing);
+  shape.selection = selecting != nullptr ? selecting->selection() : config_.selection;
   SummariseExperts(experts_, static_cast<size_t>(config_.parallelism.expert), step_);
 }
 

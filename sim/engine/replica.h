@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,7 +32,9 @@ class Replica {
     Parallelism parallelism{};
     int64_t kv_tokens_per_group = 0;
     int64_t sliding_window = 0;
-    int64_t moe_layers = 0;  // 0: nothing is routed
+    std::optional<KvUse> kv_use{};                     // as Scheduler::Config
+    int64_t moe_layers = 0;                            // 0: nothing is routed
+    SelectionKind selection = SelectionKind::kNative;  // of a rule applied when routing was loaded
   };
   explicit Replica(const Config& config);
 
@@ -58,7 +61,8 @@ class Replica {
   /// The shape, and whose tokens they are where the cost model asks. REQUIRES: CountRouting was
   /// called for a model with experts.
   StepDetail Detail(const CostModel& cost, const StepShape& shape);
-  void CountRouting(const StepShape& shape, RoutingSource& routing);
+  /// Fills experts_ and the rule that chose them.
+  void CountRouting(StepShape& shape, RoutingSource& routing);
   [[nodiscard]] StepLoad Load() const;
   void ReportExecuted(RoutingSource& routing) const;
 

@@ -26,7 +26,9 @@ Simulator::Simulator(SimulatorInputs inputs)
                                            .parallelism = inputs.parallelism,
                                            .kv_tokens_per_group = inputs.kv_tokens_per_group,
                                            .sliding_window = inputs.sliding_window,
-                                           .moe_layers = inputs.moe_layers});
+                                           .kv_use = inputs.kv_use,
+                                           .moe_layers = inputs.moe_layers,
+                                           .selection = inputs.selection});
     views_.push_back(replicas_.back().View());
     kv_tokens_total_ += views_.back().kv_tokens_total;
   }

@@ -28,8 +28,10 @@ struct SimulatorInputs {
   Parallelism parallelism{};
   int64_t sliding_window = 0;  // 0: no layer has one
   int64_t moe_layers = 0;
+  SelectionKind selection = SelectionKind::kNative;  // of a rule applied when routing was loaded
   int64_t replicas = 1;
   int64_t kv_tokens_per_group = 0;  // capacity of one attention-data-parallel group
+  std::optional<KvUse> kv_use{};    // what sequences take of it; absent: every token alike
   Router router{};
   CostModel cost{};
   RoutingSource routing{};

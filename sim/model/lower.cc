@@ -1,5 +1,7 @@
 #include "sim/model/lower.h"
 
+#include <utility>
+
 #include "sim/base/check.h"
 
 namespace moecast {
@@ -15,10 +17,11 @@ constexpr int64_t kNormsPerLayer = 2;
 
 }  // namespace
 
-Lowering::Lowering(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv)
+Lowering::Lowering(const ModelSpec& model, const Parallelism& parallelism, KvPlan kv)
     : model_(&model),
       parallelism_(parallelism),
-      kv_(kv),
+      kv_(std::move(kv)),
+      kv_elements_(KvElementsOf(model, parallelism.tensor)),
       activation_bytes_(model.formats.activations.bytes_per_element()),
       full_layers_(model.attention_layer_count(AttentionKind::kFull)),
       window_layers_(model.attention_layer_count(AttentionKind::kSlidingWindow)),
@@ -107,17 +110,21 @@ void Lowering::LowerMoe(const StepShape& step, std::vector<CountedOp>& ops) cons
   const auto gemm = [&](GemmRole role, int64_t n, int64_t k) {
     const bool router = role == GemmRole::kRouter;
     const WeightFormats& formats = model_->formats;
-    ops.push_back({.op = Gemm{.role = role,
-                              .rows = rows,
-                              .n = n,
-                              .k = k,
-                              .format = router ? &formats.activations : &formats.of_shared_experts(),
-                              .activation_bytes = activation_bytes_,
-                              .read = router ? WeightRead{} : model_->reads.dense_ffn},
-                   .count = moe_layers_});
+    ops.push_back(
+        {.op = Gemm{.role = role,
+                    .rows = rows,
+                    .n = n,
+                    .k = k,
+                    .format = router ? &formats.activations : &formats.of_shared_experts(),
+                    .activation_bytes = activation_bytes_,
+                    .read = router ? WeightRead{} : model_->reads.dense_ffn},
+         .count = moe_layers_});
   };
   gemm(GemmRole::kRouter, moe.experts * moe.router_matrices, model_->hidden);
-  ops.push_back({.op = RouteTokens{.rows = rows, .experts = moe.experts, .top_k = moe.top_k},
+  ops.push_back({.op = RouteTokens{.rows = rows,
+                                   .experts = moe.experts,
+                                   .top_k = moe.top_k,
+                                   .selection = step.selection},
                  .count = moe_layers_});
   if (moe.shared_intermediate > 0) {
     const int64_t width = moe.shared_intermediate / parallelism_.tensor;
@@ -130,16 +137,17 @@ void Lowering::LowerMoe(const StepShape& step, std::vector<CountedOp>& ops) cons
     gemm(GemmRole::kSharedDown, model_->hidden, width);
   }
   ops.push_back(
-      {.op = ExpertGemm{.loads = step.experts,
-                        .ranks = parallelism_.expert,
-                        .tokens_replicated = parallelism_.data == 1,
-                        .hidden = model_->hidden,
-                        .intermediate = moe.expert_intermediate / parallelism_.expert_tensor(),
-                        .format = &model_->formats.experts,
-                        .activation_bytes = activation_bytes_,
-                        .read = model_->reads.experts,
-                        .inner_router_width = moe.inner_router_width,
-                        .mixed_format = model_->formats.mix ? &model_->formats.mix->format : nullptr},
+      {.op =
+           ExpertGemm{.loads = step.experts,
+                      .ranks = parallelism_.expert,
+                      .tokens_replicated = parallelism_.data == 1,
+                      .hidden = model_->hidden,
+                      .intermediate = moe.expert_intermediate / parallelism_.expert_tensor(),
+                      .format = &model_->formats.experts,
+                      .activation_bytes = activation_bytes_,
+                      .read = model_->reads.experts,
+                      .inner_router_width = moe.inner_router_width,
+                      .mixed_format = model_->formats.mix ? &model_->formats.mix->format : nullptr},
        .count = moe_layers_});
   if (parallelism_.gpus() > 1) LowerMoeCollectives(step, ops);
 }

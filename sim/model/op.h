@@ -2,12 +2,15 @@
 // Spans and format pointers refer to the caller's step and model; an Op lives as long as one step.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
 #include <variant>
 
 #include "sim/model/extra_operation.h"
+#include "sim/model/kv_scheme.h"
+#include "sim/model/selection_kind.h"
 #include "sim/model/step_shape.h"
 #include "sim/model/tensor_format.h"
 #include "sim/model/weight_read.h"
@@ -77,6 +80,7 @@ struct RouteTokens {
   int64_t rows = 0;
   int64_t experts = 0;
   int64_t top_k = 0;
+  SelectionKind selection = SelectionKind::kNative;  // the skip rule
 };
 
 /// How one layer's cached keys and values lie on this rank: what tells one attention kernel from
@@ -102,6 +106,7 @@ struct DecodeAttention {
   double kv_bytes_per_token = 0;       // read per cached token on this rank and layer
   double query_bytes_per_token = 0;    // query in and output out
   double flops_per_context_token = 0;  // QK^T and PV for all heads of this rank
+  std::array<double, kNarrowWidthCount> narrow_bytes{};  // of the cache, read in codes of a width
   KvLayout kv{};
 };
 
@@ -127,10 +132,22 @@ struct LinearAttentionScan {
   double flops_per_token = 0;
 };
 
-/// Writes new keys and values of `tokens` tokens into the cache.
+/// Scores `context` cached tokens to choose those that the next queries attend to.
+struct SelectTokens {
+  int64_t context = 0;
+  double bytes_per_context_token = 0;
+  double flops_per_context_token = 0;
+};
+
+/// kAppend: new tokens enter the cache. kFlush: tokens leave a window for narrower codes. kConvert:
+/// a sequence is rewritten for another way of keeping it.
+enum class KvWrite { kAppend, kFlush, kConvert };
+
+/// Writes keys and values of `tokens` tokens into the cache.
 struct KvAppend {
+  KvWrite write = KvWrite::kAppend;
   int64_t tokens = 0;
-  double bytes_per_token = 0;  // read in activation format and written in cache format
+  double bytes_per_token = 0;  // read in one format and written in another
   KvLayout kv{};
 };
 
@@ -158,8 +175,9 @@ struct Collective {
   double bytes = 0;
 };
 
-using Op = std::variant<Gemm, ExpertGemm, ExpertExchange, RouteTokens, DecodeAttention,
-                        PrefillAttention, LinearAttentionScan, KvAppend, Elementwise, Collective, ExtraWork>;
+using Op =
+    std::variant<Gemm, ExpertGemm, ExpertExchange, RouteTokens, DecodeAttention, PrefillAttention,
+                 SelectTokens, LinearAttentionScan, KvAppend, Elementwise, Collective, ExtraWork>;
 
 /// "gemm.qkv", "experts", "attention.decode", "collective.all_reduce", ...
 std::string_view OpName(const Op& op);

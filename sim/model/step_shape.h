@@ -1,8 +1,11 @@
 // StepShape: what a batch looks like to the GPUs. Token counts and histograms; no request identity.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
+
+#include "sim/model/selection_kind.h"
 
 namespace moecast {
 
@@ -20,6 +23,29 @@ struct ExpertLoad {
   friend bool operator==(const ExpertLoad&, const ExpertLoad&) = default;
 };
 
+/// Ways to keep a sequence that one replica may use side by side, and ages at which tokens of a
+/// sequence change their code.
+inline constexpr size_t kMostKvStores = 2;
+inline constexpr size_t kMostKvBoundaries = 4;
+
+/// The part of an AttentionLoad that one KV store holds. Sums over its sequences; arrays are by
+/// boundary of the store (KvStore::boundaries).
+struct KvSplit {
+  int64_t prefill_tokens = 0;
+  double prefill_pairs = 0;
+  double prefill_pairs_window = 0;
+  int64_t prefill_context = 0;
+  int64_t prefill_context_window = 0;
+  int64_t decode_sequences = 0;
+  int64_t decode_context = 0;
+  int64_t decode_context_window = 0;
+  std::array<int64_t, kMostKvBoundaries> prefill_older{};  // tokens past the boundary, of past ones
+  std::array<int64_t, kMostKvBoundaries> decode_older{};   // of decode_context
+  std::array<int64_t, kMostKvBoundaries> decode_older_window{};  // of decode_context_window
+  std::array<int64_t, kMostKvBoundaries> moved{};  // tokens that pass the boundary in this step
+  friend bool operator==(const KvSplit&, const KvSplit&) = default;
+};
+
 /// Attention work of one attention-data-parallel group in one step. Sums over its sequences.
 struct AttentionLoad {
   int64_t prefill_tokens = 0;  // query tokens of prefill chunks
@@ -33,6 +59,10 @@ struct AttentionLoad {
   int64_t decode_context = 0;          // sum of cached tokens read, the new token included
   int64_t decode_context_window = 0;   // same, at most `window` each
   int64_t decode_longest = 0;          // largest of decode_context's terms
+  // Filled where the cache is more than one format of every token (KvPlan::plain() is false).
+  int64_t decode_attended = 0;   // of decode_context, what a token budget lets queries attend to
+  int64_t converted_tokens = 0;  // rewritten from the first KV store to the second
+  std::array<KvSplit, kMostKvStores> kv{};
 
   [[nodiscard]] int64_t tokens() const { return prefill_tokens + decode_sequences; }
   friend bool operator==(const AttentionLoad&, const AttentionLoad&) = default;
@@ -52,6 +82,8 @@ struct StepShape {
   bool graph = false;
   /// [moe_layer][expert_rank]: moe_layer-major, size moe_layers * Parallelism::expert.
   std::span<const ExpertLoad> experts{};
+  /// The rule that chose them, for what its kernel adds to routing.
+  SelectionKind selection = SelectionKind::kNative;
 };
 
 }  // namespace moecast

@@ -30,7 +30,7 @@ enum class LoadMeasure {
 /// The rule of a step, by its load: the first i with measure < below[i], else the last.
 struct LoadSwitch {
   LoadMeasure measure = LoadMeasure::kBatch;
-  std::vector<double> below;  // ascending, one fewer than rules
+  std::vector<double> below = {};  // ascending, one fewer than rules
   Seconds tpot_bound{};       // kSloSlack: > 0
   [[nodiscard]] size_t Choose(const StepLoad& load) const;
   friend bool operator==(const LoadSwitch&, const LoadSwitch&) = default;

@@ -29,8 +29,15 @@ LoadShape LoadShapeOf(const Scenario& scenario) {
 
 }  // namespace
 
+KvPlan PlanKv(const Scenario& scenario) { return PlanKv(scenario.kv, scenario.model); }
+
+KvUse UseOf(const Scenario& scenario) {
+  return MakeKvUse(PlanKv(scenario), KvElementsOf(scenario.model, scenario.parallelism.tensor),
+                   scenario.engine.kv_block_tokens);
+}
+
 Result<MemoryPlan> PlanMemory(const Scenario& scenario) {
-  return PlanMemory(scenario.model, scenario.parallelism, scenario.device, scenario.kv_format,
+  return PlanMemory(scenario.model, scenario.parallelism, scenario.device, PlanKv(scenario),
                     scenario.memory);
 }
 
@@ -77,9 +84,11 @@ RoutingSource BuildRoutingSource(const Scenario& scenario, CaseRouting routing, 
 }
 
 StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile) {
-  StepCost cost(scenario.model, scenario.parallelism, scenario.kv_format, scenario.device,
+  StepCost cost(scenario.model, scenario.parallelism, PlanKv(scenario), scenario.device,
                 scenario.fabric, scenario.efficiencies, scenario.profile);
   cost.set_quantile(quantile);
+  // Where the load of a step chooses among rules, routing is priced as under the first.
+  cost.set_selection(KindOf(scenario.experts.rules.front()));
   return cost;
 }
 
@@ -94,8 +103,10 @@ Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts 
       .parallelism = scenario.parallelism,
       .sliding_window = scenario.model.sliding_window,
       .moe_layers = scenario.model.moe_layer_count(),
+      .selection = KindOf(scenario.experts.rules.front()),
       .replicas = scenario.replicas,
       .kv_tokens_per_group = parts.memory.kv_tokens,
+      .kv_use = UseOf(scenario),
       .router = scenario.router,
       .cost = BuildStepCost(scenario, parts.quantile),
       .routing = BuildRoutingSource(scenario, std::move(parts.routing), seed),

@@ -39,28 +39,21 @@ Status CheckBudgets(const Scenario& scenario, const MemoryPlan& memory, const St
   if (q.decode_sequences > 0 && q.context < 1) {
     return error("context", q.context, "at least one token");
   }
-  if (per_group * q.context + q.prefill_tokens > memory.kv_tokens) {
+  const KvUse use = UseOf(scenario);
+  const int64_t blocks =
+      per_group * use.BlocksFor(0, q.context) + use.BlocksFor(0, q.prefill_tokens);
+  if (blocks > memory.kv_tokens / scenario.engine.kv_block_tokens) {
     return error("cached tokens", per_group * q.context + q.prefill_tokens,
                  std::to_string(memory.kv_tokens) + " tokens of KV cache per group");
   }
   return Ok();
 }
 
-AttentionLoad DecodeLoad(const Scenario& scenario, const DecodeSet& decodes) {
-  AttentionLoad load;
-  load.decode_sequences = decodes.size();
-  load.decode_context = decodes.Context();
-  load.decode_longest = decodes.Longest();
-  if (scenario.model.sliding_window > 0) load.decode_context_window = decodes.WindowContext();
-  return load;
-}
-
 void AddDecodes(const Scenario& scenario, const StepQuestion& q, const RoutingSource& routing,
                 Batch& batch) {
   const int64_t groups = scenario.parallelism.data;
   for (int64_t g = 0; g < groups; ++g) {
-    DecodeSet decodes({.block_tokens = scenario.engine.kv_block_tokens,
-                       .sliding_window = scenario.model.sliding_window});
+    DecodeSet decodes({.kv = UseOf(scenario), .sliding_window = scenario.model.sliding_window});
     for (int64_t i = g; i < q.decode_sequences; i += groups) {
       const RequestId request(static_cast<uint64_t>(i));
       decodes.Join(
@@ -70,9 +63,28 @@ void AddDecodes(const Scenario& scenario, const StepQuestion& q, const RoutingSo
            .decode_row = i,
            .routing = std::visit([&](const auto& s) { return s.Bind(request); }, routing)});
     }
-    batch.attention.push_back(DecodeLoad(scenario, decodes));
+    decodes.AddLoad(batch.attention.emplace_back());
     decodes.AppendSpans(batch.spans);
   }
+}
+
+/// Adds the prompt's work to a group that only decodes.
+void AddPrefill(const AttentionLoad& prompt, AttentionLoad& load) {
+  AttentionLoad decodes = load;
+  load = prompt;
+  load.decode_sequences = decodes.decode_sequences;
+  load.decode_context = decodes.decode_context;
+  load.decode_context_window = decodes.decode_context_window;
+  load.decode_longest = decodes.decode_longest;
+  load.decode_attended = decodes.decode_attended;
+  KvSplit& split = load.kv.front();  // nothing is under pressure in a step by itself
+  const KvSplit& decoding = decodes.kv.front();
+  split.decode_sequences = decoding.decode_sequences;
+  split.decode_context = decoding.decode_context;
+  split.decode_context_window = decoding.decode_context_window;
+  split.decode_older = decoding.decode_older;
+  split.decode_older_window = decoding.decode_older_window;
+  for (size_t b = 0; b < split.moved.size(); ++b) split.moved[b] += decoding.moved[b];
 }
 
 void AddPrompt(const Scenario& scenario, const MemoryPlan& memory, const StepQuestion& q,
@@ -82,7 +94,8 @@ void AddPrompt(const Scenario& scenario, const MemoryPlan& memory, const StepQue
       {.max_batch_tokens = scenario.engine.max_batch_tokens,
        .max_sequences = scenario.engine.max_sequences,
        .kv = {.tokens = memory.kv_tokens, .block_tokens = scenario.engine.kv_block_tokens},
-       .sliding_window = scenario.model.sliding_window});
+       .sliding_window = scenario.model.sliding_window,
+       .kv_use = UseOf(scenario)});
   Sequence sequence;
   sequence.record.input_tokens = q.prefill_tokens;
   sequence.record.output_tokens = 1;
@@ -93,13 +106,7 @@ void AddPrompt(const Scenario& scenario, const MemoryPlan& memory, const StepQue
   const AttentionLoad prompt = scheduler.FormBatch(Time{}, none).load;
   scheduler.AppendSpans(batch.spans);
   AttentionLoad& load = batch.attention.front();
-  load.prefill_tokens = prompt.prefill_tokens;
-  load.prefill_chunks = prompt.prefill_chunks;
-  load.prefill_pairs = prompt.prefill_pairs;
-  load.prefill_pairs_window = prompt.prefill_pairs_window;
-  load.prefill_context = prompt.prefill_context;
-  load.prefill_longest = prompt.prefill_longest;
-  load.prefill_context_window = prompt.prefill_context_window;
+  AddPrefill(prompt, load);
 }
 
 StepShape ShapeOf(const Scenario& scenario, const StepQuestion& q, const Batch& batch) {
@@ -161,6 +168,9 @@ Result<StepAnswer> ExplainStep(const Scenario& scenario, const StepQuestion& que
   StepShape shape = ShapeOf(scenario, question, batch);
   const std::vector<ExpertLoad> loads = CountExperts(scenario, batch, shape, routing);
   shape.experts = loads;
+  const auto* selecting = std::get_if<SelectingSource>(&routing);
+  shape.selection =
+      selecting != nullptr ? selecting->selection() : KindOf(scenario.experts.rules.front());
   StepCost cost = BuildStepCost(scenario, StepQuantile::kExpected);
   StepAnswer answer{.memory = memory,
                     .tokens = shape.tokens,

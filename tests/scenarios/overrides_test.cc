@@ -145,7 +145,7 @@ TEST(Variants, ExpandLoadMajorWithTheirOverrides) {
   for (const StudyCase& each : study->cases) order.push_back(each.load + "/" + each.variant);
   EXPECT_THAT(order, ElementsAre("low/six", "low/two", "high/six", "high/two"));
   const Scenario& last = study->cases.back().scenario;
-  EXPECT_EQ(std::get<UniformTopK>(last.experts).k, 2);
+  EXPECT_EQ(std::get<UniformTopK>(*last.experts.token_rule()).k, 2);
   const auto& workload = std::get<SyntheticWorkload>(last.workload);
   EXPECT_EQ(std::get<PoissonArrivals>(workload.arrivals).rate_per_s, 9);
 }

@@ -30,18 +30,18 @@ void WriteOneToken(const std::filesystem::path& path, int32_t experts) {
 TEST(RoutingTables, AreSharedByCasesWithEqualRoutingAndSelection) {
   const Study study = TinyStudy();
   const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
-  EXPECT_EQ(tables[0], tables[2]);
-  EXPECT_EQ(tables[1], tables[3]);
-  EXPECT_NE(tables[0], tables[1]);
+  EXPECT_EQ(tables[0].table(), tables[2].table());
+  EXPECT_EQ(tables[1].table(), tables[3].table());
+  EXPECT_NE(tables[0].table(), tables[1].table());
 }
 
 TEST(RoutingTables, ReplayTheSameSequencesUnderEverySelection) {
   const Study study = TinyStudy();
   const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
-  ASSERT_EQ(tables[0]->sequence_count(), tables[1]->sequence_count());
-  EXPECT_EQ(tables[0]->selection().mean_kept, 2);
-  EXPECT_EQ(tables[1]->selection().mean_kept, 1);
-  EXPECT_LT(tables[1]->selection().kept_gate_mass, 1);
+  ASSERT_EQ(tables[0].table()->sequence_count(), tables[1].table()->sequence_count());
+  EXPECT_EQ(tables[0].table()->selection().mean_kept, 2);
+  EXPECT_EQ(tables[1].table()->selection().mean_kept, 1);
+  EXPECT_LT(tables[1].table()->selection().kept_gate_mass, 1);
 }
 
 TEST(RoutingTables, DoNotDependOnTheNumberOfThreads) {
@@ -49,11 +49,12 @@ TEST(RoutingTables, DoNotDependOnTheNumberOfThreads) {
   const RoutingTables one = LoadRoutingTables(study.cases, 1).value();
   const RoutingTables four = LoadRoutingTables(study.cases, 4).value();
   for (size_t i = 0; i < one.size(); ++i) {
-    EXPECT_EQ(one[i]->selection().kept_gate_mass, four[i]->selection().kept_gate_mass);
-    for (uint32_t s = 0; s < one[i]->sequence_count(); ++s) {
+    EXPECT_EQ(one[i].table()->selection().kept_gate_mass,
+              four[i].table()->selection().kept_gate_mass);
+    for (uint32_t s = 0; s < one[i].table()->sequence_count(); ++s) {
       const SequenceId sequence(s);
-      ASSERT_EQ(one[i]->row_count(sequence, RoutingPhase::kPrefill),
-                four[i]->row_count(sequence, RoutingPhase::kPrefill));
+      ASSERT_EQ(one[i].table()->row_count(sequence, RoutingPhase::kPrefill),
+                four[i].table()->row_count(sequence, RoutingPhase::kPrefill));
     }
   }
 }
@@ -63,8 +64,8 @@ TEST(RoutingTables, DoNotDependOnHowMuchOfThemStaysInMemory) {
   const RoutingTables memory = LoadRoutingTables(study.cases, 1).value();
   const RoutingTables disk = LoadRoutingTables(study.cases, 1, 1 << 20).value();
   for (size_t i = 0; i < memory.size(); ++i) {
-    EXPECT_EQ(memory[i]->selection().mean_kept, disk[i]->selection().mean_kept);
-    EXPECT_EQ(memory[i]->sequence_count(), disk[i]->sequence_count());
+    EXPECT_EQ(memory[i].table()->selection().mean_kept, disk[i].table()->selection().mean_kept);
+    EXPECT_EQ(memory[i].table()->sequence_count(), disk[i].table()->sequence_count());
   }
 }
 
@@ -73,9 +74,9 @@ TEST(RoutingTables, AreAbsentForDenseModelsAndClosedForms) {
   study.cases[0].scenario.model = test::TinyDenseModel();
   study.cases[1].scenario.routing = UniformRouting{};
   const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
-  EXPECT_EQ(tables[0], nullptr);
-  EXPECT_EQ(tables[1], nullptr);
-  EXPECT_NE(tables[2], nullptr);
+  EXPECT_TRUE(tables[0].rules.rules.empty());
+  EXPECT_TRUE(tables[1].rules.rules.empty());
+  EXPECT_NE(tables[2].table(), nullptr);
 }
 
 TEST(RoutingTables, RefuseATraceWithoutScoresUnderARuleThatNeedsThem) {
@@ -88,6 +89,42 @@ TEST(RoutingTables, RefuseATraceWithoutScoresUnderARuleThatNeedsThem) {
   const Result<RoutingTables> tables = LoadRoutingTables(study.cases, 1);
   ASSERT_FALSE(tables.ok());
   EXPECT_THAT(tables.errors().front().message, HasSubstr("no gate scores"));
+}
+
+TEST(RoutingTables, RefuseATraceWithoutFurtherRanksUnderARuleThatSendsTokensThere) {
+  const TemporaryFolder folder;
+  WriteOneToken(folder / "t.routing", 8);
+  Study study = TinyStudy();
+  study.cases.resize(1);
+  study.cases[0].scenario.routing = ReplayRouting{folder / "t.routing"};
+  study.cases[0].scenario.experts =
+      ExpertPolicy(std::vector<ExpertRule>{BatchRule{.kind = Oea{.base_k = 1}}});
+  const Result<RoutingTables> tables = LoadRoutingTables(study.cases, 1);
+  ASSERT_FALSE(tables.ok());
+  EXPECT_THAT(tables.errors().front().message, HasSubstr("records the best 2 experts"));
+  EXPECT_THAT(tables.errors().front().message, HasSubstr("experts.oea.max_rank to at most 2"));
+  EXPECT_THAT(tables.errors().front().where, HasSubstr("t.routing: experts.oea"));
+
+  study.cases[0].scenario.experts =
+      ExpertPolicy(std::vector<ExpertRule>{BatchRule{.kind = Oea{.base_k = 1, .max_rank = 2}}});
+  const Result<RoutingTables> within = LoadRoutingTables(study.cases, 1);
+  ASSERT_TRUE(within.ok());
+  EXPECT_EQ(within->front().table(), nullptr);
+  EXPECT_NE(within->front().rules.rules.front().ranked, nullptr);
+}
+
+TEST(RoutingTables, PrunedRoutingHasTheExpertsThatStay) {
+  Study study = TinyStudy();
+  study.cases.resize(1);
+  Scenario& scenario = study.cases[0].scenario;
+  scenario.pruning = PruningSpec{.experts = 3,
+                                 .native_experts = scenario.model.moe->experts,
+                                 .native_top_k = scenario.model.moe->top_k};
+  scenario.model.moe->experts = 3;
+  const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
+  EXPECT_EQ(tables[0].table()->header().experts, 3);
+  EXPECT_EQ(tables[0].table()->selection().mean_kept, 2);
+  EXPECT_LT(tables[0].completed_share, 1);
 }
 
 TEST(RoutingTables, RefuseATraceOfAnotherModelShapeAndSayWhatDiffers) {

@@ -1,0 +1,237 @@
+// Batch-level rules written down as their papers state them, one layer at a time on plain vectors:
+// what the fast ones must equal.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "sim/base/rng.h"
+#include "sim/policy/experts/batch_rule.h"
+
+namespace moecast::test {
+
+/// One token at one layer: experts and scores, best first; empty: not recorded.
+using NaiveRow = std::vector<std::pair<int64_t, float>>;
+/// [token] rows of one layer.
+using NaiveLayer = std::vector<NaiveRow>;
+using NaiveCounts = std::map<int64_t, int64_t>;  // tokens per expert
+
+/// Counts of every token's best `take` members among its first `ranks` ranks.
+inline NaiveCounts CountWithin(const NaiveLayer& layer, const std::set<int64_t>& members,
+                               int64_t take, size_t ranks) {
+  NaiveCounts counts;
+  for (const NaiveRow& row : layer) {
+    int64_t left = take;
+    for (size_t rank = 0; rank < std::min(ranks, row.size()) && left > 0; ++rank) {
+      if (!members.contains(row[rank].first)) continue;
+      ++counts[row[rank].first];
+      --left;
+    }
+  }
+  return counts;
+}
+
+inline std::set<int64_t> BestOf(const NaiveLayer& layer, int64_t ranks) {
+  std::set<int64_t> experts;
+  for (const NaiveRow& row : layer) {
+    for (size_t rank = 0; rank < row.size() && static_cast<int64_t>(rank) < ranks; ++rank) {
+      experts.insert(row[rank].first);
+    }
+  }
+  return experts;
+}
+
+/// Experts by falling utility, the lower id first among equals.
+inline std::vector<std::pair<int64_t, int64_t>> ByUtility(const std::map<int64_t, int64_t>& sums) {
+  std::vector<std::pair<int64_t, int64_t>> order(sums.begin(), sums.end());
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::erase_if(order, [](const auto& each) { return each.second == 0; });
+  return order;
+}
+
+inline NaiveCounts Naive(const Oea& rule, const NaiveLayer& layer, int64_t top_k) {
+  const int64_t most = rule.most_k > 0 ? std::min(rule.most_k, top_k) : top_k;
+  const size_t ranks = rule.max_rank > 0 ? static_cast<size_t>(rule.max_rank) : SIZE_MAX;
+  return CountWithin(layer, BestOf(layer, std::min(rule.base_k, most)), most, ranks);
+}
+
+inline NaiveCounts Naive(const XShare& rule, const NaiveLayer& layer, int64_t top_k) {
+  std::set<int64_t> members = BestOf(layer, 1);
+  std::map<int64_t, int64_t> sums;
+  for (const NaiveRow& row : layer) {
+    for (const auto& [expert, score] : row) sums[expert] += std::lround(score * 65535.0F);
+  }
+  for (const auto& [expert, sum] : ByUtility(sums)) {
+    if (static_cast<int64_t>(members.size()) >= rule.budget) break;
+    members.insert(expert);
+  }
+  return CountWithin(layer, members, top_k, SIZE_MAX);
+}
+
+inline NaiveCounts Naive(const Lynx& rule, const NaiveLayer& layer, int64_t top_k) {
+  std::map<int64_t, int64_t> sums;
+  int64_t total = 0;
+  for (const NaiveRow& row : layer) {
+    for (const auto& [expert, score] : row) {
+      double bin = -static_cast<double>(rule.bins);
+      if (score > 0) {
+        const double steps =
+            std::floor(rule.sharpness * std::log(static_cast<double>(score) / row.front().second));
+        bin = std::clamp(steps, bin, 0.0);
+      }
+      const int64_t weight = std::lround(static_cast<float>(std::pow(rule.base, bin)) * 65535.0F);
+      sums[expert] += weight;
+      total += weight;
+    }
+  }
+  std::set<int64_t> members = BestOf(layer, 1);
+  int64_t held = 0;
+  for (const auto& [expert, sum] : ByUtility(sums)) {
+    if (held >= static_cast<int64_t>(std::ceil(rule.mass * static_cast<double>(total)))) break;
+    members.insert(expert);
+    held += sum;
+  }
+  return CountWithin(layer, members, top_k, SIZE_MAX);
+}
+
+/// `similar`: (expert, replacement) to similarity, of this layer.
+inline NaiveCounts NaiveSere(int64_t primary, double least,
+                             const std::map<std::pair<int64_t, int64_t>, float>& similar,
+                             const NaiveLayer& layer, int64_t top_k) {
+  const std::set<int64_t> members = BestOf(layer, std::min(primary, top_k));
+  NaiveCounts counts;
+  for (const NaiveRow& row : layer) {
+    for (size_t rank = 0; rank < row.size() && static_cast<int64_t>(rank) < top_k; ++rank) {
+      const int64_t expert = row[rank].first;
+      int64_t target = expert;
+      double best = -INFINITY;
+      for (const int64_t member : members) {
+        if (members.contains(expert)) break;
+        const auto found = similar.find({expert, member});
+        if (found == similar.end() || found->second < least || found->second <= best) continue;
+        best = found->second;
+        target = member;
+      }
+      ++counts[target];
+    }
+  }
+  return counts;
+}
+
+inline NaiveCounts NaiveAlloc(int64_t base_k, double mean_k, const NaiveLayer& layer,
+                              int64_t top_k) {
+  struct Slot {
+    int64_t score, token, rank, expert;
+  };
+  std::vector<Slot> others;
+  NaiveCounts counts;
+  int64_t known = 0;
+  for (size_t token = 0; token < layer.size(); ++token) {
+    known += layer[token].empty() ? 0 : 1;
+    for (size_t rank = 0; rank < layer[token].size() && static_cast<int64_t>(rank) < top_k;
+         ++rank) {
+      const auto [expert, score] = layer[token][rank];
+      if (static_cast<int64_t>(rank) < base_k) {
+        ++counts[expert];
+      } else {
+        others.push_back({std::clamp<int64_t>(std::lround(score * 65535.0F), 1, 65534),
+                          static_cast<int64_t>(token), static_cast<int64_t>(rank), expert});
+      }
+    }
+  }
+  std::stable_sort(others.begin(), others.end(),
+                   [](const Slot& a, const Slot& b) { return a.score > b.score; });
+  const auto slots = static_cast<int64_t>(mean_k * static_cast<double>(known)) - base_k * known;
+  for (int64_t i = 0; i < slots && i < std::ssize(others); ++i) {
+    ++counts[others[static_cast<size_t>(i)].expert];
+  }
+  return counts;
+}
+
+/// Random rows of a batch, kept as the rules and as the naive ones want them.
+class DrawnBatch {
+ public:
+  struct Size {
+    RankedShape shape;
+    int64_t tokens = 1;
+    double unknown = 0;  // chance that a row is not recorded
+  };
+  DrawnBatch(const Size& size, RngStream& rng) : shape_(size.shape), layers_(Layers(size.shape)) {
+    for (NaiveLayer& layer : layers_) {
+      for (int64_t t = 0; t < size.tokens; ++t) {
+        layer.push_back(rng.NextUniform() < size.unknown ? NaiveRow{} : DrawRow(rng));
+      }
+    }
+  }
+  /// Rows that are given, [moe_layer][token].
+  DrawnBatch(const RankedShape& shape, std::vector<NaiveLayer> layers)
+      : shape_(shape), layers_(std::move(layers)) {}
+
+  [[nodiscard]] const std::vector<NaiveLayer>& layers() const { return layers_; }
+  [[nodiscard]] const RankedShape& shape() const { return shape_; }
+
+  /// The rule's counts, [moe_layer].
+  [[nodiscard]] std::vector<NaiveCounts> Count(const BatchRule& rule) const {
+    const size_t tokens = layers_.front().size();
+    const auto stride = static_cast<size_t>(shape_.rank_stride());
+    const size_t row = layers_.size() * stride;
+    std::vector<uint16_t> ids(tokens * row, static_cast<uint16_t>(shape_.experts));
+    std::vector<uint16_t> weights(tokens * row);
+    std::vector<const uint16_t*> id_rows;
+    std::vector<const uint16_t*> weight_rows;
+    for (size_t t = 0; t < tokens; ++t) {
+      for (size_t l = 0; l < layers_.size(); ++l) {
+        const NaiveRow& from = layers_[l][t];
+        for (size_t r = 0; r < from.size(); ++r) {
+          ids[t * row + l * stride + r] = static_cast<uint16_t>(from[r].first);
+          weights[t * row + l * stride + r] = rule.Weight({.moe_layer = static_cast<int64_t>(l),
+                                                           .rank = static_cast<int64_t>(r),
+                                                           .score = from[r].second,
+                                                           .best = from[0].second});
+        }
+      }
+      id_rows.push_back(ids.data() + t * row);
+      weight_rows.push_back(weights.data() + t * row);
+    }
+    BatchScratch scratch;
+    rule.Count({.shape = shape_, .ids = id_rows, .weights = weight_rows}, scratch);
+    std::vector<NaiveCounts> counts(layers_.size());
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      for (int64_t e = 0; e < shape_.experts; ++e) {
+        const auto at = l * static_cast<size_t>(shape_.expert_stride()) + static_cast<size_t>(e);
+        if (scratch.counts[at] > 0) counts[l][e] = scratch.counts[at];
+      }
+    }
+    return counts;
+  }
+
+ private:
+  static std::vector<NaiveLayer> Layers(const RankedShape& shape) {
+    return std::vector<NaiveLayer>(static_cast<size_t>(shape.moe_layers));
+  }
+  /// Different experts, low ids popular; scores fall by rank and often tie.
+  NaiveRow DrawRow(RngStream& rng) const {
+    NaiveRow row;
+    std::set<int64_t> used;
+    float score = 0.6F;
+    while (std::ssize(row) < shape_.ranks) {
+      const double u = rng.NextUniform();
+      const auto expert = static_cast<int64_t>(u * u * static_cast<double>(shape_.experts));
+      if (!used.insert(expert).second) continue;
+      row.emplace_back(expert, score);
+      score *= rng.NextBelow(3) == 0 ? 1.0F : 0.75F;
+    }
+    return row;
+  }
+
+  RankedShape shape_;
+  std::vector<NaiveLayer> layers_;
+};
+
+}  // namespace moecast::test
