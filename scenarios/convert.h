@@ -15,6 +15,7 @@ class Efficiencies;
 class Engine;
 class Experts;
 class Format;
+class Kv;
 class Model;
 class ModelChange;
 class Pruning;
@@ -45,6 +46,8 @@ void ConvertCluster(const pb::Cluster& in, const FieldReporter& report, Scenario
 void ConvertEngine(const pb::Engine& in, const FieldReporter& report, Scenario& out);
 void ConvertWorkload(const pb::Workload& in, const FieldReporter& report, Scenario& out);
 RoutingSpec ConvertRouting(const pb::Routing& in);
+/// A policy whose PlanKv suits `model`.
+KvPolicy ConvertKv(const pb::Kv& in, const ModelSpec& model, const FieldReporter& report);
 /// `model` decides how long a layer schedule must be and how large k may be.
 ExpertPolicy ConvertExperts(const pb::Experts& in, const ModelSpec& model,
                             const FieldReporter& report);

@@ -167,6 +167,7 @@ Scenario ConvertScenario(const pb::Scenario& in, const FieldReporter& report) {
   if (in.has_pruning()) out.pruning = ConvertPruning(in.pruning(), report, out.model);
   ConvertCluster(in.cluster(), report, out);
   ConvertEngine(in.engine(), report, out);
+  out.kv = ConvertKv(in.kv(), out.model, report);
   out.efficiencies = ConvertEfficiencies(in.cost().efficiencies(), report);
   ConvertWorkload(in.workload(), report, out);
   out.routing = ConvertRouting(in.routing());

@@ -20,6 +20,7 @@
 #include "sim/model/model_spec.h"
 #include "sim/model/parallelism.h"
 #include "sim/policy/expert_policy.h"
+#include "sim/policy/kv_policy.h"
 #include "sim/policy/router.h"
 #include "traces/pruning_spec.h"
 #include "traces/routing_source_spec.h"
@@ -38,7 +39,7 @@ struct Scenario {
   Parallelism parallelism;
   int64_t replicas = 1;
   Router router;
-  TensorFormat kv_format;
+  KvPolicy kv;
   MemoryLimits memory;
   Efficiencies efficiencies;
   std::shared_ptr<const Profile> profile;  // null: every time is analytic

@@ -37,9 +37,9 @@ OpFeatures Features(const Gemm& op) {
 
 OpFeatures Features(const ExtraWork& op) {
   const double rows = static_cast<double>(op.rows);
-  return Work(op.what->weights * op.what->format.bytes_per_element() +
-                  rows * op.what->bytes_per_row,
-              rows * op.what->flops_per_row, op.what->format);
+  return Work(
+      op.what->weights * op.what->format.bytes_per_element() + rows * op.what->bytes_per_row,
+      rows * op.what->flops_per_row, op.what->format);
 }
 
 OpFeatures Features(const RouteTokens& op) {
@@ -51,13 +51,20 @@ OpFeatures Features(const RouteTokens& op) {
 OpFeatures Features(const DecodeAttention& op) {
   return {.bytes = Bytes(static_cast<double>(op.context) * op.kv_bytes_per_token +
                          static_cast<double>(op.sequences) * op.query_bytes_per_token),
-          .flops = Flops(static_cast<double>(op.context) * op.flops_per_context_token)};
+          .flops = Flops(static_cast<double>(op.context) * op.flops_per_context_token),
+          .narrow_bytes = op.narrow_bytes};
 }
 
 OpFeatures Features(const PrefillAttention& op) {
   return {.bytes = Bytes(static_cast<double>(op.context) * op.kv_bytes_per_token +
                          static_cast<double>(op.tokens) * op.query_bytes_per_token),
           .flops = Flops(op.pairs * op.flops_per_pair)};
+}
+
+OpFeatures Features(const SelectTokens& op) {
+  const double context = static_cast<double>(op.context);
+  return {.bytes = Bytes(context * op.bytes_per_context_token),
+          .flops = Flops(context * op.flops_per_context_token)};
 }
 
 OpFeatures Features(const LinearAttentionScan& op) {
@@ -79,7 +86,8 @@ ExpertUnits UnitsOf(const ExpertGemm& op) {
   const double inner_router = Product(op.hidden, op.inner_router_width);
   const double router_bytes = inner_router * op.activation_bytes;
   const double hidden_bytes = static_cast<double>(op.hidden) * op.activation_bytes;
-  const double gathered = static_cast<double>(op.hidden) * op.format->input_bytes(op.activation_bytes);
+  const double gathered =
+      static_cast<double>(op.hidden) * op.format->input_bytes(op.activation_bytes);
   const double intermediate_bytes = static_cast<double>(op.intermediate) * op.activation_bytes;
   // An assignment gathers its input. Its buffers hold gate-up, written and read; their product,
   // written and read; and the output, written and read by the combine.
@@ -90,8 +98,7 @@ ExpertUnits UnitsOf(const ExpertGemm& op) {
           .bytes_per_mixed_expert = weights * mixed.bytes_per_element() + router_bytes,
           .bytes_per_assignment = gathered + (op.tokens_replicated ? 0 : buffers),
           .bytes_per_layer_assignment = op.tokens_replicated ? buffers : 0,
-          .flops_per_padded_row =
-              kFlopsPerMultiplyAdd * (weights * op.read.used() + inner_router)};
+          .flops_per_padded_row = kFlopsPerMultiplyAdd * (weights * op.read.used() + inner_router)};
 }
 
 double ReadShare(const ExpertGemm& op, const ExpertLoad& load) {

@@ -2,6 +2,8 @@
 // docs/model/features.md has one equation per function.
 #pragma once
 
+#include <array>
+
 #include "sim/base/units.h"
 #include "sim/model/op.h"
 
@@ -16,12 +18,15 @@ struct OpFeatures {
   ComputeClass otherwise = ComputeClass::kBf16;
   bool expanded = false;
   double expanded_rate = 1;
+  /// Of `bytes`, cached codes by width (kNarrowWidths), which are unpacked on the way.
+  std::array<double, kNarrowWidthCount> narrow_bytes{};
 };
 
 OpFeatures Features(const Gemm& op);
 OpFeatures Features(const RouteTokens& op);
 OpFeatures Features(const DecodeAttention& op);
 OpFeatures Features(const PrefillAttention& op);
+OpFeatures Features(const SelectTokens& op);
 OpFeatures Features(const LinearAttentionScan& op);
 OpFeatures Features(const KvAppend& op);
 OpFeatures Features(const Elementwise& op);

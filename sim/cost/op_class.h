@@ -20,6 +20,7 @@ constexpr OpClass ClassOf(const ExpertGemm&) { return OpClass::kExperts; }
 constexpr OpClass ClassOf(const RouteTokens&) { return OpClass::kRoute; }
 constexpr OpClass ClassOf(const DecodeAttention&) { return OpClass::kDecodeAttention; }
 constexpr OpClass ClassOf(const PrefillAttention&) { return OpClass::kPrefillAttention; }
+constexpr OpClass ClassOf(const SelectTokens&) { return OpClass::kDecodeAttention; }
 constexpr OpClass ClassOf(const LinearAttentionScan&) { return OpClass::kDecodeAttention; }
 constexpr OpClass ClassOf(const KvAppend&) { return OpClass::kElementwise; }
 constexpr OpClass ClassOf(const Elementwise&) { return OpClass::kElementwise; }
@@ -35,6 +36,7 @@ constexpr StepPart PartOf(const ExpertExchange&) { return StepPart::kCollectives
 constexpr StepPart PartOf(const RouteTokens&) { return StepPart::kExperts; }
 constexpr StepPart PartOf(const DecodeAttention&) { return StepPart::kAttention; }
 constexpr StepPart PartOf(const PrefillAttention&) { return StepPart::kAttention; }
+constexpr StepPart PartOf(const SelectTokens&) { return StepPart::kAttention; }
 constexpr StepPart PartOf(const LinearAttentionScan&) { return StepPart::kAttention; }
 constexpr StepPart PartOf(const KvAppend&) { return StepPart::kAttention; }
 constexpr StepPart PartOf(const Elementwise&) { return StepPart::kDense; }

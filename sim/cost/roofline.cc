@@ -31,6 +31,10 @@ Roofline::Roofline(const DeviceSpec& device, const Efficiencies& efficiencies) {
   SIM_CHECK(device.hbm_bandwidth.count() > 0);
   SIM_CHECK(device.peak_of(ComputeClass::kBf16).count() > 0);
   for (size_t c = 0; c < native_.size(); ++c) native_[c] = device.peak[c].count() > 0;
+  for (size_t i = 0; i < unpacking_.size(); ++i) {
+    SIM_CHECK(IsFraction(efficiencies.narrow_reads[i]));
+    unpacking_[i] = 1 / efficiencies.narrow_reads[i] - 1;
+  }
   for (size_t i = 0; i < rates_.size(); ++i) {
     const ClassEfficiency& e = EfficiencyOf(static_cast<OpClass>(i), efficiencies);
     SIM_CHECK(IsFraction(e.memory) && IsFraction(e.compute) && e.fixed.count() >= 0);

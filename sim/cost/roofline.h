@@ -33,9 +33,9 @@ class Roofline {
     const Rates& rates = rates_[static_cast<size_t>(op_class)];
     const bool expanded = f.expanded || !native(f.compute);
     const double seconds_per_flop = rates.seconds_per_flop[static_cast<size_t>(UnitOf(f))];
-    return {.memory = Seconds(f.bytes.count() * rates.seconds_per_byte),
-            .compute = Seconds(f.flops.count() * seconds_per_flop /
-                               (expanded ? f.expanded_rate : 1))};
+    return {
+        .memory = Seconds((f.bytes.count() + Unpacking(f)) * rates.seconds_per_byte),
+        .compute = Seconds(f.flops.count() * seconds_per_flop / (expanded ? f.expanded_rate : 1))};
   }
   /// RETURNS: fixed + max(memory, compute), at least the roofline bound (INV-6).
   [[nodiscard]] Seconds Time(OpClass op_class, const OpFeatures& f) const {
@@ -61,8 +61,16 @@ class Roofline {
     std::array<double, kComputeClassCount> seconds_per_flop{};
     Seconds fixed;
   };
+  /// Bytes that could be read in the time that narrow codes take beyond their own.
+  [[nodiscard]] double Unpacking(const OpFeatures& f) const {
+    double bytes = 0;
+    for (size_t i = 0; i < kNarrowWidthCount; ++i) bytes += f.narrow_bytes[i] * unpacking_[i];
+    return bytes;
+  }
+
   std::array<Rates, kOpClassCount> rates_;
   std::array<bool, kComputeClassCount> native_{};
+  std::array<double, kNarrowWidthCount> unpacking_{};  // of a byte in codes of each width
 };
 
 }  // namespace moecast

@@ -1,6 +1,6 @@
 // KvCache: block accounting of one attention-data-parallel group. [PagedAttention23]
 // Blocks of one cache are interchangeable, so counts are enough; who holds how many follows from
-// the holder's cached tokens. free + used == total after every call (INV-3).
+// the holder's cached tokens (KvUse::BlocksFor). free + used == total after every call (INV-3).
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,6 @@ class KvCache {
   };
   explicit KvCache(Size size);
 
-  /// Blocks that hold `tokens` cached tokens.
-  [[nodiscard]] int64_t BlocksFor(int64_t tokens) const {
-    return (tokens + block_tokens_ - 1) / block_tokens_;
-  }
   /// Takes `blocks` if that many are free, else takes none and returns false.
   [[nodiscard]] bool TryReserve(int64_t blocks);
   /// Gives back. REQUIRES: at least `blocks` are in use (nothing is freed twice).

@@ -1,6 +1,7 @@
 #include "sim/engine/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "sim/base/check.h"
@@ -15,18 +16,34 @@ double CausalPairs(int64_t past, int64_t tokens) {
   return c * p + c * (c + 1.0) / 2.0;
 }
 
+constexpr int64_t kNoWindow = std::numeric_limits<int64_t>::max();
+
+/// CausalPairs with each query's span cut to `window`.
+double WindowPairs(int64_t past, int64_t tokens, int64_t window) {
+  const int64_t inside = std::clamp(window - past, int64_t{0}, tokens);
+  const double cut = inside < tokens ? static_cast<double>((tokens - inside) * window) : 0;
+  return CausalPairs(past, inside) + cut;
+}
+
+/// Cached tokens that `tokens` queries behind `past` read together, the new ones included.
+int64_t WindowContext(int64_t past, int64_t tokens, int64_t window) {
+  return std::min(past, window - 1) + tokens;
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const Config& config)
     : config_(config),
+      use_(config.kv_use ? *config.kv_use : PlainKvUse(config.kv.block_tokens)),
       kv_(config.kv),
-      decodes_({.block_tokens = config.kv.block_tokens, .sliding_window = config.sliding_window}) {
+      decodes_({.kv = use_, .sliding_window = config.sliding_window}) {
   SIM_CHECK(config.max_batch_tokens >= 1 && config.max_sequences >= 1);
   config_.max_sequences = std::min(config.max_sequences, config.max_batch_tokens);
 }
 
 bool Scheduler::CanEverFit(const Sequence& sequence) const {
-  return kv_.BlocksFor(sequence.peak_tokens()) <= kv_.total();
+  // In the first store, in which it may have to begin.
+  return use_.BlocksFor(0, sequence.peak_tokens()) <= kv_.total();
 }
 
 void Scheduler::Enqueue(const Sequence& sequence) {
@@ -47,6 +64,9 @@ uint32_t Scheduler::TakeSlot(const Sequence& sequence) {
 
 GroupStep Scheduler::FormBatch(Time now, std::vector<RoutedSpan>& executed) {
   SIM_CHECK(!step_in_flight_);
+  converted_tokens_ = 0;
+  while (UnderPressure() && ConvertOldest()) {
+  }
   int64_t preemptions = ReserveDecodes(now, executed);
   const int64_t budget = config_.max_batch_tokens - decodes_.size();
   if (!chunks_.empty() && !ContinuePrompt(budget)) {
@@ -62,9 +82,32 @@ GroupStep Scheduler::FormBatch(Time now, std::vector<RoutedSpan>& executed) {
   return step;
 }
 
+bool Scheduler::UnderPressure() const {
+  return use_.pressure &&
+         static_cast<double>(kv_.used()) > use_.pressure->above * static_cast<double>(kv_.total());
+}
+
+bool Scheduler::ConvertOldest() {
+  if (!use_.pressure || use_.pressure->who != KvPressure::Who::kOldest) return false;
+  for (int64_t i = 0; i < decodes_.size(); ++i) {
+    const DecodeSet::Member member = decodes_.at(i);
+    if (member.kv_store != 0) continue;
+    const int64_t before = use_.BlocksFor(0, member.cached_tokens);
+    const int64_t after = use_.BlocksFor(1, member.cached_tokens);
+    if (after >= before) continue;  // its windows would cost more than its codes save
+    kv_.Release(before - after);
+    sequences_[member.slot].kv_store = 1;
+    decodes_.MoveTo(i, 1);
+    converted_tokens_ += use_.Kept(member.cached_tokens);
+    return true;
+  }
+  return false;
+}
+
 int64_t Scheduler::ReserveDecodes(Time now, std::vector<RoutedSpan>& executed) {
   int64_t preemptions = 0;
   while (!kv_.TryReserve(decodes_.BlocksDue())) {
+    if (ConvertOldest()) continue;
     PreemptNewest(now, executed);
     ++preemptions;
   }
@@ -86,8 +129,8 @@ void Scheduler::PreemptNewest(Time now, std::vector<RoutedSpan>& executed) {
   ReturnToQueue(member.slot, member.cached_tokens);
 }
 
-void Scheduler::ReturnToQueue(uint32_t slot, int64_t held_tokens) {
-  kv_.Release(kv_.BlocksFor(held_tokens));
+void Scheduler::ReturnToQueue(uint32_t slot, int64_t cached_tokens) {
+  kv_.Release(BlocksFor(sequences_[slot], cached_tokens));
   ++sequences_[slot].record.preemptions;
   waiting_.push_front(slot);
 }
@@ -104,6 +147,8 @@ bool Scheduler::ContinuePrompt(int64_t budget) {
 void Scheduler::Admit(Time now, int64_t budget) {
   while (!waiting_.empty() && budget > 0 && running() < config_.max_sequences) {
     const uint32_t slot = waiting_.front();
+    const bool low = UnderPressure() && use_.pressure->who == KvPressure::Who::kNew;
+    sequences_[slot].kv_store = low ? 1 : 0;
     if (!AddChunk(slot, 0, budget)) return;
     waiting_.pop_front();
     budget -= chunks_.back().tokens;
@@ -113,8 +158,9 @@ void Scheduler::Admit(Time now, int64_t budget) {
 }
 
 bool Scheduler::AddChunk(uint32_t slot, int64_t past, int64_t budget) {
-  const int64_t tokens = std::min(sequences_[slot].known_tokens() - past, budget);
-  if (!kv_.TryReserve(kv_.BlocksFor(past + tokens) - kv_.BlocksFor(past))) return false;
+  const Sequence& sequence = sequences_[slot];
+  const int64_t tokens = std::min(sequence.known_tokens() - past, budget);
+  if (!kv_.TryReserve(BlocksFor(sequence, past + tokens) - BlocksFor(sequence, past))) return false;
   chunks_.push_back({.slot = slot, .past = past, .tokens = tokens});
   return true;
 }
@@ -125,10 +171,8 @@ bool Scheduler::CompletesPrompt(const Chunk& chunk) const {
 
 GroupStep Scheduler::Describe() const {
   GroupStep step{.emitting = decodes_.size()};
-  step.load.decode_sequences = decodes_.size();
-  step.load.decode_context = decodes_.Context();
-  step.load.decode_longest = decodes_.Longest();
-  if (config_.sliding_window > 0) step.load.decode_context_window = decodes_.WindowContext();
+  step.load.converted_tokens = converted_tokens_;
+  decodes_.AddLoad(step.load);
   for (const Chunk& chunk : chunks_) {
     AddChunkLoad(chunk, step.load);
     if (CompletesPrompt(chunk)) ++step.emitting;
@@ -137,22 +181,59 @@ GroupStep Scheduler::Describe() const {
 }
 
 void Scheduler::AddChunkLoad(const Chunk& chunk, AttentionLoad& load) const {
+  const int64_t keep = use_.Kept(kNoWindow);
+  const int64_t window = config_.sliding_window;
   load.prefill_tokens += chunk.tokens;
   ++load.prefill_chunks;
-  load.prefill_pairs += CausalPairs(chunk.past, chunk.tokens);
-  load.prefill_context += chunk.past + chunk.tokens;
+  load.prefill_pairs += WindowPairs(chunk.past, chunk.tokens, keep);
+  load.prefill_context += WindowContext(chunk.past, chunk.tokens, keep);
   load.prefill_longest = std::max(load.prefill_longest, chunk.past + chunk.tokens);
-  const int64_t window = config_.sliding_window;
-  if (window == 0) return;
-  const int64_t inside = std::clamp(window - chunk.past, int64_t{0}, chunk.tokens);
-  load.prefill_pairs_window +=
-      CausalPairs(chunk.past, inside) + static_cast<double>((chunk.tokens - inside) * window);
-  load.prefill_context_window += std::min(chunk.past, window - 1) + chunk.tokens;
+  if (window > 0) {
+    load.prefill_pairs_window += WindowPairs(chunk.past, chunk.tokens, use_.Kept(window));
+    load.prefill_context_window += WindowContext(chunk.past, chunk.tokens, use_.Kept(window));
+  }
+  if (!use_.plain) AddChunkSplit(chunk, load.kv[sequences_[chunk.slot].kv_store]);
+}
+
+void Scheduler::AddChunkSplit(const Chunk& chunk, KvSplit& split) const {
+  const int64_t keep = use_.Kept(kNoWindow);
+  const int64_t window = use_.Kept(config_.sliding_window);
+  split.prefill_tokens += chunk.tokens;
+  split.prefill_pairs += WindowPairs(chunk.past, chunk.tokens, keep);
+  split.prefill_context += WindowContext(chunk.past, chunk.tokens, keep);
+  if (window > 0) {
+    split.prefill_pairs_window += WindowPairs(chunk.past, chunk.tokens, window);
+    split.prefill_context_window += WindowContext(chunk.past, chunk.tokens, window);
+  }
+  const std::vector<KvBoundary>& boundaries =
+      use_.stores[sequences_[chunk.slot].kv_store].boundaries;
+  for (size_t b = 0; b < boundaries.size(); ++b) {
+    split.prefill_older[b] += boundaries[b].Older(use_.Kept(chunk.past));
+    split.moved[b] +=
+        boundaries[b].Older(chunk.past + chunk.tokens) - boundaries[b].Older(chunk.past);
+  }
 }
 
 void Scheduler::AppendSpans(std::vector<RoutedSpan>& spans) const {
   decodes_.AppendSpans(spans);
   for (const Chunk& chunk : chunks_) AppendChunkSpans(chunk, spans);
+}
+
+void Scheduler::AppendWork(std::vector<SequenceWork>& work) const {
+  for (int64_t i = 0; i < decodes_.size(); ++i) {
+    const DecodeSet::Member member = decodes_.at(i);
+    work.push_back({.slot = member.slot,
+                    .past = member.cached_tokens,
+                    .tokens = 1,
+                    .decodes = true,
+                    .emits = true});
+  }
+  for (const Chunk& chunk : chunks_) {
+    work.push_back({.slot = chunk.slot,
+                    .past = chunk.past,
+                    .tokens = chunk.tokens,
+                    .emits = CompletesPrompt(chunk)});
+  }
 }
 
 void Scheduler::AppendChunkSpans(const Chunk& chunk, std::vector<RoutedSpan>& spans) const {
@@ -227,12 +308,13 @@ void Scheduler::EmitFromChunk(const Chunk& chunk, Time now, StepOutcome& outcome
                  .cached_tokens = chunk.past + chunk.tokens,
                  .tokens_left = record.output_tokens - record.generated_tokens,
                  .decode_row = record.generated_tokens - 1,
-                 .routing = sequence.routing});
+                 .routing = sequence.routing,
+                 .kv_store = sequence.kv_store});
 }
 
 void Scheduler::Leave(uint32_t slot, Time now, StepOutcome& outcome) {
   const Sequence& sequence = sequences_[slot];
-  kv_.Release(kv_.BlocksFor(sequence.peak_tokens()));
+  kv_.Release(BlocksFor(sequence, sequence.peak_tokens()));
   RequestRecord& record = outcome.records.emplace_back(sequence.record);
   record.outcome = RequestOutcome::kFinished;
   record.finish = now;
@@ -244,9 +326,12 @@ int64_t Scheduler::CountHeldBlocks() const {
   int64_t blocks = 0;
   const int64_t reserved = step_in_flight_ ? 1 : 0;  // per decode, for the token being computed
   for (int64_t i = 0; i < decodes_.size(); ++i) {
-    blocks += kv_.BlocksFor(decodes_.at(i).cached_tokens + reserved);
+    const DecodeSet::Member member = decodes_.at(i);
+    blocks += use_.BlocksFor(member.kv_store, member.cached_tokens + reserved);
   }
-  for (const Chunk& chunk : chunks_) blocks += kv_.BlocksFor(chunk.past + chunk.tokens);
+  for (const Chunk& chunk : chunks_) {
+    blocks += BlocksFor(sequences_[chunk.slot], chunk.past + chunk.tokens);
+  }
   return blocks;
 }
 

@@ -12,12 +12,15 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "sim/engine/decode_set.h"
 #include "sim/engine/engine_config.h"
 #include "sim/engine/kv_cache.h"
+#include "sim/engine/kv_use.h"
 #include "sim/engine/sequence.h"
+#include "sim/model/step_executor.h"
 #include "sim/model/step_shape.h"
 
 namespace moecast {
@@ -36,6 +39,8 @@ class Scheduler {
     int64_t max_sequences = 0;
     KvCache::Size kv;
     int64_t sliding_window = 0;  // 0: none
+    /// What a sequence takes of the cache; absent: every token alike, kv.block_tokens to a block.
+    std::optional<KvUse> kv_use{};
   };
   /// A sequence budget above the token budget is cut to it, so every decode runs in every step.
   explicit Scheduler(const Config& config);
@@ -46,12 +51,15 @@ class Scheduler {
   void Enqueue(const Sequence& sequence);
 
   /// Chooses the next step's tokens and reserves their KV blocks: decodes first, preempting the
-  /// most recently admitted sequences when blocks run out; then the unfinished prompt; then, if
-  /// nothing was preempted, waiting sequences in order while every budget lasts. Appends the rows
-  /// of preempted decodes to `executed`. REQUIRES: no step in flight.
+  /// most recently admitted sequences when blocks run out and no older one can be converted; then
+  /// the unfinished prompt; then, if nothing was preempted, waiting sequences in order while every
+  /// budget lasts. Appends the rows of preempted decodes to `executed`. REQUIRES: no step in
+  /// flight.
   GroupStep FormBatch(Time now, std::vector<RoutedSpan>& executed);
   /// Appends the rows that the step in flight routes, decodes first.
   void AppendSpans(std::vector<RoutedSpan>& spans) const;
+  /// Appends the sequences of the step in flight, in the order of AppendSpans.
+  void AppendWork(std::vector<SequenceWork>& work) const;
   /// Ends the step: tokens are emitted at `now`, finished sequences leave and free their blocks.
   void FinishStep(Time now, StepOutcome& outcome);
   /// Reports every sequence still in the system as unfinished. A step in flight does not count.
@@ -76,23 +84,32 @@ class Scheduler {
     int64_t tokens = 0;
   };
 
+  [[nodiscard]] int64_t BlocksFor(const Sequence& sequence, int64_t tokens) const {
+    return use_.BlocksFor(sequence.kv_store, tokens);
+  }
+  [[nodiscard]] bool UnderPressure() const;
+  /// Rewrites the oldest decode of the first KV store for the second. RETURNS: false if the policy
+  /// forbids it or there is none.
+  bool ConvertOldest();
   int64_t ReserveDecodes(Time now, std::vector<RoutedSpan>& executed);
   bool ContinuePrompt(int64_t budget);
   void Admit(Time now, int64_t budget);
   bool AddChunk(uint32_t slot, int64_t past, int64_t budget);
   void PreemptNewest(Time now, std::vector<RoutedSpan>& executed);
-  void ReturnToQueue(uint32_t slot, int64_t held_tokens);
+  void ReturnToQueue(uint32_t slot, int64_t cached_tokens);
   void FinishDecodes(Time now, StepOutcome& outcome);
   void EmitFromChunk(const Chunk& chunk, Time now, StepOutcome& outcome);
   void Leave(uint32_t slot, Time now, StepOutcome& outcome);
   [[nodiscard]] GroupStep Describe() const;
   void AddChunkLoad(const Chunk& chunk, AttentionLoad& load) const;
+  void AddChunkSplit(const Chunk& chunk, KvSplit& split) const;
   [[nodiscard]] bool CompletesPrompt(const Chunk& chunk) const;
   [[nodiscard]] RoutedSpan DecodedRows(const DecodeSet::Member& member) const;
   void AppendChunkSpans(const Chunk& chunk, std::vector<RoutedSpan>& spans) const;
   uint32_t TakeSlot(const Sequence& sequence);
 
   Config config_;
+  KvUse use_;
   KvCache kv_;
   std::vector<Sequence> sequences_;  // by slot; slots are reused
   std::vector<uint32_t> free_slots_;
@@ -100,6 +117,7 @@ class Scheduler {
   DecodeSet decodes_;
   std::vector<Chunk> chunks_;
   std::vector<DecodeSet::Member> leaving_;  // reused per step
+  int64_t converted_tokens_ = 0;            // while forming this step
   bool step_in_flight_ = false;
 };
 

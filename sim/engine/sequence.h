@@ -16,6 +16,7 @@ struct Sequence {
   RequestRecord record{};  // generated_tokens is up to date whenever it is not decoding
   SequenceId routing{};    // trace sequence it replays
   Time last_token{};       // when it last emitted one, while it does not decode
+  uint8_t kv_store = 0;    // which way of keeping it (KvUse::stores)
 
   /// Tokens whose keys and values the next token needs: the prompt and everything generated.
   [[nodiscard]] int64_t known_tokens() const {

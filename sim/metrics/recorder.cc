@@ -1,5 +1,6 @@
 #include "sim/metrics/recorder.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace moecast {
@@ -14,6 +15,8 @@ void AddParts(const StepTime& time, Summary& totals) {
   totals.dense += time.dense;
   totals.collectives += time.collectives;
   totals.host += time.host;
+  totals.cache_writes += time.cache_writes;
+  totals.most_cache_writes = std::max(totals.most_cache_writes, time.cache_writes);
   for (size_t i = 0; i < totals.by_label.size(); ++i) totals.by_label[i] += time.by_label[i];
 }
 
@@ -43,6 +46,7 @@ void Recorder::OnStep(const StepRecord& step) {
   ++sample.steps;
   ++totals_.steps;
   totals_.preemptions += static_cast<uint64_t>(step.preemptions);
+  totals_.converted_tokens += static_cast<uint64_t>(step.converted_tokens);
   AddParts(step.time, totals_);
   if (!measuring()) return;
   ++measured_steps_;

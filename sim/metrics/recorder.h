@@ -35,9 +35,10 @@ struct StepRecord {
   int64_t decode_sequences = 0;
   int64_t prefill_tokens = 0;
   int64_t tokens_emitted = 0;
-  int64_t preemptions = 0;      // made while forming the step
-  double distinct_experts = 0;  // mean over MoE layers, sum over ranks; 0 for dense models
-  double rank_imbalance = 0;    // mean over MoE layers of max/mean assignments over ranks
+  int64_t preemptions = 0;       // made while forming the step
+  int64_t converted_tokens = 0;  // rewritten for another KV store
+  double distinct_experts = 0;   // mean over MoE layers, sum over ranks; 0 for dense models
+  double rank_imbalance = 0;     // mean over MoE layers of max/mean assignments over ranks
 };
 
 class Recorder {

@@ -53,6 +53,8 @@ struct Summary {
   Seconds busy;  // sum of step times over replicas, whole run
   /// Sum of step parts over the whole run, and by label.
   Seconds attention, experts, dense, collectives, host;
+  Seconds cache_writes, most_cache_writes;  // of attention; sum, and of one step
+  uint64_t converted_tokens = 0;            // rewritten under memory pressure
   std::array<Seconds, kLabelCount> by_label{};
   double mean_distinct_experts = 0;  // per MoE layer and step over all ranks
   double mean_rank_imbalance = 0;    // mean over steps and layers of max rank A / mean rank A

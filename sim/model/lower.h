@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/model/kv_plan.h"
 #include "sim/model/model_spec.h"
 #include "sim/model/op.h"
 #include "sim/model/parallelism.h"
@@ -22,9 +23,8 @@ struct CountedOp {
 /// Lowers steps of one replica. Holds what does not change from step to step.
 class Lowering {
  public:
-  /// `kv` is the storage format of cached keys and values.
   /// REQUIRES: CheckParallelism(model, parallelism) passed; `model` outlives this object.
-  Lowering(const ModelSpec& model, const Parallelism& parallelism, const TensorFormat& kv);
+  Lowering(const ModelSpec& model, const Parallelism& parallelism, KvPlan kv);
 
   /// Replaces `ops` with the ops of `step` on a GPU whose attention group carries `load`, one of
   /// step.attention. Ops with no work are left out. Spans point into step.experts.
@@ -37,6 +37,19 @@ class Lowering {
                   std::vector<CountedOp>& ops) const;
 
  private:
+  enum class Phase { kPrefill, kDecode };
+
+  void LowerConversion(int64_t tokens, std::vector<CountedOp>& ops) const;
+  /// New tokens of `layers`, and those that leave a window for narrower codes.
+  void LowerWrites(const KvSplit& split, const KvLayerClass& layers, int64_t query_elements,
+                   const KvLayout& layout, std::vector<CountedOp>& ops) const;
+  void LowerSelection(const AttentionLoad& load, int64_t heads, int64_t layers,
+                      std::vector<CountedOp>& ops) const;
+  void LowerMlaWrites(const AttentionLoad& load, const MlaAttention& a,
+                      std::vector<CountedOp>& ops) const;
+  void LowerMlaAttention(const AttentionLoad& load, const MlaAttention& a, Phase phase,
+                         std::vector<CountedOp>& ops) const;
+  [[nodiscard]] KvLayout LatentLayout(const KvLayerClass& layers, const MlaAttention& a) const;
   void LowerGqaCache(const AttentionLoad& load, const GqaAttention& a,
                      std::vector<CountedOp>& ops) const;
   void LowerMlaCache(const StepShape& step, const AttentionLoad& load, const MlaAttention& a,
@@ -56,7 +69,8 @@ class Lowering {
 
   const ModelSpec* model_;
   Parallelism parallelism_;
-  TensorFormat kv_;
+  KvPlan kv_;
+  KvElements kv_elements_;
   double activation_bytes_;  // per element
   int64_t full_layers_;
   int64_t window_layers_;

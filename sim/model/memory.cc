@@ -132,7 +132,8 @@ double WeightElementsPerGpu(ModelSpec model, const Parallelism& p) {
 
 bool Fits(const MemoryPlan& plan) {
   const double sequence = plan.kv_bytes_per_token + plan.kv_bytes_per_sequence;
-  return (plan.kv_tokens >= 1 && plan.kv_budget.count() >= sequence) || (plan.kv_bytes_per_token == 0 && plan.kv_budget.count() >= 0);
+  return (plan.kv_tokens >= 1 && plan.kv_budget.count() >= sequence) ||
+         (plan.kv_bytes_per_token == 0 && plan.kv_budget.count() >= 0);
 }
 
 /// The fewest GPUs of this kind that hold the model, keeping the number of attention groups and

@@ -77,7 +77,18 @@ std::string_view NameOf(const RouteTokens&) { return "route"; }
 std::string_view NameOf(const DecodeAttention&) { return "attention.decode"; }
 std::string_view NameOf(const PrefillAttention&) { return "attention.prefill"; }
 std::string_view NameOf(const LinearAttentionScan&) { return "attention.linear"; }
-std::string_view NameOf(const KvAppend&) { return "kv_append"; }
+std::string_view NameOf(const SelectTokens&) { return "attention.select"; }
+std::string_view NameOf(const KvAppend& op) {
+  switch (op.write) {
+    case KvWrite::kAppend:
+      return "kv_append";
+    case KvWrite::kFlush:
+      return "kv_flush";
+    case KvWrite::kConvert:
+      return "kv_convert";
+  }
+  SIM_CHECK(false);
+}
 std::string_view NameOf(const ExtraWork& op) { return op.what->name; }
 
 }  // namespace

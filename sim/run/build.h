@@ -13,6 +13,10 @@
 
 namespace moecast {
 
+/// The scenario's KV policy on its model, and what it means for the scheduler's blocks.
+KvPlan PlanKv(const Scenario& scenario);
+KvUse UseOf(const Scenario& scenario);
+
 /// Memory plan of the scenario, with the errors a user should see when the model does not fit.
 Result<MemoryPlan> PlanMemory(const Scenario& scenario);
 

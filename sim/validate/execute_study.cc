@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sim/engine/simulator.h"
+#include "sim/policy/kv_policy.h"
 #include "sim/run/build.h"
 #include "sim/run/case_files.h"
 #include "sim/run/routing_tables.h"
@@ -20,7 +21,7 @@ std::string NameOf(const StudyCase& c) {
 ExecutorRequest RequestOf(const Scenario& scenario, const MemoryPlan& memory) {
   return {.model = scenario.model,
           .device = scenario.device,
-          .kv_scheme = scenario.kv_format.name,
+          .kv = std::get<UniformKv>(scenario.kv).scheme,
           .kv_tokens = memory.kv_tokens,
           .max_batch_tokens = scenario.engine.max_batch_tokens,
           .max_sequences = scenario.engine.max_sequences};
@@ -38,14 +39,14 @@ class Execution {
     SIM_TRY(const MemoryPlan memory, PlanMemory(c.scenario));
     SIM_TRY(const StepExecutor executor, open_(RequestOf(c.scenario, memory)));
     out_.device = executor.device;
-    const auto& table = tables_[i];
+    const auto table = tables_[i].table();
     CaseResult cell{.variant = c.variant,
                     .load = c.load,
                     .memory = memory,
                     .selection = table ? table->selection() : ClosedFormSelection(c.scenario),
                     .replications = {}};
     for (int64_t r = 0; r < c.scenario.replications; ++r) {
-      RunParts parts{.table = table,
+      RunParts parts{.routing = tables_[i],
                      .memory = memory,
                      .replication = static_cast<uint32_t>(r),
                      .recorder = {}};
@@ -76,7 +77,7 @@ class Execution {
   Result<RunResult> RunOne(size_t i, RunParts parts, const StepExecutor& executor) {
     const Scenario& scenario = study_.cases[i].scenario;
     const int64_t top_k = scenario.model.moe ? scenario.model.moe->top_k : 0;
-    ExecutedSteps steps(executor, ExpertIds(parts.table, top_k), i, out_.steps);
+    ExecutedSteps steps(executor, ExpertIds(parts.routing.table(), top_k), i, out_.steps);
     SIM_TRY(SimulatorInputs inputs, BuildSimulatorInputs(scenario, std::move(parts)));
     inputs.cost = ExecutedCost{
         .predicted = std::get<StepCost>(std::move(inputs.cost)),
@@ -110,6 +111,19 @@ Status CheckExecutable(const Study& study) {
           {"validation executes real expert choices, and `uniform` routing has only "
            "expected ones; use `synthetic` or `replay`",
            NameOf(c) + ": routing"});
+    }
+    if (IsStepLevel(s.experts)) {
+      errors.push_back(
+          {"validation executes what was chosen before the run; a rule that chooses "
+           "in the step is not executed",
+           NameOf(c) + ": experts"});
+    }
+    if (!std::holds_alternative<UniformKv>(s.kv)) {
+      errors.push_back(
+          {"validation executes one KV scheme for all layers and sequences; this case "
+           "has " +
+               DescribeKv(PlanKv(s)),
+           NameOf(c) + ": kv"});
     }
     if (s.engine.padding != GraphPadding::kMasked) {
       errors.push_back(

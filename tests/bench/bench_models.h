@@ -12,6 +12,12 @@
 
 namespace moecast::bench {
 
+/// A cache in bf16.
+inline KvPlan Bf16Kv(const ModelSpec& model) {
+  const KvSide side{.code = {.bits = 16}};
+  return PlanUniformKv(model, {.name = "bf16", .layer = {.keys = side, .values = side}});
+}
+
 inline const TensorFormat& Bf16() {
   static const TensorFormat format{.name = "bf16", .stored_bits = 16};
   return format;
@@ -79,7 +85,7 @@ inline Efficiencies StatedEfficiencies() {
 }
 
 inline StepCost CostOf(const ModelSpec& model, const Parallelism& parallelism) {
-  return {model, parallelism, Bf16(), Gpu(), Fabric(), StatedEfficiencies()};
+  return {model, parallelism, Bf16Kv(model), Gpu(), Fabric(), StatedEfficiencies()};
 }
 
 /// Synthetic routing of `model`: `sequences` of 1024 prompt and 2048 output rows.

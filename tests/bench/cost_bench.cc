@@ -37,7 +37,7 @@ test::Step MixedStep(int64_t groups, int64_t loads) {
 }
 
 void Predict(benchmark::State& state, const ModelSpec& model, const Parallelism& p) {
-  StepCost cost(model, p, test::Bf16(), test::TinyDevice(), test::TinyFabric(), Plausible());
+  StepCost cost(model, p, test::Bf16Kv(model), test::TinyDevice(), test::TinyFabric(), Plausible());
   const test::Step step = MixedStep(p.data, model.moe_layer_count() * p.expert);
   const StepShape shape = step.Shape();
   for (auto _ : state) benchmark::DoNotOptimize(cost.Predict(shape));

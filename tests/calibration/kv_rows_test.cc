@@ -119,8 +119,8 @@ TEST(KvFit, ProfilesOfCacheKernelsReadBack) {
 class KvStep : public testing::Test {
  protected:
   StepTime Predict(int64_t sequences, int64_t length) {
-    StepCost cost(model_, {}, test::Bf16(), test::TinyDevice(), test::TinyFabric(), test::Ideal(),
-                  std::make_shared<const Profile>(profile_));
+    StepCost cost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
+                  test::Ideal(), std::make_shared<const Profile>(profile_));
     test::Step step;
     for (int64_t i = 0; i < sequences; ++i) test::AddDecode(step.groups[0], length, length);
     step.groups[0].decode_longest = length;

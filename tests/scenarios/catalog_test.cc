@@ -49,7 +49,7 @@ TEST(Catalog, EveryEntryLoads) {
   ExpectLoads("model", "models");
   ExpectLoads("cluster.gpu", "gpus");
   ExpectLoads("cluster.fabric", "fabrics");
-  ExpectLoads("engine.kv_format", "formats");
+  ExpectLoads("model.formats.attention", "formats");
   ExpectLoads("cost.efficiencies", "efficiencies");
 }
 

@@ -32,7 +32,7 @@ void ExpectFixedPoint(const Study& study) {
     EXPECT_EQ(a.scenario.model.layers, b.scenario.model.layers);
     EXPECT_EQ(a.scenario.model.formats.experts.stored_bits,
               b.scenario.model.formats.experts.stored_bits);
-    EXPECT_EQ(a.scenario.kv_format.name, b.scenario.kv_format.name);
+    EXPECT_EQ(a.scenario.kv, b.scenario.kv);
     EXPECT_EQ(a.scenario.device.hbm_bandwidth, b.scenario.device.hbm_bandwidth);
     EXPECT_EQ(a.scenario.parallelism, b.scenario.parallelism);
     EXPECT_EQ(a.scenario.workload.index(), b.scenario.workload.index());
@@ -98,7 +98,7 @@ TEST(Resolve, VariantsNameNoCatalogEntryAnyMore) {
       std::string(kMinimal) +
       "variants:\n"
       "  - name: a\n"
-      "    set: {model: Qwen3-8B, engine.kv_format: fp8, cluster.router: least_kv}\n"
+      "    set: {model: Qwen3-8B, kv.scheme: fp8_e4m3, cluster.router: least_kv}\n"
       "  - name: b\n"
       "    set: {model: {from: Qwen3-30B-A3B, formats: {experts: fp8}}}\n"
       "  - name: c\n"

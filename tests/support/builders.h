@@ -5,9 +5,18 @@
 #include <cstdint>
 
 #include "sim/model/hardware.h"
+#include "sim/model/kv_plan.h"
 #include "sim/model/model_spec.h"
 
 namespace moecast::test {
+
+/// Every token in codes of so many bits, without metadata.
+inline KvScheme PlainKv(double bits, std::string name) {
+  const KvSide side{.code = {.bits = bits}};
+  return {.name = std::move(name), .layer = {.keys = side, .values = side}};
+}
+
+inline KvPlan Bf16Kv(const ModelSpec& model) { return PlanUniformKv(model, PlainKv(16, "bf16")); }
 
 inline TensorFormat Bf16() {
   return {.name = "bf16", .stored_bits = 16, .compute = ComputeClass::kBf16};

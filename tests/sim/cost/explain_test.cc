@@ -51,7 +51,8 @@ TEST(Explain, LinesAddUpToThePredictionExactly) {
   for (const auto& [model, p] : {std::pair(&lite, Parallelism{}),
                                  std::pair(&lite, Parallelism{.tensor = 2, .data = 2, .expert = 4}),
                                  std::pair(&tiny, Parallelism{.tensor = 2})}) {
-    StepCost cost(*model, p, test::Bf16(), test::TinyDevice(), test::TinyFabric(), Plausible());
+    StepCost cost(*model, p, test::Bf16Kv(*model), test::TinyDevice(), test::TinyFabric(),
+                  Plausible());
     const test::Step step = MixedStep(p.data, model->moe_layer_count() * p.expert);
     const StepTime time = cost.Predict(step.Shape());
     const auto parts = PartsOf(cost.Explain(step.Shape()));
@@ -68,7 +69,8 @@ TEST(Explain, LinesAddUpToThePredictionExactly) {
 
 TEST(Explain, EveryLineIsAnalyticAndNamesItsBound) {
   const ModelSpec model = test::DeepSeekV2Lite();
-  StepCost cost(model, {}, test::Bf16(), test::TinyDevice(), test::TinyFabric(), Plausible());
+  StepCost cost(model, {}, test::Bf16Kv(model), test::TinyDevice(), test::TinyFabric(),
+                Plausible());
   for (const OpLine& line : cost.Explain(MixedStep(1, 26).Shape())) {
     SCOPED_TRACE(line.name);
     EXPECT_EQ(line.label, Label::kAnalytic);
@@ -82,7 +84,7 @@ TEST(Explain, SaysWhenAFormatIsDequantised) {
   model.formats.dense_ffn = {.name = "fp8", .stored_bits = 8, .compute = ComputeClass::kFp8};
   DeviceSpec device = test::TinyDevice();
   device.peak[static_cast<size_t>(ComputeClass::kFp8)] = FlopsPerSecond(0);
-  StepCost cost(model, {}, test::Bf16(), device, test::TinyFabric(), test::Ideal());
+  StepCost cost(model, {}, test::Bf16Kv(model), device, test::TinyFabric(), test::Ideal());
   int noted = 0;
   for (const OpLine& line : cost.Explain(MixedStep(1, 0).Shape())) {
     if (line.note.empty()) continue;
@@ -95,8 +97,8 @@ TEST(Explain, SaysWhenAFormatIsDequantised) {
 
 TEST(Explain, ExpertLineIsTheMeanOfTheSlowestRanks) {
   const ModelSpec model = test::TinyMoeModel();
-  StepCost cost(model, {.tensor = 1, .data = 2, .expert = 2}, test::Bf16(), test::TinyDevice(),
-                test::TinyFabric(), test::Ideal());
+  StepCost cost(model, {.tensor = 1, .data = 2, .expert = 2}, test::Bf16Kv(model),
+                test::TinyDevice(), test::TinyFabric(), test::Ideal());
   test::Step step = MixedStep(2, 0);
   step.experts = {test::LoadOf(1, 1), test::LoadOf(3, 1)};
   for (const OpLine& line : cost.Explain(step.Shape())) {

@@ -146,7 +146,7 @@ TEST(FormatCost, AMixLiesBetweenItsFormatsInTime) {
                    .mixed_distinct = 3,
                    .mixed_padded_rows = 12}};
   const auto experts = [&step, &model] {
-    StepCost cost(model, {}, test::Bf16(), Device(true), {}, test::Ideal());
+    StepCost cost(model, {}, test::Bf16Kv(model), Device(true), {}, test::Ideal());
     return cost.Predict(step.Shape()).experts.count();
   };
   const double wide = experts();
@@ -162,7 +162,7 @@ TEST(FormatCost, AMixLiesBetweenItsFormatsInTime) {
 TEST(FormatCost, ExplainSaysWhatIsNotNative) {
   ModelSpec model = test::TinyDenseModel();
   model.formats.dense_ffn = W4A4();
-  StepCost cost(model, {}, test::Bf16(), Device(false), {}, test::Ideal());
+  StepCost cost(model, {}, test::Bf16Kv(model), Device(false), {}, test::Ideal());
   test::Step step;
   test::AddDecode(step.groups[0], 10, 10);
   std::string notes;
@@ -182,7 +182,7 @@ TEST(FormatCost, ExtraOperationsAreLinesOfTheirOwn) {
                           .format = test::Bf16(),
                           .bytes_per_row = 32,
                           .flops_per_row = 128});
-  StepCost cost(model, {}, test::Bf16(), Device(true), {}, test::Ideal());
+  StepCost cost(model, {}, test::Bf16Kv(model), Device(true), {}, test::Ideal());
   test::Step step;
   test::AddDecode(step.groups[0], 10, 10);
   test::AddDecode(step.groups[0], 10, 10);

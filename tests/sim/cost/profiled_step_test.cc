@@ -62,7 +62,7 @@ class ProfiledStep : public testing::Test {
   [[nodiscard]] StepCost Cost(bool profiled) const {
     return {model_,
             {},
-            test::Bf16(),
+            test::Bf16Kv(model_),
             test::TinyDevice(),
             test::TinyFabric(),
             efficiencies_,
@@ -148,8 +148,8 @@ TEST_F(ProfiledStep, Inv6NoProfileBeatsTheRoofline) {
   fit.fixed = 0;
   fit.per_memory = {1e-30, 0, 0};
   hasty.kernels[0].shapes[0].rows.clear();
-  StepCost cost(model_, {}, test::Bf16(), test::TinyDevice(), test::TinyFabric(), efficiencies_,
-                std::make_shared<const Profile>(hasty));
+  StepCost cost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
+                efficiencies_, std::make_shared<const Profile>(hasty));
   for (int i = 0; i < 50; ++i) {
     const double distinct = 1 + 63 * rng.NextUniform();
     SetLoads(distinct);

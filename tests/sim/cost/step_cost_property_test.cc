@@ -109,7 +109,7 @@ TEST(StepCostProperty, Inv6NeverBelowTheDatasheetRooflineNorOneNanosecond) {
     const Parallelism used = model.moe ? p : Parallelism{.tensor = p.tensor};
     const DeviceSpec device = test::TinyDevice();
     const FabricSpec fabric = test::TinyFabric();
-    StepCost cost(model, used, test::Bf16(), device, fabric, RandomEfficiencies(rng));
+    StepCost cost(model, used, test::Bf16Kv(model), device, fabric, RandomEfficiencies(rng));
     const test::Step step = RandomStep(rng, used, model.moe_layer_count());
     double floor = 0;
     for (const OpLine& line : cost.Explain(step.Shape())) {
@@ -133,7 +133,7 @@ TEST(StepCostProperty, Inv6MoreWorkNeverTakesLess) {
     const Parallelism p = Pick<Parallelism>(
         rng, {{}, {.tensor = 2}, {.tensor = 2, .data = 2, .expert = 4}, {.data = 2, .expert = 1}});
     const Parallelism used = model.moe ? p : Parallelism{.tensor = p.tensor};
-    StepCost cost(model, used, test::Bf16(), test::TinyDevice(), test::TinyFabric(),
+    StepCost cost(model, used, test::Bf16Kv(model), test::TinyDevice(), test::TinyFabric(),
                   RandomEfficiencies(rng));
     test::Step step = RandomStep(rng, used, model.moe_layer_count());
     Duration before = cost.Predict(step.Shape()).total;

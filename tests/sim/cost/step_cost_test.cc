@@ -10,7 +10,7 @@ namespace moecast {
 namespace {
 
 StepCost Make(const ModelSpec& model, const Efficiencies& e, const Parallelism& p = {}) {
-  return {model, p, test::Bf16(), test::TinyDevice(), test::TinyFabric(), e};
+  return {model, p, test::Bf16Kv(model), test::TinyDevice(), test::TinyFabric(), e};
 }
 
 test::Step OneDecode(int64_t context) {

@@ -88,7 +88,7 @@ void ExpectEqual(const DecodeSet& set, const NaiveDecodes& naive) {
 TEST(DecodeSet, AgreesWithOneStructPerMemberOnRandomUse) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     RngStream rng(Seed{.seed = seed}, "test/decode_set");
-    DecodeSet set({.block_tokens = kBlock, .sliding_window = kWindow});
+    DecodeSet set({.kv = PlainKvUse(kBlock), .sliding_window = kWindow});
     NaiveDecodes naive;
     for (uint32_t i = 0; i < 500; ++i) {
       const uint64_t choice = rng.NextBelow(10);
@@ -110,7 +110,7 @@ TEST(DecodeSet, AgreesWithOneStructPerMemberOnRandomUse) {
 }
 
 TEST(DecodeSet, FinishedMembersLeaveInOrderOfAdmission) {
-  DecodeSet set({.block_tokens = kBlock});
+  DecodeSet set({.kv = PlainKvUse(kBlock)});
   for (uint32_t slot = 0; slot < 4; ++slot) {
     set.Join({.slot = slot, .cached_tokens = 5, .tokens_left = slot == 1 ? 2 : 1});
   }

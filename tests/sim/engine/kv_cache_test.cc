@@ -16,14 +16,6 @@ TEST(KvCache, PartialLastBlockIsNotUsable) {
   EXPECT_EQ(cache.free(), 2);
 }
 
-TEST(KvCache, TokensRoundUpToBlocks) {
-  const KvCache cache({.tokens = 160, .block_tokens = 16});
-  EXPECT_EQ(cache.BlocksFor(0), 0);
-  EXPECT_EQ(cache.BlocksFor(1), 1);
-  EXPECT_EQ(cache.BlocksFor(16), 1);
-  EXPECT_EQ(cache.BlocksFor(17), 2);
-}
-
 TEST(KvCache, ReservationIsAllOrNothing) {
   KvCache cache({.tokens = 64, .block_tokens = 16});
   EXPECT_TRUE(cache.TryReserve(3));

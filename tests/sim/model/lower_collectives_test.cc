@@ -29,7 +29,7 @@ std::vector<std::string> CollectivesOf(const ModelSpec& model, const Parallelism
                        .tokens = kRows * p.data,
                        .graph = true,
                        .experts = experts};
-  Lowering(model, p, test::Bf16()).Lower(step, load, ops);
+  Lowering(model, p, test::Bf16Kv(model)).Lower(step, load, ops);
   std::vector<std::string> names;
   for (const CountedOp& op : ops) {
     const std::string name(OpName(op.op));

@@ -50,7 +50,7 @@ AttentionLoad Prefill(int64_t tokens, int64_t past) {
 
 std::vector<CountedOp> LowerAll(const ModelSpec& model, const Batch& batch,
                                 const Parallelism& p = {}) {
-  const Lowering lowering(model, p, test::Bf16());
+  const Lowering lowering(model, p, test::Bf16Kv(model));
   std::vector<CountedOp> ops;
   lowering.Lower(batch.Shape(), batch.load, ops);
   return ops;
@@ -203,7 +203,7 @@ TEST(Lower, AStepWithoutLogitsSkipsTheHead) {
   StepShape shape = batch.Shape();
   shape.logit_rows_per_group = 0;
   std::vector<CountedOp> ops;
-  Lowering(model, {}, test::Bf16()).Lower(shape, batch.load, ops);
+  Lowering(model, {}, test::Bf16Kv(model)).Lower(shape, batch.load, ops);
   EXPECT_EQ(FindGemm(ops, GemmRole::kLmHead), nullptr);
 }
 

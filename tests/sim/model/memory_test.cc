@@ -50,7 +50,7 @@ TEST(Memory, KvTokensFillWhatWeightsAndReserveLeave) {
   const double weights = WeightBytesPerGpu(model, {}).count();
   const double per_token = 2 * 8 * 2;  // layers * elements * bytes
   const auto plan = PlanMemory(model, {}, DeviceOf(2 * (weights + 100 + 10 * per_token) + 1),
-                               test::Bf16(), {.memory_fraction = 0.5, .reserved = Bytes(100)});
+                               test::Bf16Kv(model), {.memory_fraction = 0.5, .reserved = Bytes(100)});
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->kv_bytes_per_token, per_token);
   EXPECT_EQ(plan->kv_tokens, 10);
@@ -60,7 +60,7 @@ TEST(Memory, KvHeadsAreReplicatedBeyondTheirNumberAndLatentsAlways) {
   const ModelSpec qwen = test::Qwen3_235B();
   const DeviceSpec huge = DeviceOf(1e13);
   const auto bytes = [&](const ModelSpec& model, int64_t tensor) {
-    return PlanMemory(model, {.tensor = tensor}, huge, test::Bf16(), kAll)->kv_bytes_per_token;
+    return PlanMemory(model, {.tensor = tensor}, huge, test::Bf16Kv(model), kAll)->kv_bytes_per_token;
   };
   EXPECT_DOUBLE_EQ(bytes(qwen, 1) / bytes(qwen, 4), 4);
   EXPECT_DOUBLE_EQ(bytes(qwen, 8), bytes(qwen, 4));
@@ -75,7 +75,7 @@ TEST(Memory, LinearAttentionStateIsTakenBeforeKv) {
   const double state = (2 * 3 * 5 + (2 * 2 * 3 + 2 * 5) * (4 - 1)) * 2;
   MemoryLimits limits = kAll;
   limits.state_sequences = 7;
-  const auto plan = PlanMemory(model, {}, DeviceOf(1e6), test::Bf16(), limits);
+  const auto plan = PlanMemory(model, {}, DeviceOf(1e6), test::Bf16Kv(model), limits);
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->state_bytes_per_sequence, state);
   EXPECT_EQ(plan->state.count(), 7 * state);
@@ -85,7 +85,7 @@ TEST(Memory, LinearAttentionStateIsTakenBeforeKv) {
 
 TEST(Memory, ErrorSaysByHowMuchAndWhatWouldFit) {
   const ModelSpec model = test::Qwen3_235B();  // 470 GB of weights
-  const auto plan = PlanMemory(model, {.tensor = 2, .expert = 2}, DeviceOf(80 * kGiB), test::Bf16(),
+  const auto plan = PlanMemory(model, {.tensor = 2, .expert = 2}, DeviceOf(80 * kGiB), test::Bf16Kv(model),
                                {.memory_fraction = 0.9, .reserved = Bytes(4 * kGiB)});
   ASSERT_FALSE(plan.ok());
   const std::string message = ToString(plan.errors());
@@ -101,12 +101,12 @@ TEST(Memory, SuggestedParallelismFitsAndIsValid) {
   const MemoryLimits limits{.memory_fraction = 0.9, .reserved = Bytes(4 * kGiB)};
   const Parallelism suggested{.tensor = 8, .data = 1, .expert = 8};
   EXPECT_TRUE(CheckParallelism(model, suggested).ok());
-  EXPECT_TRUE(PlanMemory(model, suggested, device, test::Bf16(), limits).ok());
-  EXPECT_FALSE(PlanMemory(model, {.tensor = 4, .expert = 4}, device, test::Bf16(), limits).ok());
+  EXPECT_TRUE(PlanMemory(model, suggested, device, test::Bf16Kv(model), limits).ok());
+  EXPECT_FALSE(PlanMemory(model, {.tensor = 4, .expert = 4}, device, test::Bf16Kv(model), limits).ok());
 }
 
 TEST(Memory, SaysWhenNoReplicaSizeFits) {
-  const auto plan = PlanMemory(test::Qwen3_235B(), {}, DeviceOf(1e6), test::Bf16(), kAll);
+  const auto plan = PlanMemory(test::Qwen3_235B(), {}, DeviceOf(1e6), test::Bf16Kv(test::Qwen3_235B()), kAll);
   ASSERT_FALSE(plan.ok());
   EXPECT_THAT(ToString(plan.errors()), HasSubstr("no number of gpu GPUs"));
 }
@@ -116,8 +116,8 @@ TEST(Memory, MoreMemoryNeverHoldsFewerTokens) {
   test::ForAll("memory/monotone", {.cases = 200}, [&](RngStream& rng) {
     const double small = 32e9 + 1e11 * rng.NextUniform();
     const double large = small + 1e10 * rng.NextUniform();
-    const auto a = PlanMemory(model, {}, DeviceOf(small), test::Bf16(), kAll);
-    const auto b = PlanMemory(model, {}, DeviceOf(large), test::Bf16(), kAll);
+    const auto a = PlanMemory(model, {}, DeviceOf(small), test::Bf16Kv(model), kAll);
+    const auto b = PlanMemory(model, {}, DeviceOf(large), test::Bf16Kv(model), kAll);
     ASSERT_TRUE(a.ok() && b.ok());
     EXPECT_LE(a->kv_tokens, b->kv_tokens);
   });

@@ -15,7 +15,7 @@ inline Scenario TinyScenario() {
   s.model = TinyMoeModel();
   s.device = TinyDevice();
   s.fabric = TinyFabric();
-  s.kv_format = Bf16();
+  s.kv = UniformKv{PlainKv(16, "bf16")};
   s.memory = {.memory_fraction = 0.9, .reserved = Bytes(1e6)};
   s.efficiencies.name = "unit";
   s.efficiencies.expert_tile_rows = 1;
