@@ -40,21 +40,26 @@ target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall --expt-relax
 add_executable(
   moecast_kernels
   bench/check.cc
+  bench/check_append.cc
   bench/check_formats.cc
+  bench/check_latent.cc
   bench/check_prefill.cc
   bench/check_dense.cc
   bench/check_route.cc
   bench/check_small.cc
   bench/check_support.cc
+  bench/kv_pool.cc
   bench/kv_rows.cc
   bench/layer_bench.cc
   bench/main.cc
   bench/prefill_bench.cc
   bench/prefill_data.cc
   bench/registry.cc
+  bench/suite_append.cc
   bench/suite_ceilings.cc
   bench/stored_layer.cc
   bench/suite_formats.cc
+  bench/suite_latent.cc
   bench/suite_dense.cc
   bench/suite_layer.cc
   bench/suite_prefill.cc

@@ -166,7 +166,10 @@ void Run(const Options& options) {
       .models = WantedModels(options),
       .attention =
           OrThrow(ReadAttentionShapes(std::filesystem::path(options.data) / "attention.csv")),
-      .projections = OrThrow(ReadProjections(std::filesystem::path(options.data) / "dense.csv"))};
+      .projections = OrThrow(ReadProjections(std::filesystem::path(options.data) / "dense.csv")),
+      .kv_schemes = OrThrow(ReadKvSchemes(std::filesystem::path(options.data) / "kv_schemes.csv")),
+      .kv_accuracy =
+          OrThrow(ReadKvAccuracy(std::filesystem::path(options.data) / "kv_accuracy.csv"))};
   RunSuites(options, suites, context);
 }
 

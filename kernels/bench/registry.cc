@@ -1,11 +1,13 @@
 #include "kernels/bench/registry.h"
 
 #include "kernels/bench/check.h"
+#include "kernels/bench/check_append.h"
 #include "kernels/bench/check_dense.h"
 #include "kernels/bench/check_formats.h"
 #include "kernels/bench/check_prefill.h"
 #include "kernels/bench/check_route.h"
 #include "kernels/bench/check_small.h"
+#include "kernels/bench/suite_append.h"
 #include "kernels/bench/suite_formats.h"
 #include "kernels/bench/suite_prefill.h"
 
@@ -17,7 +19,7 @@ const std::vector<NamedSuite>& AllSuites() {
       {"small", RunSmallSuite, CheckSmall},          {"dense", RunDenseSuite, CheckDense},
       {"route", RunRouteSuite, CheckRoute},          {"layer", RunLayerSuite, CheckExpertPath},
       {"experts", RunExpertsSuite, CheckExpertPath}, {"prefill", RunPrefillSuite, CheckPrefill},
-      {"formats", RunFormatsSuite, CheckFormats},
+      {"formats", RunFormatsSuite, CheckFormats},    {"append", RunAppendSuite, CheckAppend},
   };
   return suites;
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/harness/environment.h"
 #include "kernels/harness/expert_load.h"
+#include "kernels/harness/kv_accuracy_table.h"
 #include "kernels/harness/measure.h"
 #include "kernels/ops/route/skip_rule.h"
 
@@ -19,6 +20,8 @@ struct SuiteContext {
   std::vector<ModelShape> models;
   std::vector<AttentionShape> attention = {};
   std::vector<Projection> projections = {};
+  std::vector<NamedScheme> kv_schemes = {};
+  std::vector<KvAccuracyRow> kv_accuracy = {};
 };
 
 /// The context for suites whose larger products draw the card's power cap: there the cap is the

@@ -1,0 +1,265 @@
+#include "kernels/bench/suite_append.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "kernels/bench/fill.h"
+#include "kernels/bench/kv_pool.h"
+#include "kernels/bench/kv_rotation.h"
+#include "kernels/bench/kv_rows.h"
+#include "kernels/bench/suite_latent.h"
+#include "kernels/ops/kv/append.h"
+#include "kernels/ops/kv/kv_bits.h"
+#include "kernels/ops/kv/pack.h"
+#include "kernels/ops/kv/rotate.h"
+
+namespace moecast::kernels {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+
+constexpr const char* kModels[] = {"Qwen3-30B-A3B", "Mixtral-8x7B", "gpt-oss-120b"};
+constexpr int kRows = 65536;  // of the fused product that launches take their inputs from
+// Appends start here: no window flushes within kPositions tokens; kFlushAt is where all do.
+constexpr int kContext = 1064;
+constexpr int kPositions = 16;
+constexpr int kFlushAt = 1152;
+constexpr int kMostCopies = 8;
+
+double QuantisedBytes(const FittedScheme& fitted, const KvShape& shape, double tokens) {
+  return tokens * shape.kv_heads * shape.head_dim * 2 *
+         QuantisedBits(fitted.scheme, shape.head_dim) / 8;
+}
+double PlainBytes(const KvShape& shape, double tokens) {
+  return tokens * shape.kv_heads * shape.head_dim * 2 * 2;
+}
+
+// One model's fused product [rows][query, key, value heads] and what launches on it need.
+class Attention {
+ public:
+  Attention(const SuiteContext& context, const AttentionShape& model)
+      : context_(context),
+        model_(model.model),
+        query_heads_(model.rope.query_heads),
+        shape_{.kv_heads = model.rope.key_heads, .head_dim = model.rope.head},
+        stride_((query_heads_ + 2 * shape_.kv_heads) * shape_.head_dim),
+        fused_(static_cast<size_t>(kRows) * static_cast<size_t>(stride_)),
+        rotation_(HadamardColumns(shape_.head_dim)) {
+    FillUniform(fused_.data(), fused_.size(), 1, 1, context.bench.stream.get());
+    context.bench.stream.Synchronize();
+  }
+
+  [[nodiscard]] const KvShape& shape() const { return shape_; }
+  [[nodiscard]] const SuiteContext& context() const { return context_; }
+  [[nodiscard]] int64_t stride() const { return stride_; }
+  [[nodiscard]] cudaStream_t stream() const { return context_.bench.stream.get(); }
+
+  // Keys of the rows that a launch takes when each takes `rows`.
+  [[nodiscard]] Bf16* Keys(int launch, int rows) const {
+    return Queries(launch, rows) + query_heads_ * shape_.head_dim;
+  }
+  [[nodiscard]] Bf16* Values(int launch, int rows) const {
+    return Keys(launch, rows) + shape_.kv_heads * shape_.head_dim;
+  }
+
+  // Queries and keys of those rows, where the scheme rotates them. A calibrated matrix costs what a
+  // Hadamard one does.
+  void Rotate(const FittedScheme& fitted, int launch, int rows) const {
+    if (fitted.scheme.rotation == KeyRotation::kNone) return;
+    RotateHeads({.rows = rows,
+                 .heads = query_heads_ + shape_.kv_heads,
+                 .head_dim = shape_.head_dim,
+                 .stride = stride_,
+                 .heads_data = Queries(launch, rows),
+                 .columns = rotation_.data(),
+                 .factor = HadamardFactor(shape_.head_dim)},
+                stream());
+  }
+  [[nodiscard]] double RotatedBytes(const FittedScheme& fitted, double rows) const {
+    const bool rotates = fitted.scheme.rotation != KeyRotation::kNone;
+    return rotates ? rows * (query_heads_ + shape_.kv_heads) * shape_.head_dim * 4 : 0;
+  }
+
+  [[nodiscard]] KvMeasurement Describe(const char* op, const char* regime,
+                                       const FittedScheme& fitted,
+                                       const EvenContext& cached) const {
+    KvMeasurement row = DescribeCache(context_, fitted, shape_, cached);
+    row.op = op;
+    row.regime = regime;
+    row.model = model_;
+    row.query_heads = query_heads_;
+    return row;
+  }
+
+  // Copies of something so large that launches which rotate through them find none in L2.
+  [[nodiscard]] int Copies(double bytes) const {
+    return std::clamp(static_cast<int>(2 * context_.environment.l2_bytes / bytes) + 1, 1,
+                      kMostCopies);
+  }
+
+ private:
+  [[nodiscard]] Bf16* Queries(int launch, int rows) const {
+    return fused_.data() + static_cast<int64_t>(launch % (kRows / rows)) * rows * stride_;
+  }
+
+  const SuiteContext& context_;
+  std::string model_;
+  int query_heads_;
+  KvShape shape_;
+  int64_t stride_;
+  DeviceBuffer<Bf16> fused_;
+  DeviceBuffer<Bf16> rotation_;
+};
+
+// The tables of copy `copy` of `sequences` sequences.
+KvCache CopyOf(const KvPool& pool, const KvScheme& scheme, int sequences, int copy) {
+  KvCache cache = pool.view();
+  cache.block_table += static_cast<int64_t>(copy) * sequences * cache.pages_per_sequence;
+  if (HasWindow(scheme))
+    cache.window_table += static_cast<int64_t>(copy) * sequences * WindowPages(scheme.window);
+  return cache;
+}
+
+DeviceBuffer<int32_t> ToDevice(const std::vector<int32_t>& values) {
+  return DeviceBuffer<int32_t>(std::span<const int32_t>(values));
+}
+
+// Launch r appends to copy r % copies of the cache, with row r % (lengths / sequences) of lengths.
+EnqueueLaunch Appending(const Attention& attention, const FittedScheme& fitted, const KvPool& pool,
+                        const DeviceBuffer<int32_t>& lengths, int sequences, int copies) {
+  return [&attention, &fitted, &pool, &lengths, sequences, copies](int launch) {
+    attention.Rotate(fitted, launch, sequences);
+    const auto rows = static_cast<int>(lengths.size()) / sequences;
+    AppendTokens({.shape = attention.shape(),
+                  .scheme = fitted.scheme,
+                  .cache = CopyOf(pool, fitted.scheme, sequences, launch % copies),
+                  .sequences = sequences,
+                  .lengths = lengths.data() + launch % rows * sequences,
+                  .keys = attention.Keys(launch, sequences),
+                  .values = attention.Values(launch, sequences),
+                  .key_stride = attention.stride(),
+                  .value_stride = attention.stride()},
+                 attention.stream());
+  };
+}
+
+double AppendBytes(const Attention& attention, const FittedScheme& fitted, int sequences) {
+  const KvShape& shape = attention.shape();
+  const double written = HasWindow(fitted.scheme) ? PlainBytes(shape, sequences)
+                                                  : QuantisedBytes(fitted, shape, sequences);
+  return PlainBytes(shape, sequences) + written + attention.RotatedBytes(fitted, sequences);
+}
+
+void AppendStep(const Attention& attention, const FittedScheme& fitted, int sequences,
+                std::vector<KvMeasurement>& rows) {
+  const KvPool pool(attention.shape(), fitted.scheme, sequences, kFlushAt, 1);
+  std::vector<int32_t> lengths;
+  for (int position = 1; position <= kPositions; ++position)
+    lengths.insert(lengths.end(), static_cast<size_t>(sequences), kContext + position);
+  const DeviceBuffer<int32_t> device_lengths = ToDevice(lengths);
+  KvMeasurement row =
+      attention.Describe("append", "even", fitted, {.sequences = sequences, .tokens = kContext});
+  row.new_tokens = sequences;
+  row.bytes = AppendBytes(attention, fitted, sequences);
+  AppendMeasured(attention.context(),
+                 Appending(attention, fitted, pool, device_lengths, sequences, 1), row, rows);
+}
+
+// The step at which `flushing` of the sequences flush.
+void AppendFlush(const Attention& attention, const FittedScheme& fitted, int sequences,
+                 int flushing, std::vector<KvMeasurement>& rows) {
+  const KvShape& shape = attention.shape();
+  const double tokens = static_cast<double>(flushing) * fitted.scheme.window.flush;
+  const int copies = attention.Copies(PlainBytes(shape, tokens));
+  const KvPool pool(shape, fitted.scheme, sequences * copies, kFlushAt, 1);
+  std::vector<int32_t> lengths(static_cast<size_t>(sequences), kContext);
+  std::fill_n(lengths.begin(), flushing, kFlushAt);
+  const DeviceBuffer<int32_t> device_lengths = ToDevice(lengths);
+  KvMeasurement row = attention.Describe("flush", flushing == sequences ? "all" : "one", fitted,
+                                         {.sequences = sequences, .tokens = kFlushAt - 1});
+  row.new_tokens = sequences;
+  row.bytes = AppendBytes(attention, fitted, sequences) + PlainBytes(shape, tokens) +
+              QuantisedBytes(fitted, shape, tokens);
+  AppendMeasured(attention.context(),
+                 Appending(attention, fitted, pool, device_lengths, sequences, copies), row, rows);
+}
+
+void AppendPack(const Attention& attention, const FittedScheme& fitted, int tokens,
+                std::vector<KvMeasurement>& rows) {
+  const KvShape& shape = attention.shape();
+  const int copies = attention.Copies(QuantisedBytes(fitted, shape, tokens));
+  const KvPool pool(shape, fitted.scheme, copies, tokens, 1);
+  const DeviceBuffer<int32_t> starts = ToDevice({0, tokens});
+  const DeviceBuffer<int32_t> lengths = ToDevice({tokens});
+  KvMeasurement row = attention.Describe("pack", "even", fitted, {.sequences = 1, .tokens = 0});
+  row.new_tokens = tokens;
+  row.stored_bits = StoredBits(fitted.scheme, shape.head_dim, tokens);
+  row.read_bits = ReadBits(fitted.scheme, shape.head_dim, tokens);
+  const double quantised = static_cast<double>(QuantisedTokens(fitted.scheme.window, tokens));
+  row.bytes = PlainBytes(shape, tokens) + QuantisedBytes(fitted, shape, quantised) +
+              PlainBytes(shape, tokens - quantised) + attention.RotatedBytes(fitted, tokens);
+  AppendMeasured(
+      attention.context(),
+      [&](int launch) {
+        attention.Rotate(fitted, launch, tokens);
+        PackTokens({.shape = shape,
+                    .scheme = fitted.scheme,
+                    .cache = CopyOf(pool, fitted.scheme, 1, launch % copies),
+                    .sequences = 1,
+                    .most_new_tokens = tokens,
+                    .row_starts = starts.data(),
+                    .lengths = lengths.data(),
+                    .keys = attention.Keys(launch, tokens),
+                    .values = attention.Values(launch, tokens),
+                    .key_stride = attention.stride(),
+                    .value_stride = attention.stride()},
+                   attention.stream());
+      },
+      row, rows);
+}
+
+void AppendScheme(const Attention& attention, const FittedScheme& fitted,
+                  std::vector<KvMeasurement>& rows) {
+  for (const int sequences : {1, 16, 64, 256}) AppendStep(attention, fitted, sequences, rows);
+  if (HasWindow(fitted.scheme)) {
+    for (const int sequences : {16, 256}) {
+      AppendFlush(attention, fitted, sequences, 1, rows);
+      AppendFlush(attention, fitted, sequences, sequences, rows);
+    }
+  }
+  for (const int tokens : {128, 1024, 8192, 32768}) AppendPack(attention, fitted, tokens, rows);
+}
+
+// Groups of 64 and 128 where schemes have groups of their own.
+void AppendGroups(const Attention& attention, const NamedScheme& named,
+                  std::vector<KvMeasurement>& rows) {
+  constexpr int kSequences = 256;
+  constexpr int kTokens = 8192;
+  if (named.scheme.keys.group == 0) return;
+  for (const int group : {64, 128}) {
+    const FittedScheme fitted =
+        Fitted({.name = named.name, .layer = named.layer, .scheme = WithGroup(named.scheme, group)},
+               attention.shape().head_dim);
+    AppendFlush(attention, fitted, kSequences, kSequences, rows);
+    AppendPack(attention, fitted, kTokens, rows);
+  }
+}
+
+}  // namespace
+
+std::vector<KvMeasurement> RunAppendSuite(const SuiteContext& context) {
+  std::vector<KvMeasurement> rows;
+  for (const AttentionShape& model : context.attention) {
+    if (std::find(std::begin(kModels), std::end(kModels), model.model) == std::end(kModels))
+      continue;
+    const Attention attention(context, model);
+    for (const NamedScheme& named : context.kv_schemes) {
+      AppendScheme(attention, Fitted(named, attention.shape().head_dim), rows);
+      if (model.model == kModels[1]) AppendGroups(attention, named, rows);
+    }
+  }
+  AppendLatentRows(context, rows);
+  return rows;
+}
+
+}  // namespace moecast::kernels

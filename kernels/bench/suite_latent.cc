@@ -1,0 +1,136 @@
+#include "kernels/bench/suite_latent.h"
+
+#include <span>
+
+#include "kernels/bench/fill.h"
+#include "kernels/bench/kv_rows.h"
+#include "kernels/harness/device_buffer.h"
+#include "kernels/ops/kv/latent.h"
+
+namespace moecast::kernels {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+
+constexpr int kWidth = kLatentChannels + kRotaryChannels;
+constexpr int kRows = 262144;  // that launches take their inputs from: beyond L2
+constexpr int kContext = 1064;
+constexpr int kPagesPerSequence = 32;
+
+struct LatentScheme {
+  const char* name;
+  KvElement element;
+};
+
+KvMeasurement Describe(const SuiteContext& context, const LatentScheme& scheme, const char* op,
+                       const EvenContext& cached) {
+  const LatentLayout layout = LatentLayoutOf(scheme.element);
+  KvMeasurement row;
+  row.op = op;
+  row.model = "DeepSeek-V3";
+  row.regime = "even";
+  row.format = scheme.name;
+  row.sequences = static_cast<double>(cached.sequences);
+  row.cached_tokens = static_cast<double>(cached.sequences * cached.tokens);
+  row.max_context = static_cast<double>(cached.tokens);
+  row.kv_heads = 1;
+  row.head_dim = kWidth;
+  row.key_bits = row.value_bits = BitsOf(scheme.element);
+  const int32_t group = scheme.element == KvElement::kBf16 ? 0 : kLatentGroup;
+  row.group = group;
+  row.stored_bits = row.read_bits = 8.0 * layout.page_bytes / (kPageTokens * kWidth);
+  row.equivalent_bits = (row.key_bits * kLatentChannels + 16.0 * kRotaryChannels) / kWidth;
+  row.output_error =
+      OutputError(context.kv_accuracy, {.scheme = scheme.name, .head_dim = kWidth, .group = group});
+  return row;
+}
+
+// A cache of `sequences` sequences, each with pages of its own in order.
+struct LatentPool {
+  DeviceBuffer<uint8_t> pages;
+  DeviceBuffer<int32_t> table;
+
+  LatentPool(KvElement element, int sequences, int pages_per_sequence)
+      : pages(static_cast<size_t>(sequences) * static_cast<size_t>(pages_per_sequence) *
+              static_cast<size_t>(LatentLayoutOf(element).page_bytes)) {
+    std::vector<int32_t> order;
+    for (int i = 0; i < sequences * pages_per_sequence; ++i) order.push_back(i);
+    table = DeviceBuffer<int32_t>(std::span<const int32_t>(order));
+  }
+};
+
+void Append(const SuiteContext& context, const LatentScheme& scheme, const DeviceBuffer<Bf16>& x,
+            int sequences, std::vector<KvMeasurement>& rows) {
+  const LatentPool pool(scheme.element, sequences, kPagesPerSequence);
+  const std::vector<int32_t> lengths(static_cast<size_t>(sequences), kContext + 1);
+  const DeviceBuffer<int32_t> device_lengths{std::span<const int32_t>(lengths)};
+  KvMeasurement row = Describe(context, scheme, "append", {sequences, kContext});
+  row.new_tokens = sequences;
+  row.bytes = sequences * kWidth * (2 + row.stored_bits / 8);
+  AppendMeasured(
+      context,
+      [&](int launch) {
+        const Bf16* const from =
+            x.data() + static_cast<int64_t>(launch) * sequences % (kRows - sequences) * kWidth;
+        AppendLatents({.element = scheme.element,
+                       .pages = pool.pages.data(),
+                       .block_table = pool.table.data(),
+                       .pages_per_sequence = kPagesPerSequence,
+                       .sequences = sequences,
+                       .lengths = device_lengths.data(),
+                       .latents = from,
+                       .rotary = from + kLatentChannels,
+                       .latent_stride = kWidth,
+                       .rotary_stride = kWidth},
+                      context.bench.stream.get());
+      },
+      row, rows);
+}
+
+void Pack(const SuiteContext& context, const LatentScheme& scheme, const DeviceBuffer<Bf16>& x,
+          int tokens, std::vector<KvMeasurement>& rows) {
+  const int copies = kRows / tokens;
+  const LatentPool pool(scheme.element, copies, tokens / kPageTokens);
+  const std::vector<int32_t> starts{0, tokens};
+  const DeviceBuffer<int32_t> device_starts{std::span<const int32_t>(starts)};
+  KvMeasurement row = Describe(context, scheme, "pack", {1, 0});
+  row.new_tokens = tokens;
+  row.bytes = tokens * kWidth * (2 + row.stored_bits / 8);
+  AppendMeasured(
+      context,
+      [&](int launch) {
+        const int copy = launch % copies;
+        const Bf16* const from = x.data() + static_cast<int64_t>(copy) * tokens * kWidth;
+        AppendLatents({.element = scheme.element,
+                       .pages = pool.pages.data(),
+                       .block_table = pool.table.data() + copy * (tokens / kPageTokens),
+                       .pages_per_sequence = tokens / kPageTokens,
+                       .sequences = 1,
+                       .most_new_tokens = tokens,
+                       .row_starts = device_starts.data(),
+                       .lengths = device_starts.data() + 1,
+                       .latents = from,
+                       .rotary = from + kLatentChannels,
+                       .latent_stride = kWidth,
+                       .rotary_stride = kWidth},
+                      context.bench.stream.get());
+      },
+      row, rows);
+}
+
+}  // namespace
+
+void AppendLatentRows(const SuiteContext& context, std::vector<KvMeasurement>& rows) {
+  const Stream& stream = context.bench.stream;
+  const DeviceBuffer<Bf16> x(static_cast<size_t>(kRows) * kWidth);
+  FillUniform(x.data(), x.size(), 1, 1, stream.get());
+  stream.Synchronize();
+  for (const LatentScheme& scheme :
+       {LatentScheme{"mla_bf16", KvElement::kBf16}, LatentScheme{"mla_fp8", KvElement::kE4m3},
+        LatentScheme{"mla_int4", KvElement::kInt4}}) {
+    for (const int sequences : {1, 16, 64, 256}) Append(context, scheme, x, sequences, rows);
+    for (const int tokens : {1024, 8192, 32768}) Pack(context, scheme, x, tokens, rows);
+  }
+}
+
+}  // namespace moecast::kernels
