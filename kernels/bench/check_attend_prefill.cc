@@ -16,8 +16,9 @@ namespace {
 using Bf16 = __nv_bfloat16;
 using Eigen::MatrixXd;
 
-constexpr double kTolerance = 3e-3;  // bf16 outputs of bf16 weights and fp32 sums
-constexpr int32_t kUnusedRows = 5;   // behind the last sequence, not-a-number
+constexpr double kTolerance = 3e-3;       // bf16 outputs of bf16 weights and fp32 sums
+constexpr double kCodesTolerance = 4e-3;  // what codes stand for is rounded to bf16 besides
+constexpr int32_t kUnusedRows = 5;        // behind the last sequence, not-a-number
 
 struct AttendCase {
   AttendPrefillShape shape;            // sequences, rows and scale are filled in
@@ -162,9 +163,9 @@ std::string CheckCase(AttendCase check, RngStream& rng, const Stream& stream) {
     const MatrixXd rows = ToMatrix(out, s.query_rows, s.query_heads * s.value_dim);
     Require(rows.bottomRows(kUnusedRows).array().isNaN().all(),
             Describe(check) + ": wrote behind the last sequence");
-    error =
-        RequireClose(rows.topRows(data.offsets.back()),
-                     Expected(check, data, pages ? &*pages : nullptr), kTolerance, Describe(check));
+    error = RequireClose(
+        rows.topRows(data.offsets.back()), Expected(check, data, pages ? &*pages : nullptr),
+        check.scheme == KvScheme{} ? kTolerance : kCodesTolerance, Describe(check));
   }
   return Describe(check) + ": error " + std::to_string(error);
 }
@@ -186,9 +187,9 @@ std::vector<AttendCase> Cases() {
   sliding.window = 128;
   cases.push_back({sliding, {1, 500, 129}});
   cases.push_back({sliding, {300, 3, 64}, {}, {333, 128, 1000}, {}, "bf16"});
-  for (const NamedScheme& scheme : SchemesForChecks(wide.key_dim))
+  for (const CheckScheme& scheme : SchemesForChecks(wide.key_dim))
     cases.push_back({wide, {65, 1, 0, 140}, {}, {200, 64, 10, 333}, scheme.scheme, scheme.name});
-  for (const NamedScheme& scheme : SchemesForChecks(narrow.key_dim))
+  for (const CheckScheme& scheme : SchemesForChecks(narrow.key_dim))
     cases.push_back({narrow, {1, 200}, {}, {449, 128}, scheme.scheme, scheme.name});
   return cases;
 }

@@ -35,7 +35,7 @@ double Decode(KvElement element, const std::vector<uint8_t>& bytes, int64_t code
 
 }  // namespace
 
-std::vector<NamedScheme> SchemesForChecks(int32_t head_dim) {
+std::vector<CheckScheme> SchemesForChecks(int32_t head_dim) {
   const auto token = [&](KvElement element, int32_t group) {
     return KvPart{.element = element, .axis = ScaleAxis::kToken, .group = group};
   };

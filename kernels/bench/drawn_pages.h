@@ -15,14 +15,14 @@
 
 namespace moecast::kernels {
 
-struct NamedScheme {
+struct CheckScheme {
   std::string name;
   KvScheme scheme;
 };
 
 /// Every element of keys and of values, both axes, every size of group that fits, windows with and
 /// without sinks, codes shared with another layer.
-std::vector<NamedScheme> SchemesForChecks(int32_t head_dim);
+std::vector<CheckScheme> SchemesForChecks(int32_t head_dim);
 
 class DrawnPages {
  public:

@@ -186,6 +186,13 @@ __device__ __forceinline__ float Exp2(float x) {
   return y;
 }
 
+/// Four 8 x 8 matrices of 16-bit elements from shared memory (9.7.14.5.15 ldmatrix).
+__device__ __forceinline__ void LoadMatrix(const void* row, uint32_t (&m)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(SharedAddress(row))
+               : "memory");
+}
 /// Four 8 x 8 matrices of 16-bit elements to shared memory (9.7.14.5.16 stmatrix).
 __device__ __forceinline__ void StoreMatrix(void* row, const uint32_t (&m)[4]) {
   asm volatile(

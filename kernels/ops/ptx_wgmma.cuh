@@ -144,6 +144,33 @@ __device__ __forceinline__ void ProductBf16N32(float (&d)[16], uint64_t a, uint6
       : MOECAST_FLOATS_16(d, 0)
       : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 }
+/// a [64, 16], b [64, 16], bf16.
+__device__ __forceinline__ void ProductBf16N64(float (&d)[32], uint64_t a, uint64_t b, bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred keep;\n"
+      "setp.ne.b32 keep, %34, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_32
+      "}, %32, %33, keep, 1, 1, 0, 0;\n"
+      "}"
+      : MOECAST_FLOATS_32(d, 0)
+      : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+}
+/// a [64, 16] from registers, b [64, 16], bf16.
+__device__ __forceinline__ void ProductBf16N64(float (&d)[32], const uint32_t (&a)[4], uint64_t b,
+                                               bool add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred keep;\n"
+      "setp.ne.b32 keep, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "{" MOECAST_REGISTERS_32
+      "}, {%32, %33, %34, %35}, %36, keep, 1, 1, 0;\n"
+      "}"
+      : MOECAST_FLOATS_32(d, 0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+}
 /// a [64, 16], b [128, 16], bf16.
 __device__ __forceinline__ void ProductBf16N128(float (&d)[64], uint64_t a, uint64_t b, bool add) {
   asm volatile(

@@ -1,7 +1,7 @@
-// Decode attention over latents: each block streams its share of half pages through a ring. Two
-// warpgroups take turns at the scores, a half page each, and share the result: each has 256 of its
-// 512 channels. While one computes scores and weights of the next half page, both multiply the
-// weights of this one with its latents.
+// Decode attention over latents: each block streams its share of the cache through a ring. Two
+// warpgroups take turns at the scores, a step each, and share the result: each has 256 of its 512
+// channels. While one computes scores and weights of the next step, both multiply the weights of
+// this one with its latents.
 #include <string>
 
 #include "kernels/ops/attend_prefill/online_softmax.cuh"
@@ -44,13 +44,13 @@ constexpr int kPrefetched = 5;  // units of codes that are on their way to L2
 
 template <int kRows, KvElement kElement>
 struct Copier {
-  static constexpr int kStages = Shared<kRows>::kStages;
+  static constexpr int kTokens = Geometry<kRows>::kTokens;
 
   Shared<kRows>& shared;
   const Maps& maps;
   const Task& task;
-  StepWalk walk;
-  Cursor<kStages> cursor;
+  StepWalk<kTokens> walk;
+  Cursor<Geometry<kRows>::kStages> cursor;
 
   // The stage is free; its first copier says what will lie there.
   __device__ void Claim() {
@@ -63,12 +63,12 @@ struct Copier {
     constexpr int kRotaryRows = LatentLayoutOf(kElement).page_bytes / (kRotaryChannels * 2);
     constexpr int kRotaryStart = LatentLayoutOf(kElement).rotary / (kRotaryChannels * 2);
     const int32_t page = walk.PageAhead(0);
-    const int first = walk.HalfAhead(0) * kStepTokens;
+    const int first = walk.TokenAhead(0);
     Claim();
     if (threadIdx.x != 0) return;
     uint64_t* const full = &shared.full[cursor.stage];
     auto& tile = shared.latents[cursor.stage];
-    ptx::BarrierArriveExpect(full, kBlocks * kStepBlockBytes);
+    ptx::BarrierArriveExpect(full, kBlocks * Geometry<kRows>::kTileBytes);
 #pragma unroll
     for (int b = 0; b < kRotaryBlock; ++b)
       ptx::LoadBox(tile[b], &maps.latents, b * kBlockColumns, page * kPageRows + first, full);
@@ -83,17 +83,23 @@ struct Copier {
 
   __device__ void Prefetch(int ahead) {
     const int32_t page = walk.PageAhead(ahead);
-    if (page >= 0) PrefetchStep<kElement>(PageAt(page), walk.HalfAhead(ahead));
+    if (page >= 0) PrefetchTokens<kElement, kTokens>(PageAt(page), walk.TokenAhead(ahead));
   }
 
   __device__ void Dequantise() {
     if (walk.BeginsPart())
       for (int ahead = 1; ahead < kPrefetched; ++ahead) Prefetch(ahead);
     Prefetch(kPrefetched);
-    ReadStep<kElement> read;
-    read.Read(PageAt(walk.PageAhead(0)), walk.HalfAhead(0));
+    const uint8_t* const page = PageAt(walk.PageAhead(0));
+    ReadTokens<kElement> read;
+    read.Read(page, walk.TokenAhead(0));
     Claim();
-    read.Store(shared.latents[cursor.stage]);
+    read.Store(shared.latents[cursor.stage], 0);
+#pragma unroll 1
+    for (int first = kReadTokens; first < kTokens; first += kReadTokens) {
+      read.Read(page, walk.TokenAhead(0) + first);
+      read.Store(shared.latents[cursor.stage], first);
+    }
     ptx::SharedWritesFence();
     __syncwarp();
     if (threadIdx.x % 32 == 0) ptx::BarrierArrive(&shared.full[cursor.stage]);
@@ -112,9 +118,12 @@ struct Copier {
 
 template <int kRows>
 struct Consumer {
-  static constexpr int kStages = Shared<kRows>::kStages;
-  static constexpr int kScores = kStepTokens / 2;     // of a lane: 64 rows of 32 over 128 lanes
+  using Shape = Geometry<kRows>;
+  static constexpr int kStages = Shape::kStages;
+  static constexpr int kTokens = Shape::kTokens;
+  static constexpr int kScores = kTokens / 2;         // of a lane: 64 rows over 128 lanes
   static constexpr int kResults = kHalfChannels / 2;  // likewise
+  static constexpr int kRotarySteps = kRotaryChannels / 16;
 
   Shared<kRows>& shared;
   const Maps& maps;
@@ -127,6 +136,7 @@ struct Consumer {
   int step = 0;
   float sum[2] = {};      // of the lane's rows and columns, at the scale of the last step's largest
   float new_sum[2] = {};  // of the step to come
+  uint32_t rotary[kRotarySteps][4];  // of the query, where shared memory has no room
   SharedSequence begun_before;
   SharedSequence ends_later;
 
@@ -142,27 +152,40 @@ struct Consumer {
   // s = q k^T of a stage, in flight.
   __device__ __forceinline__ void MultiplyKeys(int stage, float (&s)[kScores]) {
     constexpr uint64_t kQueryBlock = kRows * 128 >> 4;
-    constexpr uint64_t kStepBlock = kStepBlockBytes >> 4;
+    constexpr uint64_t kKeyBlock = Shape::kTileBytes >> 4;
     const uint64_t a = ptx::TileDescriptor(shared.query);
     const uint64_t b = ptx::TileDescriptor(shared.latents[stage]);
     ptx::HoldRegisters(s);
     ptx::ProductFence();
 #pragma unroll
-    for (int k = 0; k < kBlocks * 4; ++k)
-      ptx::ProductBf16N32(s, a + k / 4 * kQueryBlock + k % 4 * 2,
-                          b + k / 4 * kStepBlock + k % 4 * 2, k > 0);
+    for (int k = 0; k < Shape::kQueryBlocks * 4; ++k) {
+      const uint64_t query = a + k / 4 * kQueryBlock + k % 4 * 2;
+      const uint64_t keys = b + k / 4 * kKeyBlock + k % 4 * 2;
+      if constexpr (Shape::kFew) {
+        ptx::ProductBf16N32(s, query, keys, k > 0);
+      } else {
+        ptx::ProductBf16N64(s, query, keys, k > 0);
+      }
+    }
+    if constexpr (!Shape::kFew) {
+#pragma unroll
+      for (int k = 0; k < kRotarySteps; ++k)
+        ptx::ProductBf16N64(s, rotary[k], b + kRotaryBlock * kKeyBlock + k * 2, true);
+    }
     ptx::ProductCommit();
   }
 
   // o (+)= weights of this step times its latents, in flight.
   __device__ __forceinline__ void MultiplyLatents(float (&o)[kResults], bool add) {
-    const uint64_t a = ptx::TileDescriptor(shared.weights) + step % 2 * 4;
+    const uint64_t a = Shape::kFew ? ptx::TileDescriptor(shared.weights[0]) + step % 2 * 4
+                                   : ptx::TileDescriptor(shared.weights[0]) +
+                                         step % 2 * (sizeof(shared.weights[0]) >> 4);
     const uint64_t b = ptx::RowsDescriptor(shared.latents[cursor.stage][group * kRotaryBlock / 2],
-                                           kStepBlockBytes);
+                                           Shape::kTileBytes);
     ptx::HoldRegisters(o);
     ptx::ProductFence();
 #pragma unroll
-    for (int k = 0; k < kStepTokens / 16; ++k)
+    for (int k = 0; k < kTokens / 16; ++k)
       ptx::ProductRowsBf16N256(o, a + k * 2, b + k * 128, add || k > 0);
     ptx::ProductCommit();
   }
@@ -177,7 +200,7 @@ struct Consumer {
         state.largest[0] = shared.largest[row];
         state.largest[1] = shared.largest[row + 8];
       }
-      if (valid < kStepTokens) attend::Mask(s, {0, 0}, {valid - 1, valid - 1});
+      if (valid < kTokens) attend::Mask(s, {0, 0}, {valid - 1, valid - 1});
       float seen[2];
       attend::RowMaxima(s, seen);
       attend::Exponentiate(s, seen, task.scale, state, factor);
@@ -203,11 +226,13 @@ struct Consumer {
   __device__ __forceinline__ void StoreWeights(int half, const float (&s)[kScores]) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int tile_row = row - lane / 4 + lane % 16;
+    uint8_t* const tile = shared.weights[Shape::kFew ? 0 : half];
+    const int first_chunk = Shape::kFew ? half * 4 : 0;
 #pragma unroll
-    for (int k = 0; k < kStepTokens / 16; ++k) {
+    for (int k = 0; k < kTokens / 16; ++k) {
       uint32_t fragment[4];
       attend::PackStep(s + k * 8, fragment);
-      ptx::StoreMatrix(ChunkAt(shared.weights, tile_row, half * 4 + k * 2 + lane / 16), fragment);
+      ptx::StoreMatrix(ChunkAt(tile, tile_row, first_chunk + k * 2 + lane / 16), fragment);
     }
   }
 
@@ -222,12 +247,23 @@ struct Consumer {
     if (!first && __any_sync(kWarp, factor[0] != 1 || factor[1] != 1)) attend::ScaleRows(o, factor);
   }
 
+  // One thread. A rotary part that has no place of its own comes by way of the weights'.
   __device__ void LoadQuery(int sequence) {
     ptx::BarrierArriveExpect(&shared.query_full, kBlocks * kRows * 128);
     const int first_row = sequence * task.args.shape.query_heads + HeadGroup() * kRows;
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b)
-      ptx::LoadBox(shared.query[b], &maps.query, b * kBlockColumns, first_row, &shared.query_full);
+      ptx::LoadBox(b < Shape::kQueryBlocks ? shared.query[b] : shared.weights[0], &maps.query,
+                   b * kBlockColumns, first_row, &shared.query_full);
+  }
+
+  __device__ __forceinline__ void ReadRotary() {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+    for (int k = 0; k < kRotarySteps; ++k)
+      ptx::LoadMatrix(ChunkAt(shared.weights[0], row - lane / 4 + lane % 16, k * 2 + lane / 16),
+                      rotary[k]);
+    Meet();  // before the first weights are written there
   }
 
   // All steps of one sequence in this block. RETURNS: its last step.
@@ -238,6 +274,7 @@ struct Consumer {
     Step now = shared.steps[cursor.stage];
     if (Leads()) LoadQuery(now.sequence);
     ptx::BarrierWait(&shared.query_full, now.part % 2);
+    if constexpr (!Shape::kFew) ReadRotary();
     if (step % 2 == group) {
       MultiplyKeys(cursor.stage, s);
       ptx::ProductWait<0>();
@@ -383,7 +420,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
   if (warp == 0) {
-    const int32_t units = CountUnits(task.args);
+    const int32_t units = CountUnits<Geometry<kRows>::kTokens>(task.args);
     if (threadIdx.x == 0) shared.units = units;
   }
   __syncthreads();
@@ -393,7 +430,9 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (warp < 4) {
     ptx::ReleaseRegisters<kCopyRegisters<kElement>>();
     if (warp < kCopyWarps<kElement>)
-      Copier<kRows, kElement>{shared, maps, task, StepWalk(task.args, split), {}}.Run();
+      Copier<kRows, kElement>{
+          shared, maps, task, StepWalk<Geometry<kRows>::kTokens>(task.args, split), {}}
+          .Run();
   } else {
     ptx::ClaimRegisters<kConsumerRegisters<kElement>>();
     const int row = warp % 4 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
@@ -413,7 +452,7 @@ size_t WorkspaceBytes(const AttendMlaShape& shape) {
 }
 
 // Latents and rotary parts of bf16 pages as two matrices over the same pool.
-Maps MapsFor(const AttendMlaArgs& args, int rows) {
+Maps MapsFor(const AttendMlaArgs& args, int rows, int tokens) {
   constexpr int64_t kPageBytes = LatentLayoutOf(KvElement::kBf16).page_bytes;
   const int64_t bytes = args.cache.page_count * kPageBytes;
   const AttendMlaShape& shape = args.shape;
@@ -429,13 +468,13 @@ Maps MapsFor(const AttendMlaArgs& args, int rows) {
                                   .element = MapElement::kBf16,
                                   .rows = bytes / (kLatentChannels * 2),
                                   .columns = kLatentChannels,
-                                  .box_rows = kStepTokens,
+                                  .box_rows = tokens,
                                   .box_columns = kBlockColumns});
   maps.rotary = EncodeTensorMap({.data = args.cache.pages,
                                  .element = MapElement::kBf16,
                                  .rows = bytes / (kRotaryChannels * 2),
                                  .columns = kRotaryChannels,
-                                 .box_rows = kStepTokens,
+                                 .box_rows = tokens,
                                  .box_columns = kBlockColumns});
   return maps;
 }
@@ -447,7 +486,7 @@ void LaunchAttend(const AttendMlaArgs& args, cudaStream_t stream) {
       .args = args, .head_groups = args.shape.query_heads / kRows, .scale = args.scale * kLog2E};
   Launch(AttendMlaKernel<kRows, kElement>,
          {BlocksOf<kRows>(args.shape), kThreads, sizeof(Shared<kRows>)}, stream,
-         MapsFor(args, kRows), task);
+         MapsFor(args, kRows, Geometry<kRows>::kTokens), task);
 }
 
 template <int kRows>

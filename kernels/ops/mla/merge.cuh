@@ -41,68 +41,81 @@ struct SharedSequence {
   int32_t count = 0;      // of blocks
 };
 
-// The softmax of one row over all parts, and eight of its sums, spread over a warp.
-//   largest, weight, sum   of this lane's parts
-struct MergedChunk {
-  float4 value;
+// Four columns of a row, merged over some parts.
+struct Merged {
+  float largest = -INFINITY;
+  float weight = 0;
+  float sum[4] = {};
 
-  template <class PartOf>
-  __device__ MergedChunk(PartOf part_of, int count, int row, int column, float scale) {
-    constexpr int kPartLanes = 16;  // two lanes read 32 bytes of a part together
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    float largest = -INFINITY;
-    float weight = 0;
-    float sum[4] = {};
-#pragma unroll 4
-    for (int i = lane / 2; i < count; i += kPartLanes) {
-      const auto& part = part_of(i);
-      const float4 read = *reinterpret_cast<const float4*>(&part.sum[row][column + lane % 2 * 4]);
-      const float seen = part.largest[row];
-      const float part_weight = part.weight[row];
-      const float most = fmaxf(largest, seen);
-      const float old_factor = ptx::Exp2((largest - most) * scale);
-      const float factor = ptx::Exp2((seen - most) * scale);
-      largest = most;
-      weight = weight * old_factor + part_weight * factor;
-      sum[0] = sum[0] * old_factor + read.x * factor;
-      sum[1] = sum[1] * old_factor + read.y * factor;
-      sum[2] = sum[2] * old_factor + read.z * factor;
-      sum[3] = sum[3] * old_factor + read.w * factor;
-    }
-    float most = largest;
+  // REQUIRES: one of both has a part.
+  __device__ __forceinline__ void Add(const Merged& other, float scale) {
+    const float most = fmaxf(largest, other.largest);
+    const float factor = ptx::Exp2((largest - most) * scale);
+    const float other_factor = ptx::Exp2((other.largest - most) * scale);
+    largest = most;
+    weight = weight * factor + other.weight * other_factor;
 #pragma unroll
-    for (int step = 2; step < 32; step *= 2) most = fmaxf(most, __shfl_xor_sync(kWarp, most, step));
-    const float factor = ptx::Exp2((largest - most) * scale);  // 0 for a lane without parts
-    weight = AddLanes(weight * factor);
-    value = {AddLanes(sum[0] * factor) / weight, AddLanes(sum[1] * factor) / weight,
-             AddLanes(sum[2] * factor) / weight, AddLanes(sum[3] * factor) / weight};
+    for (int i = 0; i < 4; ++i) sum[i] = sum[i] * factor + other.sum[i] * other_factor;
   }
-
- private:
-  __device__ static float AddLanes(float x) {
+  [[nodiscard]] __device__ __forceinline__ Merged FromLane(int distance) const {
+    Merged other{
+        __shfl_xor_sync(kWarp, largest, distance), __shfl_xor_sync(kWarp, weight, distance), {}};
 #pragma unroll
-    for (int step = 2; step < 32; step *= 2) x += __shfl_xor_sync(kWarp, x, step);
-    return x;
+    for (int i = 0; i < 4; ++i) other.sum[i] = __shfl_xor_sync(kWarp, sum[i], distance);
+    return other;
   }
 };
 
-// This block's slice of a shared sequence: `place` of `count`, by chunks of eight columns.
+// A lane's parts: first, first + step, and so on. Four are read at once.
+template <class PartOf>
+__device__ __forceinline__ Merged MergeParts(PartOf part_of, int first, int step, int count,
+                                             int row, int column, float scale) {
+  constexpr int kAtOnce = 4;
+  Merged merged;
+  for (; first < count; first += kAtOnce * step) {
+    Merged read[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (first + i * step >= count) continue;
+      const auto& part = part_of(first + i * step);
+      const float4 sums = *reinterpret_cast<const float4*>(&part.sum[row][column]);
+      read[i] = {part.largest[row], part.weight[row], {sums.x, sums.y, sums.z, sums.w}};
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i)
+      if (first + i * step < count) merged.Add(read[i], scale);
+  }
+  return merged;
+}
+
+// This block's slice of a shared sequence: `place` of `count`, four columns a lane. Where many
+// blocks share, lanes share their parts.
 //   warp, warps  that merge
 template <int kRows, class PartOf>
 __device__ void MergeSlice(PartOf part_of, int place, int count, int warp, int warps, float scale,
                            __nv_bfloat16* out) {
-  constexpr int kRowChunks = kLatentChannels / 8;
-  constexpr int kChunks = kRows * kRowChunks;
+  constexpr int kRowQuads = kLatentChannels / 4;
+  constexpr int kQuads = kRows * kRowQuads;
+  int part_lanes = 1;
+  while (part_lanes < 16 && part_lanes * 4 < count) part_lanes *= 2;
+  const int quad_lanes = 32 / part_lanes;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int end = ShareStart(kChunks, count, place + 1);
-  for (int chunk = ShareStart(kChunks, count, place) + warp; chunk < end; chunk += warps) {
-    const int row = chunk / kRowChunks;
-    const int column = chunk % kRowChunks * 8;
-    const MergedChunk merged(part_of, count, row, column, scale);
-    if (lane >= 2) continue;
-    const __nv_bfloat162 pairs[2] = {__floats2bfloat162_rn(merged.value.x, merged.value.y),
-                                     __floats2bfloat162_rn(merged.value.z, merged.value.w)};
-    *reinterpret_cast<uint2*>(out + row * kLatentChannels + column + lane * 4) =
+  const int end = ShareStart(kQuads, count, place + 1);
+#pragma unroll 2
+  for (int base = ShareStart(kQuads, count, place) + warp * quad_lanes; base < end;
+       base += warps * quad_lanes) {
+    const int quad = min(base + lane % quad_lanes, end - 1);
+    const int row = quad / kRowQuads;
+    const int column = quad % kRowQuads * 4;
+    Merged merged = MergeParts(part_of, lane / quad_lanes, part_lanes, count, row, column, scale);
+    for (int distance = quad_lanes; distance < 32; distance *= 2)
+      merged.Add(merged.FromLane(distance), scale);
+    if (lane >= quad_lanes || base + lane >= end) continue;
+    const float factor = 1 / merged.weight;
+    const __nv_bfloat162 pairs[2] = {
+        __floats2bfloat162_rn(merged.sum[0] * factor, merged.sum[1] * factor),
+        __floats2bfloat162_rn(merged.sum[2] * factor, merged.sum[3] * factor)};
+    *reinterpret_cast<uint2*>(out + row * kLatentChannels + column) =
         *reinterpret_cast<const uint2*>(pairs);
   }
 }

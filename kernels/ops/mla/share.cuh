@@ -1,5 +1,5 @@
-// A block's share of the work: which half pages it reads, in order. The units of split_plan.h are
-// half pages here, its KV heads one.
+// A block's share of the work: which pages or half pages it reads, in order. The units of
+// split_plan.h are steps of kTokens tokens here, its KV heads one.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 
 namespace moecast::kernels::mla {
 
-constexpr int kStepTokens = 32;  // of a unit: half a page
 constexpr uint32_t kWarp = 0xffffffffU;
 
+template <int kTokens>
 __device__ __forceinline__ int UnitsOfLength(int length) {
-  return (length + kStepTokens - 1) / kStepTokens;
+  return (length + kTokens - 1) / kTokens;
 }
 
 // One unit, as the warps that multiply need to know it.
@@ -36,11 +36,13 @@ struct Split {
 };
 
 // REQUIRES: a whole warp.
-__device__ inline int32_t CountUnits(const AttendMlaArgs& args) {
+template <int kTokens>
+__device__ int32_t CountUnits(const AttendMlaArgs& args) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int32_t units = 0;
 #pragma unroll 4
-  for (int s = lane; s < args.shape.sequences; s += 32) units += UnitsOfLength(args.lengths[s]);
+  for (int s = lane; s < args.shape.sequences; s += 32)
+    units += UnitsOfLength<kTokens>(args.lengths[s]);
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) units += __shfl_xor_sync(kWarp, units, step);
   return units;
@@ -56,6 +58,7 @@ __device__ inline Split SplitFor(int32_t units, int most_blocks, int block) {
 
 // One warp's walk through its block's units. Table entries of up to 32 units of a sequence are read
 // at once, one by each lane.
+template <int kTokens>
 class StepWalk {
  public:
   // REQUIRES: a whole warp, split.first < split.end.
@@ -70,19 +73,21 @@ class StepWalk {
 
   [[nodiscard]] __device__ Step Current() const {
     return {.sequence = sequence_,
-            .valid = min(length_ - (unit_ - begin_) * kStepTokens, kStepTokens),
+            .valid = min(length_ - (unit_ - begin_) * kTokens, kTokens),
             .part = part_,
             .ends_part = unit_ + 1 == min(end_, split_.end),
             .begin = begin_,
             .end = end_};
   }
-  // Page of the unit that is `ahead` of this one, -1: not known yet. The unit is its half.
+  // Page of the unit that is `ahead` of this one, -1: not known yet; and its first token in it.
   [[nodiscard]] __device__ int32_t PageAhead(int ahead) const {
     const int at = unit_ + ahead - batch_;
     const int32_t page = __shfl_sync(kWarp, page_, at % 32);
     return at < 32 && unit_ + ahead < min(end_, split_.end) ? page : -1;
   }
-  [[nodiscard]] __device__ int HalfAhead(int ahead) const { return (unit_ + ahead - begin_) % 2; }
+  [[nodiscard]] __device__ int TokenAhead(int ahead) const {
+    return (unit_ + ahead - begin_) * kTokens % kPageTokens;
+  }
 
   __device__ void Advance() {
     if (++unit_ == split_.end) return;
@@ -102,7 +107,7 @@ class StepWalk {
     const int first = sequence_ + 1;
     const int candidate = min(first + lane, args_.shape.sequences - 1);
     const int length = lane < most ? args_.lengths[candidate] : 0;
-    int upto = lane < most ? UnitsOfLength(length) : 0;
+    int upto = lane < most ? UnitsOfLength<kTokens>(length) : 0;
     const int own = upto;
 #pragma unroll
     for (int step = 1; step < 32; step *= 2) {
@@ -122,7 +127,7 @@ class StepWalk {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int64_t row = static_cast<int64_t>(sequence_) * args_.cache.pages_per_sequence;
     const int32_t unit = min(unit_ + lane, end_ - 1);
-    page_ = args_.cache.block_table[row + (unit - begin_) / 2];
+    page_ = args_.cache.block_table[row + (unit - begin_) / (kPageTokens / kTokens)];
   }
 
   const AttendMlaArgs& args_;

@@ -1,5 +1,5 @@
-// From a half page of 8-bit or 4-bit latents to bf16 tiles in shared memory: four warps, eight
-// tokens each; a lane turns 16 channels of a token.
+// From 8-bit or 4-bit latents to bf16 tiles in shared memory: four warps take 32 tokens at a time,
+// eight each; a lane turns 16 channels of a token.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -10,7 +10,8 @@
 
 namespace moecast::kernels::mla {
 
-constexpr int kWarpTokens = kStepTokens / 4;
+constexpr int kReadTokens = 32;
+constexpr int kWarpTokens = kReadTokens / 4;
 constexpr int kLaneChannels = kLatentChannels / 32;
 
 __device__ __forceinline__ uint32_t PackBf16(float2 pair) {
@@ -73,7 +74,8 @@ struct LaneCodes {
     return PackBf16({fmaf(code.x, scale, zero), fmaf(code.y, scale, zero)});
   }
 
-  __device__ __forceinline__ void Store(uint8_t (&tile)[kBlocks][kStepBlockBytes], int row) const {
+  template <int kTileBytes>
+  __device__ __forceinline__ void Store(uint8_t (&tile)[kBlocks][kTileBytes], int row) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const uint4 first = make_uint4(Pair(0), Pair(1), Pair(2), Pair(3));
     const uint4 second = make_uint4(Pair(4), Pair(5), Pair(6), Pair(7));
@@ -87,32 +89,33 @@ struct LaneCodes {
   }
 };
 
-// Moves the lines of a half page to L2: every thread of four warps asks for some.
-template <KvElement kElement>
-__device__ __forceinline__ void PrefetchStep(const uint8_t* page, int half) {
+// Moves the lines of kTokens tokens of a page, from `token` on, to L2: every thread of four warps
+// asks for some.
+template <KvElement kElement, int kTokens>
+__device__ __forceinline__ void PrefetchTokens(const uint8_t* page, int token) {
   constexpr LatentLayout kLayout = LatentLayoutOf(kElement);
-  constexpr int kCodeLines = kStepTokens * kLayout.row_bytes / 128;
-  constexpr int kLines = kCodeLines + kStepTokens * kRotaryChannels * 2 / 128;
-  for (int line = static_cast<int>(threadIdx.x); line < kLines; line += 128) {
-    const uint8_t* const codes = page + (half * kCodeLines + line) * 128;
-    const uint8_t* const rotary =
-        page + kLayout.rotary + (half * (kLines - kCodeLines) + line - kCodeLines) * 128;
-    ptx::PrefetchL2(line < kCodeLines ? codes : rotary);
-  }
+  constexpr int kLine = 128;
+  constexpr int kCodeLines = kTokens * kLayout.row_bytes / kLine;
+  constexpr int kLines = kCodeLines + kTokens * kRotaryChannels * 2 / kLine;
+  const uint8_t* const codes = page + token * kLayout.row_bytes;
+  const uint8_t* const rotary = page + kLayout.rotary + token * kRotaryChannels * 2;
+  for (int line = static_cast<int>(threadIdx.x); line < kLines; line += 128)
+    ptx::PrefetchL2(line < kCodeLines ? codes + line * kLine
+                                      : rotary + (line - kCodeLines) * kLine);
 }
 
-// Half `half` of a page; what is read, until it is stored.
+// kReadTokens tokens between global and shared memory.
 template <KvElement kElement>
-struct ReadStep {
+struct ReadTokens {
   static constexpr int kRotaryReads = kWarpTokens / 4;  // a warp reads four tokens at a time
 
   LaneCodes<kElement> codes[kWarpTokens];
   uint4 rotary[kRotaryReads];
 
-  __device__ __forceinline__ void Read(const uint8_t* page, int half) {
+  __device__ __forceinline__ void Read(const uint8_t* page, int first) {
     constexpr LatentLayout kLayout = LatentLayoutOf(kElement);
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int token = half * kStepTokens + FirstRow();
+    const int token = first + WarpToken();
 #pragma unroll
     for (int t = 0; t < kWarpTokens; ++t) codes[t].Read(page, token + t);
 #pragma unroll
@@ -121,18 +124,21 @@ struct ReadStep {
                                      lane % 8 * 16);
   }
 
-  __device__ __forceinline__ void Store(uint8_t (&tile)[kBlocks][kStepBlockBytes]) const {
+  // To rows `first` and on of the tile.
+  template <int kTileBytes>
+  __device__ __forceinline__ void Store(uint8_t (&tile)[kBlocks][kTileBytes], int first) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int row = first + WarpToken();
 #pragma unroll
-    for (int t = 0; t < kWarpTokens; ++t) codes[t].Store(tile, FirstRow() + t);
+    for (int t = 0; t < kWarpTokens; ++t) codes[t].Store(tile, row + t);
 #pragma unroll
     for (int i = 0; i < kRotaryReads; ++i)
-      *reinterpret_cast<uint4*>(
-          ChunkAt(tile[kRotaryBlock], FirstRow() + i * 4 + lane / 8, lane % 8)) = rotary[i];
+      *reinterpret_cast<uint4*>(ChunkAt(tile[kRotaryBlock], row + i * 4 + lane / 8, lane % 8)) =
+          rotary[i];
   }
 
  private:
-  __device__ static int FirstRow() { return static_cast<int>(threadIdx.x) / 32 * kWarpTokens; }
+  __device__ static int WarpToken() { return static_cast<int>(threadIdx.x) / 32 * kWarpTokens; }
 };
 
 }  // namespace moecast::kernels::mla
