@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "sim/cost/kernel_curve.h"
@@ -24,29 +26,44 @@ const KernelProfile* Find(const Profile& profile, std::string_view op, const Ker
   return nullptr;
 }
 
-/// Curves of a layer's launches: route, both products in one launch or in two, combine. Nothing
-/// when the profile lacks one. Router and combine work in bf16 whatever the experts' format.
-std::optional<std::vector<KernelCurve>> PartCurves(const Profile& profile,
-                                                   const KernelRows& layer) {
-  std::vector<const KernelProfile*> parts{Find(profile, "route", layer, kActivations),
-                                          Find(profile, "combine", layer, kActivations)};
+/// Curves of a layer's launches: routing under every measured rule, both products in one launch or
+/// in two, combine.
+struct Parts {
+  std::map<std::string, KernelCurve, std::less<>> routes;
+  std::vector<KernelCurve> others;
+};
+
+/// Nothing when the profile lacks one. Router and combine work in bf16 whatever the experts'
+/// format.
+std::optional<Parts> PartCurves(const Profile& profile, const KernelRows& layer) {
+  std::vector<const KernelProfile*> found{Find(profile, "combine", layer, kActivations)};
   if (const KernelProfile* both = Find(profile, "experts", layer, layer.format)) {
-    parts.push_back(both);
+    found.push_back(both);
   } else {
-    parts.push_back(Find(profile, "gate_up", layer, layer.format));
-    parts.push_back(Find(profile, "down", layer, layer.format));
+    found.push_back(Find(profile, "gate_up", layer, layer.format));
+    found.push_back(Find(profile, "down", layer, layer.format));
   }
-  std::vector<KernelCurve> curves;
-  for (const KernelProfile* part : parts) {
+  Parts parts;
+  for (const KernelProfile* part : found) {
     if (part == nullptr) return std::nullopt;
-    curves.emplace_back(*part);
+    parts.others.emplace_back(*part);
   }
-  return curves;
+  for (const KernelProfile& kernel : profile.kernels) {
+    if (kernel.op == "route") parts.routes.emplace(kernel.variant, KernelCurve(kernel));
+  }
+  return parts;
 }
 
-double SumOfParts(const std::vector<KernelCurve>& parts, const KernelFeatures& f) {
-  double seconds = 0;
-  for (const KernelCurve& part : parts) seconds += part.At(f, part.FindShape(f), 0).seconds;
+double SecondsOf(const KernelCurve& part, const KernelFeatures& f) {
+  return part.At(f, part.FindShape(f), 0).seconds;
+}
+
+/// Nothing when the row's rule was not timed.
+std::optional<double> SumOfParts(const Parts& parts, const KernelRow& row) {
+  const auto route = parts.routes.find(row.rule);
+  if (route == parts.routes.end()) return std::nullopt;
+  double seconds = SecondsOf(route->second, row.features);
+  for (const KernelCurve& part : parts.others) seconds += SecondsOf(part, row.features);
   return seconds;
 }
 
@@ -70,12 +87,13 @@ std::vector<CompositionReport> CompareComposition(const std::vector<KernelRows>&
     std::vector<double> ratios;
     for (const ShapeRows& shape : kernel.shapes) {
       for (const Point& point : shape.points) {
-        report.worst.push_back(
-            {.row = *point.row,
-             .predicted_ns = SumOfParts(*parts, point.fit.features) * kNsPerSecond});
+        const auto sum = SumOfParts(*parts, *point.row);
+        if (!sum) continue;
+        report.worst.push_back({.row = *point.row, .predicted_ns = *sum * kNsPerSecond});
         ratios.push_back(report.worst.back().ratio());
       }
     }
+    if (ratios.empty()) continue;
     report.error = SummariseRatios(ratios);
     KeepWorst(report.worst, kWorst);
     reports.push_back(std::move(report));

@@ -72,7 +72,7 @@ class Fitter {
   [[nodiscard]] double Loss(const KernelFit& fit) const {
     double loss = 0;
     for (size_t i = 0; i < points_.size(); ++i) {
-      loss += SoftL1(FitTime(fit, works_[i]) / points_[i].seconds - 1);
+      loss += points_[i].weight * SoftL1(FitTime(fit, works_[i]) / points_[i].seconds - 1);
     }
     return loss;
   }
@@ -84,8 +84,8 @@ class Fitter {
     Eigen::VectorXd b(rows);
     for (Eigen::Index r = 0; r < rows; ++r) {
       const KernelWork& work = works_[static_cast<size_t>(r)];
-      const double seconds = points_[static_cast<size_t>(r)].seconds;
-      const double weight = RootWeight(FitTime(from, work) / seconds - 1);
+      const auto& [features, seconds, count] = points_[static_cast<size_t>(r)];
+      const double weight = std::sqrt(count) * RootWeight(FitTime(from, work) / seconds - 1);
       const auto [memory, compute, chain] = SharesOf(from, work);
       const double scale = weight / seconds;
       a(r, 0) = scale;

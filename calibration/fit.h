@@ -14,6 +14,7 @@ namespace moecast::calibration {
 struct FitPoint {
   KernelFeatures features;
   double seconds = 0;
+  double weight = 1;  // of the loss: rows it counts as
 };
 
 /// A fit and its soft-L1 loss.

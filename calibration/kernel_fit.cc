@@ -10,8 +10,11 @@ namespace {
 
 /// Part of a correction's variance that is noise of single rows.
 constexpr double kNoise = 3e-3;
-/// A shape with fewer points than this does not choose its own sharpness.
+/// A shape with fewer points than this does not choose its own sharpness, and borrows: up to so
+/// many points of other shapes, together worth a tenth of one, decide what its own leave open.
 constexpr size_t kFewPoints = 16;
+constexpr size_t kMostBorrowed = 64;
+constexpr double kBorrowedWeight = 0.1;
 
 std::vector<FitPoint> ChosenPoints(const ShapeRows& shape, const Chosen& chosen) {
   std::vector<FitPoint> points;
@@ -65,6 +68,23 @@ std::vector<ProfileRow> WeighRows(const KernelForm& form, const KernelFit& fit,
   return rows;
 }
 
+/// The points of shape `own`, and evenly spaced ones of all others when it has few.
+std::vector<FitPoint> WithBorrowed(const std::vector<std::vector<FitPoint>>& shapes, size_t own) {
+  std::vector<FitPoint> points = shapes[own];
+  if (points.size() >= kFewPoints) return points;
+  std::vector<const FitPoint*> others;
+  for (size_t shape = 0; shape < shapes.size(); ++shape) {
+    if (shape == own) continue;
+    for (const FitPoint& point : shapes[shape]) others.push_back(&point);
+  }
+  const size_t count = std::min(others.size(), kMostBorrowed);
+  for (size_t i = 0; i < count; ++i) {
+    points.push_back(*others[i * others.size() / count]);
+    points.back().weight = kBorrowedWeight / static_cast<double>(count);
+  }
+  return points;
+}
+
 const ShapeProfile* FindShape(const KernelProfile& profile, const KernelFeatures& shape) {
   for (const ShapeProfile& each : profile.shapes) {
     if (each.shape == shape) return &each;
@@ -73,50 +93,57 @@ const ShapeProfile* FindShape(const KernelProfile& profile, const KernelFeatures
 }
 
 /// The band that holds 80 and 95 % of further errors like these, or nothing when there are too few
-/// to say. Split conformal: the ceil((n + 1) q)-th smallest. [Vovk05]
+/// to say. Split conformal, the (n + 1) q-th smallest, read between two where that is no whole
+/// number, so that small kernels get no wider bands than they promise. [Vovk05]
 std::optional<ErrorBand> BandOf(std::vector<double> errors) {
   constexpr size_t kFewestErrors = 5;
   if (errors.size() < kFewestErrors) return std::nullopt;
   for (double& error : errors) error = std::abs(error);
   std::sort(errors.begin(), errors.end());
   const auto at = [&errors](double q) {
-    const double rank = std::ceil((static_cast<double>(errors.size()) + 1) * q);
-    return errors[std::min(static_cast<size_t>(rank), errors.size()) - 1];
+    const double rank =
+        std::min((static_cast<double>(errors.size()) + 1) * q, static_cast<double>(errors.size()));
+    const double below = std::floor(rank);
+    const auto place = static_cast<size_t>(below);
+    const double lower = place == 0 ? 0 : errors[place - 1];
+    const double upper = errors[std::min(place, errors.size() - 1)];
+    return lower + (rank - below) * (upper - lower);
   };
   return ErrorBand{.half80 = at(0.80), .half95 = at(0.95)};
 }
 
-/// Errors of predictions for what `left_out` holds out of the chosen points.
-std::vector<double> ErrorsWithout(const KernelRows& kernel, const Chosen& chosen,
-                                  const Chosen& left_out, const KernelProfile& hint) {
+/// Errors of predictions by what they were called.
+struct LabelledErrors {
+  std::vector<double> inside;  // interpolated
+  std::vector<double> outside;
+};
+
+/// Adds errors of predictions for what `left_out` holds out of the chosen points.
+void AddErrorsWithout(const KernelRows& kernel, const Chosen& chosen, const Chosen& left_out,
+                      const KernelProfile& hint, LabelledErrors& errors) {
   const KernelProfile rest = FitCurves(
       kernel, [&](const Point& p) { return chosen(p) && !left_out(p); }, &hint);
-  std::vector<double> errors;
-  if (rest.shapes.empty()) return errors;
+  if (rest.shapes.empty()) return;
   for (const Prediction& prediction :
        PredictPoints(kernel, rest, [&](const Point& p) { return chosen(p) && left_out(p); })) {
-    errors.push_back(prediction.log_error());
+    const bool inside = prediction.time.label != Label::kExtrapolated;
+    (inside ? errors.inside : errors.outside).push_back(prediction.log_error());
   }
-  return errors;
 }
 
-void Append(std::vector<double>& to, const std::vector<double>& more) {
-  to.insert(to.end(), more.begin(), more.end());
-}
-
-std::vector<double> FoldErrors(const KernelRows& kernel, const Chosen& chosen,
-                               const KernelProfile& hint) {
-  std::vector<double> errors;
+LabelledErrors FoldErrors(const KernelRows& kernel, const Chosen& chosen,
+                          const KernelProfile& hint) {
+  LabelledErrors errors;
   for (uint64_t fold = 0; fold < kFolds; ++fold) {
-    Append(errors, ErrorsWithout(
-                       kernel, chosen, [fold](const Point& p) { return FoldOf(p) == fold; }, hint));
+    AddErrorsWithout(
+        kernel, chosen, [fold](const Point& p) { return FoldOf(p) == fold; }, hint, errors);
   }
   return errors;
 }
 
 /// Points in the last octave of their shape's first coordinate.
-std::vector<double> FrontierErrors(const KernelRows& kernel, const Chosen& chosen,
-                                   const KernelProfile& hint) {
+void AddFrontierErrors(const KernelRows& kernel, const Chosen& chosen, const KernelProfile& hint,
+                       LabelledErrors& errors) {
   const KernelForm& form = kernel.form();
   const auto size_of = [&form](const Point& p) {
     return form.place(AxesOf(form, p.fit.features)).front();
@@ -130,26 +157,25 @@ std::vector<double> FrontierErrors(const KernelRows& kernel, const Chosen& chose
     }
   }
   std::sort(frontier.begin(), frontier.end());
-  return ErrorsWithout(
+  AddErrorsWithout(
       kernel, chosen,
       [&frontier](const Point& p) {
         return std::binary_search(frontier.begin(), frontier.end(), &p);
       },
-      hint);
+      hint, errors);
 }
 
 std::vector<double> UnseenShapeErrors(const KernelRows& kernel, const Chosen& chosen,
                                       const KernelProfile& hint) {
-  std::vector<double> errors;
-  if (kernel.shapes.size() < 2) return errors;
+  LabelledErrors errors;
+  if (kernel.shapes.size() < 2) return {};
   for (const ShapeRows& shape : kernel.shapes) {
     const Point* first = shape.points.data();
     const Point* end = first + shape.points.size();
-    Append(errors,
-           ErrorsWithout(
-               kernel, chosen, [=](const Point& p) { return &p >= first && &p < end; }, hint));
+    AddErrorsWithout(
+        kernel, chosen, [=](const Point& p) { return &p >= first && &p < end; }, hint, errors);
   }
-  return errors;
+  return errors.outside;
 }
 
 ErrorBand SpreadBand(const KernelRows& kernel, const Chosen& chosen) {
@@ -200,11 +226,11 @@ KernelProfile FitCurves(const KernelRows& kernel, const Chosen& chosen, const Ke
     ShapeProfile& shape = profile.shapes[i];
     const ShapeProfile* known = hint == nullptr ? nullptr : FindShape(*hint, shape.shape);
     const bool few = points[i].size() < kFewPoints;
+    const std::vector<FitPoint> fitted = WithBorrowed(points, i);
     if (known != nullptr) {
-      shape.fit = FitLike(form, points[i], known->fit);
+      shape.fit = FitLike(form, fitted, known->fit);
     } else {
-      shape.fit =
-          few ? FitLike(form, points[i], profile.any_shape) : FitAt(form, points[i], passes).fit;
+      shape.fit = few ? FitLike(form, fitted, profile.any_shape) : FitAt(form, fitted, passes).fit;
     }
     shape.rows = WeighRows(form, shape.fit, points[i]);
   }
@@ -230,10 +256,12 @@ KernelProfile FitKernel(const KernelRows& kernel, const Chosen& chosen) {
   profile.measured = SpreadBand(kernel, chosen);
   // Too few points to say: as wrong as the correction may be large, and twice that.
   constexpr ErrorBand kUnknown{.half80 = kMostCorrection, .half95 = 2 * kMostCorrection};
+  LabelledErrors errors = FoldErrors(kernel, chosen, profile);
   profile.interpolated =
-      Wider(profile.measured, BandOf(FoldErrors(kernel, chosen, profile)).value_or(kUnknown));
-  profile.extrapolated = Wider(
-      profile.interpolated, BandOf(FrontierErrors(kernel, chosen, profile)).value_or(ErrorBand{}));
+      Wider(profile.measured, BandOf(std::move(errors.inside)).value_or(kUnknown));
+  AddFrontierErrors(kernel, chosen, profile, errors);
+  profile.extrapolated =
+      Wider(profile.interpolated, BandOf(std::move(errors.outside)).value_or(ErrorBand{}));
   profile.unseen_shape =
       Wider(profile.extrapolated,
             BandOf(UnseenShapeErrors(kernel, chosen, profile)).value_or(ErrorBand{}));

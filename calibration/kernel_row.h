@@ -23,6 +23,7 @@ struct KernelRow {
   std::string
       format{};         // of weights, or of the cache for attention: "bf16", "fp8", "int4_g32", ...
   std::string label{};  // what a person calls the shape and load, for reports: "Mixtral-8x7B even"
+  std::string rule{};   // of expert selection, by SelectionName; "" where none is stated
   KernelFeatures features{};  // kBytes and kFlops included when the source states them
   double time_ns = 0;         // of one launch, median over samples
   double spread_ns = 0;       // 95th less 5th percentile over samples; 0: not stated

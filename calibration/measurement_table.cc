@@ -265,7 +265,10 @@ Status ParseSuite(std::string_view text, const std::string& file, Measurements& 
     }
     SIM_TRY(KernelRow row, ReadLine(csv, line, layout, {.file = file, .line = line.number}));
     row.gpu = into.card.gpu;
-    TranslateSuite(row, line.cells[layout.regime.value_or(layout.op)]);
+    const auto cell = [&line](std::optional<size_t> column) {
+      return column ? line.cells[*column] : std::string_view();
+    };
+    TranslateSuite(row, cell(layout.regime), cell(layout.rule));
     into.rows.push_back(std::move(row));
   }
   return Ok();

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "sim/model/selection_kind.h"
+
 namespace moecast::calibration {
 namespace {
 
@@ -51,6 +53,23 @@ void TranslateChunk(KernelRow& row) {
   f[kContext] += f[kNewTokens];
 }
 
+/// The selection rule that routing ran, as profiles name it: routing is timed with its rule.
+std::string RuleVariant(std::string_view rule) {
+  constexpr std::array<std::pair<std::string_view, SelectionKind>, 6> kRules{
+      {{"ratio", SelectionKind::kRatioToBest},
+       {"top-p", SelectionKind::kTopP},
+       {"aset-derived", SelectionKind::kAsetDerived},
+       {"oea", SelectionKind::kOea},
+       {"xshare", SelectionKind::kXShare},
+       {"lynx", SelectionKind::kLynx}}};
+  const std::string_view word = rule.substr(0, rule.find(' '));
+  for (const auto& [name, kind] : kRules) {
+    if (word == name) return std::string(SelectionName(kind));
+  }
+  // Taking the first k' is what selection does without a rule.
+  return std::string(SelectionName(SelectionKind::kNative));
+}
+
 /// Rows of the KV suites.
 void TranslateKv(KernelRow& row) {
   if (row.op == "attend") TranslateAttention(row);
@@ -67,7 +86,7 @@ std::optional<Feature> FeatureOfColumn(std::string_view column) {
   return FeatureNamed(column);
 }
 
-void TranslateSuite(KernelRow& row, std::string_view regime) {
+void TranslateSuite(KernelRow& row, std::string_view regime, std::string_view rule) {
   KernelFeatures& f = row.features;
   if (row.op == "dense" && f[kN] == 0) {
     f[kN] = f[kIntermediate];
@@ -79,6 +98,8 @@ void TranslateSuite(KernelRow& row, std::string_view regime) {
     f[kPaddedRows] = f[kAssignments] + kMeanPadding * f[kDistinct];
   }
   TranslateKv(row);
+  row.rule = RuleVariant(rule);
+  if (row.op == "route") row.variant = row.rule;
   for (const SmallOp& small : kSmallOps) {
     if (row.op != small.suite || f[kWidth] != 0) continue;
     row.op = small.form;

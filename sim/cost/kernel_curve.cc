@@ -34,43 +34,43 @@ ShapeCurve::ShapeCurve(const KernelForm& form, const ShapeProfile& profile)
   least_.fill(std::numeric_limits<double>::infinity());
   most_.fill(-std::numeric_limits<double>::infinity());
   RowBlock empty{};
-  for (auto& coordinate : empty.place) coordinate.fill(std::numeric_limits<double>::infinity());
+  for (auto& coordinate : empty.place) coordinate.fill(std::numeric_limits<float>::infinity());
   blocks_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, empty);
   for (size_t row = 0; row < rows_.size(); ++row) {
     RowBlock& block = blocks_[row / kBlockRows];
     const KernelPlace place = form.place(rows_[row].axes);
-    block.weight[row % kBlockRows] = rows_[row].weight;
+    block.weight[row % kBlockRows] = static_cast<float>(rows_[row].weight);
     for (size_t i = 0; i < kCoordinates; ++i) {
-      block.place[i][row % kBlockRows] = place[i];
+      block.place[i][row % kBlockRows] = static_cast<float>(place[i]);
       least_[i] = std::min(least_[i], place[i]);
       most_[i] = std::max(most_[i], place[i]);
     }
   }
 }
 
-inline std::array<double, ShapeCurve::kBlockRows> ShapeCurve::RowBlock::SquaresTo(
-    const KernelPlace& from) const {
-  std::array<double, kBlockRows> squares{};
-  for (size_t i = 0; i < kCoordinates; ++i) {
+ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) const {
+  using Lanes = std::array<float, kBlockRows>;
+  std::array<float, kCoordinates> from;
+  for (size_t i = 0; i < kCoordinates; ++i) from[i] = static_cast<float>(place[i]);
+  Lanes sums{};
+  Lanes nearest;
+  nearest.fill(std::numeric_limits<float>::infinity());
+  for (const RowBlock& block : blocks_) {
+    Lanes square{};
+    for (size_t i = 0; i < kCoordinates; ++i) {
+      for (size_t row = 0; row < kBlockRows; ++row) {
+        square[row] += (from[i] - block.place[i][row]) * (from[i] - block.place[i][row]);
+      }
+    }
     for (size_t row = 0; row < kBlockRows; ++row) {
-      squares[row] += (from[i] - place[i][row]) * (from[i] - place[i][row]);
+      sums[row] += block.weight[row] * CovarianceAt(square[row]);
+      nearest[row] = square[row] < nearest[row] ? square[row] : nearest[row];
     }
   }
-  return squares;
-}
-
-ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) const {
   Interpolation sum{.nearest = std::numeric_limits<double>::infinity()};
-  for (const RowBlock& block : blocks_) {
-    const std::array<double, kBlockRows> square = block.SquaresTo(place);
-    std::array<double, kBlockRows> term;
-    for (size_t row = 0; row < kBlockRows; ++row) {
-      term[row] = block.weight[row] * CovarianceAt(square[row]);
-    }
-    for (size_t row = 0; row < kBlockRows; ++row) {
-      sum.nearest = std::min(sum.nearest, square[row]);
-      sum.correction += term[row];
-    }
+  for (size_t row = 0; row < kBlockRows; ++row) {
+    sum.correction += static_cast<double>(sums[row]);
+    sum.nearest = std::min(sum.nearest, static_cast<double>(nearest[row]));
   }
   return sum;
 }
@@ -105,18 +105,7 @@ KernelTime ShapeCurve::At(const Launch& launch) const {
           .band = {}};
 }
 
-bool ShapeCurve::Covers(const Launch& launch) const {
-  if (!InRange(launch.place, kSameSlack)) return false;
-  if (!InRange(launch.place, 0)) return At(launch).label != Label::kExtrapolated;
-  for (const RowBlock& block : blocks_) {
-    int near = 0;
-    for (const double square : block.SquaresTo(launch.place)) {
-      near += static_cast<int>(square <= kFarOctaves * kFarOctaves);
-    }
-    if (near > 0) return true;
-  }
-  return false;
-}
+bool ShapeCurve::InRange(const Launch& launch) const { return InRange(launch.place, kSameSlack); }
 
 std::string ShapeCurve::DescribeNearest(const KernelFeatures& f) const {
   SIM_CHECK(!rows_.empty());
@@ -145,10 +134,15 @@ KernelCurve::KernelCurve(const KernelProfile& profile)
 }
 
 std::optional<size_t> KernelCurve::FindShape(const KernelFeatures& f) const {
+  std::optional<size_t> found;
+  double least = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < shapes_.size(); ++i) {
-    if (SameShape(*form_, shapes_[i].shape(), f)) return i;
+    const double distance = ShapeDistance(*form_, shapes_[i].shape(), f);
+    if (distance >= least) continue;
+    least = distance;
+    found = i;
   }
-  return std::nullopt;
+  return found;
 }
 
 KernelTime KernelCurve::At(const Launch& launch, std::optional<size_t> shape, double floor) const {

@@ -22,8 +22,8 @@ struct KernelTime {
   ErrorBand band;
 };
 
-/// One shape: its rows stand in blocks, coordinate by coordinate, so that a prediction is one pass
-/// over them, several at a time.
+/// One shape: its rows stand in blocks, coordinate by coordinate and in single precision, so that a
+/// prediction is one pass over them, several at a time, in an order that no compiler changes.
 class ShapeCurve {
  public:
   /// REQUIRES: `form` outlives this object (forms are constants).
@@ -32,8 +32,8 @@ class ShapeCurve {
   /// RETURNS: seconds and label; the band is the kernel's to fill in.
   /// COST: linear in the rows; no allocation.
   [[nodiscard]] KernelTime At(const Launch& launch) const;
-  /// Whether At would call the launch measured or interpolated. COST: stops at the first near row.
-  [[nodiscard]] bool Covers(const Launch& launch) const;
+  /// Whether the launch is in the range of the rows: false where At cannot but extrapolate.
+  [[nodiscard]] bool InRange(const Launch& launch) const;
   [[nodiscard]] const KernelFeatures& shape() const { return shape_; }
   [[nodiscard]] size_t row_count() const { return rows_.size(); }
   /// The row nearest to the point, its time and its distance: "nearest tokens 8, ... 22.8 us, 0.3
@@ -43,9 +43,8 @@ class ShapeCurve {
  private:
   static constexpr size_t kBlockRows = 8;
   struct RowBlock {
-    std::array<std::array<double, kBlockRows>, kCoordinates> place;  // octaves
-    std::array<double, kBlockRows> weight;                           // 0 behind the last row
-    [[nodiscard]] std::array<double, kBlockRows> SquaresTo(const KernelPlace& from) const;
+    std::array<std::array<float, kBlockRows>, kCoordinates> place;  // octaves
+    std::array<float, kBlockRows> weight;                           // 0 behind the last row
   };
   struct Interpolation {
     double correction = 0;  // of ln(time / fit)
@@ -69,7 +68,8 @@ class KernelCurve {
  public:
   explicit KernelCurve(const KernelProfile& profile);
 
-  /// Position of the shape with these shape features; nothing when it was not measured.
+  /// Position of the shape nearest to these shape features; nothing when no row says anything of
+  /// it (ShapeDistance).
   [[nodiscard]] std::optional<size_t> FindShape(const KernelFeatures& f) const;
   /// The time of one launch with its band. `shape` is FindShape(f); without one the fit over all
   /// shapes answers. RETURNS: at least `floor` seconds, the roofline at datasheet rates (INV-6).
@@ -79,9 +79,9 @@ class KernelCurve {
   }
   [[nodiscard]] KernelTime At(const Launch& launch, std::optional<size_t> shape,
                               double floor) const;
-  /// Whether At would be measured or interpolated.
-  [[nodiscard]] bool Covers(const Launch& launch, std::optional<size_t> shape) const {
-    return shape && shapes_[*shape].Covers(launch);
+  /// Whether the launch is in the range of the shape's rows.
+  [[nodiscard]] bool InRange(const Launch& launch, std::optional<size_t> shape) const {
+    return shape && shapes_[*shape].InRange(launch);
   }
 
   [[nodiscard]] const KernelForm& form() const { return *form_; }

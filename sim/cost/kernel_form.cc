@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "sim/cost/kv_work.h"
 
@@ -20,11 +21,11 @@ constexpr std::array kTokensOnly{kTokens};
 constexpr std::array kAttentionShape{kHeads, kKvBytesPerToken};
 constexpr std::array kDecodeAxes{kBatch, kContext};
 constexpr std::array kPrefillAxes{kTokens, kPairs, kContext};
-// A scheme is the kernel's format, so its group and window are no part of the shape.
-constexpr std::array kCacheShape{kHeads, kKvHeads, kHeadDim, kKeyBits, kValueBits};
-constexpr std::array kLatentShape{kHeads, kKeyBits};
+constexpr std::array kCacheShape{kHeads,     kKvHeads, kHeadDim, kKeyBits,
+                                 kValueBits, kGroup,   kResidual};
+constexpr std::array kLatentShape{kHeads, kKeyBits, kGroup};
 constexpr std::array kExpandedShape{kHeads};
-constexpr std::array kWriteShape{kKvHeads, kHeadDim, kKeyBits, kValueBits};
+constexpr std::array kWriteShape{kKvHeads, kHeadDim, kKeyBits, kValueBits, kGroup, kResidual};
 constexpr std::array kAttendAxes{kBatch, kContext, kMaxContext};
 constexpr std::array kChunkAxes{kTokens, kFlops, kContext};
 constexpr std::array kWriteAxes{kNewTokens};
@@ -100,8 +101,11 @@ KernelWork PrefillAttentionWork(const KernelFeatures& f, double) {
           .chain = kFloor};
 }
 
-KernelWork WidthWork(const KernelFeatures& f, double) {
-  return {.memory = {f[kTokens] * f[kWidth]}, .chain = kFloor};
+/// A block takes a row, so what `rows_per_pass` blocks do at a time is done in whole passes.
+KernelWork WidthWork(const KernelFeatures& f, double rows_per_pass) {
+  const bool passes = rows_per_pass > 0;
+  return {.memory = {f[kTokens] * f[kWidth]},
+          .chain = passes ? std::ceil(f[kTokens] / rows_per_pass) * f[kWidth] : kFloor};
 }
 KernelWork MessageWork(const KernelFeatures& f, double) {
   return {.memory = {f[kMessageBytes]}, .chain = kFloor};
@@ -153,17 +157,32 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"append", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
     {"flush", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
     {"pack", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
-    {"norm", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
-    {"rope", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
-    {"activation", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"norm", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
+    {"rope", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
+    {"activation", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"embedding", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
-    {"sampling", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"sampling", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"all_reduce", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"all_gather", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"reduce_scatter", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"all_to_all", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
 });
 constexpr KernelForm kGeneral{"", kGeneralShape, kGeneralAxes, LogPlace, false, GeneralWork};
+
+/// Bits of metadata per bit of codes.
+double MetadataShare(const KernelFeatures& f) {
+  constexpr double kScaleAndZeroBits = 2 * 16;
+  return f[kGroup] > 0 && f[kKeyBits] > 0 ? kScaleAndZeroBits / f[kGroup] / f[kKeyBits] : 0;
+}
+
+/// x^p for the exponents that fits choose from, most of them whole.
+double PowerOf(double x, double p) {
+  const double whole = std::floor(p);
+  double power = p == whole ? 1 : std::pow(x, p - whole);
+  for (double i = 0; i < whole; ++i) power *= x;
+  return power;
+}
+double RootOf(double x, double p) { return p == 2 ? std::sqrt(x) : std::pow(x, 1 / p); }
 
 double MemoryTime(const KernelFit& fit, const KernelWork& work) {
   double time = 0;
@@ -190,6 +209,28 @@ bool SameShape(const KernelForm& form, const KernelFeatures& a, const KernelFeat
                      [&](Feature feature) { return a[feature] == b[feature]; });
 }
 
+double ShapeDistance(const KernelForm& form, const KernelFeatures& a, const KernelFeatures& b) {
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  constexpr double kMostMetadata = 0.1;
+  constexpr double kMostOctaves = 1;
+  double distance = 0;
+  for (const Feature feature : form.shape) {
+    if (a[feature] == b[feature]) continue;
+    if (feature == kGroup) {
+      const double metadata = std::abs(MetadataShare(a) - MetadataShare(b));
+      if (metadata > kMostMetadata) return kNever;
+      distance += metadata;
+    } else if (feature == kResidual && a[feature] > 0 && b[feature] > 0) {
+      const double octaves = std::abs(std::log2(a[feature] / b[feature]));
+      if (octaves > kMostOctaves) return kNever;
+      distance += octaves;
+    } else {
+      return kNever;
+    }
+  }
+  return distance;
+}
+
 KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f) {
   KernelAxes axes{};
   for (size_t i = 0; i < form.axes.size(); ++i) axes[i] = f[form.axes[i]];
@@ -202,9 +243,9 @@ double NormOfParts(const std::array<double, kParts>& parts, double sharpness) {
   double sum = 0;
   for (const double part : parts) {
     // Powers of 0 and 1, the usual case, are not worth a call.
-    sum += part == largest ? 1 : part > 0 ? std::pow(part / largest, sharpness) : 0;
+    sum += part == largest ? 1 : part > 0 ? PowerOf(part / largest, sharpness) : 0;
   }
-  return sum == 1 ? largest : largest * std::pow(sum, 1 / sharpness);
+  return sum == 1 ? largest : largest * RootOf(sum, sharpness);
 }
 
 std::array<double, kParts> PartsOf(const KernelFit& fit, const KernelWork& work) {

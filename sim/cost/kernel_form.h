@@ -40,6 +40,10 @@ const KernelForm& FormOf(std::string_view op);
 KernelFeatures ShapeOf(const KernelForm& form, const KernelFeatures& f);
 /// Whether `a` and `b` have the same shape features.
 bool SameShape(const KernelForm& form, const KernelFeatures& a, const KernelFeatures& b);
+/// How far apart two shapes are for a kernel that runs both alike: 0 for the same, infinite where
+/// rows of one say nothing of the other. Only the group and the residual window of a KV scheme may
+/// differ: the first by what it moves the bytes, the second by an octave.
+double ShapeDistance(const KernelForm& form, const KernelFeatures& a, const KernelFeatures& b);
 /// The form's axes of `f`, in order; the rest 0.
 KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f);
 
@@ -60,13 +64,17 @@ inline double SquaredDistance(const KernelPlace& a, const KernelPlace& b) {
   return square;
 }
 /// How alike the ln(time / fit) of two places at this distance are: 1 at none, 0 from kReach on. A
-/// polynomial of compact support, positive definite in up to five dimensions [Wendland95].
-inline constexpr double kReach = 8;
-inline double CovarianceAt(double squared_octaves) {
+/// polynomial of compact support, positive definite in up to five dimensions [Wendland95]. `Real`:
+/// double where weights are solved for, float where many rows are summed.
+template <class Real>
+inline constexpr Real kReach = 8;
+template <class Real>
+inline Real CovarianceAt(Real squared_octaves) {
+  constexpr Real kFar = kReach<Real> * kReach<Real>;
   // Cut first, so that a loop over rows has no branch.
-  const double square = squared_octaves < kReach * kReach ? squared_octaves : kReach * kReach;
-  const double ratio = std::sqrt(square) / kReach;
-  const double fade = (1 - ratio) * (1 - ratio);
+  const Real square = squared_octaves < kFar ? squared_octaves : kFar;
+  const Real ratio = std::sqrt(square) / kReach<Real>;
+  const Real fade = (1 - ratio) * (1 - ratio);
   return fade * fade * (1 - ratio) * (5 * ratio + 1);
 }
 

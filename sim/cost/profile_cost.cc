@@ -53,6 +53,11 @@ KernelTime Sum(const KernelTime& a, const KernelTime& b) {
           .band = {.half80 = half(&ErrorBand::half80), .half95 = half(&ErrorBand::half95)}};
 }
 
+/// The better label wins, then the faster.
+bool IsBetter(const KernelTime& a, const KernelTime& b) {
+  return a.label < b.label || (a.label == b.label && a.seconds < b.seconds);
+}
+
 KernelFeatures ShapeFeatures(const ExpertLayerShape& shape) {
   KernelFeatures f;
   f[kHidden] = static_cast<double>(shape.hidden);
@@ -70,7 +75,8 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
       seconds_per_byte_(1 / device.hbm_bandwidth.count()),
       experts_(std::move(experts)),
       memo_(kMemoEntries) {
-  // A floor may not assume which unit stands in for one that the device lacks: it takes the fastest.
+  // A floor may not assume which unit stands in for one that the device lacks: it takes the
+  // fastest.
   const FlopsPerSecond fastest = *std::max_element(device.peak.begin(), device.peak.end());
   for (size_t c = 0; c < seconds_per_flop_.size(); ++c) {
     const FlopsPerSecond peak = device.peak[c].count() > 0 ? device.peak[c] : fastest;
@@ -84,7 +90,35 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
   down_ = Choose("down", experts_->format.name, f);
   fused_ = Choose("experts", experts_->format.name, f);
   combine_ = Choose("combine", kRouterFormat, f);
-  route_ = Choose(kRoute, kRouterFormat, f);
+  set_selection(SelectionKind::kNative);
+}
+
+KernelChoice ProfileCost::ChooseRoute(std::string_view rule) const {
+  const KernelChoice any = Choose(kRoute, kRouterFormat, ShapeFeatures(*experts_));
+  KernelChoice chosen = any;
+  const auto without = [&](std::string_view variant) {
+    chosen = any;
+    std::erase_if(chosen.candidates, [&](const KernelChoice::Candidate& each) {
+      return profile_->kernels[each.kernel].variant != variant;
+    });
+    return chosen.empty();
+  };
+  if (without(rule) && without(SelectionName(SelectionKind::kNative))) return any;
+  return chosen;
+}
+
+void ProfileCost::set_selection(SelectionKind kind) {
+  if (!experts_) return;
+  // Taking a fixed number of experts is what selection does without a rule.
+  if (kind == SelectionKind::kUniformTopK || kind == SelectionKind::kLayerSchedule) {
+    kind = SelectionKind::kNative;
+  }
+  route_ = ChooseRoute(SelectionName(kind));
+  // Whole layers are measured under rules that look at one token at a time.
+  const bool alone = kind <= SelectionKind::kAsetDerived;
+  layer_route_ = alone ? route_ : ChooseRoute(SelectionName(SelectionKind::kNative));
+  route_tokens_ = -1;
+  std::fill(memo_.begin(), memo_.end(), MemoEntry{});
 }
 
 double ProfileCost::Floor(const OpFeatures& features) const {
@@ -117,23 +151,24 @@ const KernelForm& ProfileCost::FormOfChoice(const KernelChoice& choice) const {
   return curves_[choice.candidates.front().kernel].form();
 }
 
-bool ProfileCost::Covers(const KernelChoice& choice, const Launch& launch) const {
-  return std::any_of(choice.candidates.begin(), choice.candidates.end(), [&](const auto& each) {
-    return curves_[each.kernel].Covers(launch, each.shape);
-  });
-}
-
-KernelTime ProfileCost::Time(const KernelChoice& choice, const Launch& launch, double floor) const {
-  // Beside a candidate whose rows reach the point, one whose rows do not is not worth its time.
-  const bool covered = choice.candidates.size() > 1 && Covers(choice, launch);
+std::optional<KernelTime> ProfileCost::CoveredTime(const KernelChoice& choice, const Launch& launch,
+                                                   double floor) const {
   std::optional<KernelTime> best;
   for (const KernelChoice::Candidate& each : choice.candidates) {
     const KernelCurve& curve = curves_[each.kernel];
-    if (covered && !curve.Covers(launch, each.shape)) continue;
+    if (!curve.InRange(launch, each.shape)) continue;
     const KernelTime time = curve.At(launch, each.shape, floor);
-    const bool better = !best || time.label < best->label ||
-                        (time.label == best->label && time.seconds < best->seconds);
-    if (better) best = time;
+    if (time.label != Label::kExtrapolated && (!best || IsBetter(time, *best))) best = time;
+  }
+  return best;
+}
+
+KernelTime ProfileCost::Time(const KernelChoice& choice, const Launch& launch, double floor) const {
+  std::optional<KernelTime> best = CoveredTime(choice, launch, floor);
+  if (best) return *best;
+  for (const KernelChoice::Candidate& each : choice.candidates) {
+    const KernelTime time = curves_[each.kernel].At(launch, each.shape, floor);
+    if (!best || IsBetter(time, *best)) best = time;
   }
   return *best;
 }
@@ -187,11 +222,16 @@ KernelFeatures ProfileCost::RouteFeatures(double tokens) const {
   return f;
 }
 
+void ProfileCost::PriceRoute(double tokens) {
+  if (route_tokens_ == tokens) return;
+  const KernelFeatures f = RouteFeatures(tokens);
+  route_time_ = Time(route_, f, 0);
+  layer_route_seconds_ = Time(layer_route_, f, 0).seconds;
+  route_tokens_ = tokens;
+}
+
 KernelTime ProfileCost::RouteTime(double tokens) {
-  if (route_tokens_ != tokens) {
-    route_time_ = Time(route_, RouteFeatures(tokens), 0);
-    route_tokens_ = tokens;
-  }
+  PriceRoute(tokens);
   return route_time_;
 }
 
@@ -200,15 +240,26 @@ std::string ProfileCost::DescribeRoute(double tokens) const {
 }
 
 ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) const {
-  const bool two = !gate_up_.empty() && !down_.empty();
-  if (!layer_.empty() && has_route() && Covers(layer_, launch)) return {.first = &layer_};
+  const auto covered = [&](const KernelChoice& choice) { return CoveredTime(choice, launch, 0); };
+  if (!layer_.empty() && has_route()) {
+    if (const auto layer = covered(layer_)) return {.first = &layer_, .products = *layer};
+  }
+  const KernelChoice* combine = combine_.empty() ? nullptr : &combine_;
   // Both products in one launch, unless only two launches are known.
-  const bool one = !fused_.empty() && (!two || Covers(fused_, launch) ||
-                                       !Covers(gate_up_, launch) || !Covers(down_, launch));
-  if (!one && !two) return {.first = &layer_};
-  return {.first = one ? &fused_ : &gate_up_,
-          .second = one ? nullptr : &down_,
-          .combine = combine_.empty() ? nullptr : &combine_};
+  const auto one = covered(fused_);
+  if (one) return {.first = &fused_, .combine = combine, .products = *one};
+  const bool two = !gate_up_.empty() && !down_.empty();
+  const auto up = covered(gate_up_);
+  const auto down = up ? covered(down_) : std::nullopt;
+  if (!fused_.empty() && !down) {
+    return {.first = &fused_, .combine = combine, .products = Time(fused_, launch, 0)};
+  }
+  if (!two) return {.first = &layer_, .products = Time(layer_, launch, 0)};
+  return {
+      .first = &gate_up_,
+      .second = &down_,
+      .combine = combine,
+      .products = Sum(up ? *up : Time(gate_up_, launch, 0), down ? *down : Time(down_, launch, 0))};
 }
 
 KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load) {
@@ -220,11 +271,13 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
              .flops = Flops(kFlopsPerMultiplyAdd * load.assignments * matrices),
              .compute = experts_->format.compute});
   const ExpertParts parts = PartsFor(launch);
-  KernelTime time = Time(*parts.first, launch, 0);
-  if (parts.second != nullptr) time = Sum(time, Time(*parts.second, launch, 0));
+  KernelTime time = parts.products;
   if (parts.combine != nullptr) time = Sum(time, Time(*parts.combine, f, 0));
   // A whole layer includes its routing, which another op of the step is charged for.
-  if (parts.first == &layer_ && has_route()) time.seconds -= RouteTime(tokens).seconds;
+  if (parts.first == &layer_ && has_route()) {
+    PriceRoute(tokens);
+    time.seconds -= layer_route_seconds_;
+  }
   time.seconds = std::max(time.seconds, floor);
   return time;
 }

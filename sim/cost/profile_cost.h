@@ -14,6 +14,7 @@
 #include "sim/cost/kernel_curve.h"
 #include "sim/model/hardware.h"
 #include "sim/model/op.h"
+#include "sim/model/selection_kind.h"
 
 namespace moecast {
 
@@ -72,6 +73,8 @@ class ProfileCost {
   /// Whether the profile has kernels for the expert layers, and for their routing.
   [[nodiscard]] bool has_experts() const;
   [[nodiscard]] bool has_route() const { return !route_.empty(); }
+  /// Routing is priced under this rule from now on; where it was not measured, as without a rule.
+  void set_selection(SelectionKind kind);
   /// The routed experts of one layer on one rank, alignment to combine; routing is not included.
   /// Memoised on (tokens, load). REQUIRES: has_experts().
   KernelTime ExpertTime(double tokens, const ExpertLoad& load);
@@ -103,12 +106,16 @@ class ProfileCost {
     const KernelChoice* first = nullptr;
     const KernelChoice* second = nullptr;
     const KernelChoice* combine = nullptr;
+    KernelTime products;  // of first and second
   };
   [[nodiscard]] const KernelForm& FormOfChoice(const KernelChoice& choice) const;
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const Launch& launch,
                                 double floor) const;
-  /// Whether some candidate's rows reach the launch: it would be measured or interpolated.
-  [[nodiscard]] bool Covers(const KernelChoice& choice, const Launch& launch) const;
+  /// The same, of a candidate whose rows reach the launch: measured or interpolated; or nothing.
+  [[nodiscard]] std::optional<KernelTime> CoveredTime(const KernelChoice& choice,
+                                                      const Launch& launch, double floor) const;
+  [[nodiscard]] KernelChoice ChooseRoute(std::string_view rule) const;
+  void PriceRoute(double tokens);
   [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
   [[nodiscard]] ExpertParts PartsFor(const Launch& launch) const;
@@ -121,11 +128,13 @@ class ProfileCost {
   std::vector<KernelCurve> curves_;  // [kernel of the profile]
   std::optional<ExpertLayerShape> experts_;
   KernelChoice layer_, gate_up_, down_, combine_, route_, fused_;
+  KernelChoice layer_route_;     // the routing inside `layer_`
   std::vector<MemoEntry> memo_;  // direct mapped
   std::vector<Use> uses_;
   size_t last_use_ = 0;
-  double route_tokens_ = -1;  // that route_time_ is of
+  double route_tokens_ = -1;  // that the times below are of
   KernelTime route_time_;
+  double layer_route_seconds_ = 0;
 };
 
 }  // namespace moecast
