@@ -90,35 +90,23 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
   down_ = Choose("down", experts_->format.name, f);
   fused_ = Choose("experts", experts_->format.name, f);
   combine_ = Choose("combine", kRouterFormat, f);
-  set_selection(SelectionKind::kNative);
+  ChooseRoutes();
 }
 
-KernelChoice ProfileCost::ChooseRoute(std::string_view rule) const {
-  const KernelChoice any = Choose(kRoute, kRouterFormat, ShapeFeatures(*experts_));
-  KernelChoice chosen = any;
-  const auto without = [&](std::string_view variant) {
-    chosen = any;
-    std::erase_if(chosen.candidates, [&](const KernelChoice::Candidate& each) {
-      return profile_->kernels[each.kernel].variant != variant;
-    });
-    return chosen.empty();
-  };
-  if (without(rule) && without(SelectionName(SelectionKind::kNative))) return any;
-  return chosen;
-}
-
-void ProfileCost::set_selection(SelectionKind kind) {
-  if (!experts_) return;
-  // Taking a fixed number of experts is what selection does without a rule.
-  if (kind == SelectionKind::kUniformTopK || kind == SelectionKind::kLayerSchedule) {
-    kind = SelectionKind::kNative;
+void ProfileCost::ChooseRoutes() {
+  const KernelChoice all = Choose(kRoute, kRouterFormat, ShapeFeatures(*experts_));
+  for (const KernelChoice::Candidate& each : all.candidates) {
+    const std::string_view variant = profile_->kernels[each.kernel].variant;
+    const auto* const named = std::ranges::find(kSelectionNames, variant);
+    // Another engine's routing names no rule.
+    const size_t rule =
+        named == kSelectionNames.end() ? 0 : static_cast<size_t>(named - kSelectionNames.begin());
+    routes_[rule].choice.candidates.push_back(each);
   }
-  route_ = ChooseRoute(SelectionName(kind));
-  // Whole layers are measured under rules that look at one token at a time.
-  const bool alone = kind <= SelectionKind::kAsetDerived;
-  layer_route_ = alone ? route_ : ChooseRoute(SelectionName(SelectionKind::kNative));
-  route_tokens_ = -1;
-  std::fill(memo_.begin(), memo_.end(), MemoEntry{});
+  // Taking a fixed number of experts is what selection does without a rule.
+  for (const SelectionKind same : {SelectionKind::kUniformTopK, SelectionKind::kLayerSchedule}) {
+    routes_[static_cast<size_t>(same)] = routes_[static_cast<size_t>(SelectionKind::kNative)];
+  }
 }
 
 double ProfileCost::Floor(const OpFeatures& features) const {
@@ -222,21 +210,17 @@ KernelFeatures ProfileCost::RouteFeatures(double tokens) const {
   return f;
 }
 
-void ProfileCost::PriceRoute(double tokens) {
-  if (route_tokens_ == tokens) return;
-  const KernelFeatures f = RouteFeatures(tokens);
-  route_time_ = Time(route_, f, 0);
-  layer_route_seconds_ = Time(layer_route_, f, 0).seconds;
-  route_tokens_ = tokens;
+KernelTime ProfileCost::RouteTime(double tokens, SelectionKind rule) {
+  Route& route = routes_[static_cast<size_t>(rule)];
+  if (route.tokens != tokens) {
+    route.time = Time(route.choice, RouteFeatures(tokens), 0);
+    route.tokens = tokens;
+  }
+  return route.time;
 }
 
-KernelTime ProfileCost::RouteTime(double tokens) {
-  PriceRoute(tokens);
-  return route_time_;
-}
-
-std::string ProfileCost::DescribeRoute(double tokens) const {
-  return Describe(route_, RouteFeatures(tokens));
+std::string ProfileCost::DescribeRoute(double tokens, SelectionKind rule) const {
+  return Describe(route(rule), RouteFeatures(tokens));
 }
 
 ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) const {
@@ -275,8 +259,7 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
   if (parts.combine != nullptr) time = Sum(time, Time(*parts.combine, f, 0));
   // A whole layer includes its routing, which another op of the step is charged for.
   if (parts.first == &layer_ && has_route()) {
-    PriceRoute(tokens);
-    time.seconds -= layer_route_seconds_;
+    time.seconds -= RouteTime(tokens, SelectionKind::kNative).seconds;
   }
   time.seconds = std::max(time.seconds, floor);
   return time;

@@ -72,17 +72,17 @@ class ProfileCost {
 
   /// Whether the profile has kernels for the expert layers, and for their routing.
   [[nodiscard]] bool has_experts() const;
-  [[nodiscard]] bool has_route() const { return !route_.empty(); }
-  /// Routing is priced under this rule from now on; where it was not measured, as without a rule.
-  void set_selection(SelectionKind kind);
+  [[nodiscard]] bool has_route() const { return !route(SelectionKind::kNative).empty(); }
+  /// Whether routing was measured under this rule.
+  [[nodiscard]] bool has_route(SelectionKind rule) const { return !route(rule).empty(); }
   /// The routed experts of one layer on one rank, alignment to combine; routing is not included.
   /// Memoised on (tokens, load). REQUIRES: has_experts().
   KernelTime ExpertTime(double tokens, const ExpertLoad& load);
-  /// Router, selection and alignment of one layer. REQUIRES: has_route().
-  KernelTime RouteTime(double tokens);
+  /// Router, selection and alignment of one layer. REQUIRES: has_route(rule).
+  KernelTime RouteTime(double tokens, SelectionKind rule);
   /// What the prediction for a load rests on, in words: kernels, nearest rows and their distance.
   [[nodiscard]] std::string DescribeExperts(double tokens, const ExpertLoad& load) const;
-  [[nodiscard]] std::string DescribeRoute(double tokens) const;
+  [[nodiscard]] std::string DescribeRoute(double tokens, SelectionKind rule) const;
 
   /// Least time at datasheet rates, seconds.
   [[nodiscard]] double Floor(const OpFeatures& features) const;
@@ -101,6 +101,12 @@ class ProfileCost {
     KernelAxes key{-1, 0, 0, 0, 0};
     KernelTime time;
   };
+  /// Routing under one rule, and its last answer.
+  struct Route {
+    KernelChoice choice;
+    double tokens = -1;
+    KernelTime time;
+  };
   /// What prices a load: the layer as a whole, or its products in one launch or two, and combine.
   struct ExpertParts {
     const KernelChoice* first = nullptr;
@@ -114,8 +120,10 @@ class ProfileCost {
   /// The same, of a candidate whose rows reach the launch: measured or interpolated; or nothing.
   [[nodiscard]] std::optional<KernelTime> CoveredTime(const KernelChoice& choice,
                                                       const Launch& launch, double floor) const;
-  [[nodiscard]] KernelChoice ChooseRoute(std::string_view rule) const;
-  void PriceRoute(double tokens);
+  void ChooseRoutes();
+  [[nodiscard]] const KernelChoice& route(SelectionKind rule) const {
+    return routes_[static_cast<size_t>(rule)].choice;
+  }
   [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
   [[nodiscard]] ExpertParts PartsFor(const Launch& launch) const;
@@ -132,9 +140,6 @@ class ProfileCost {
   std::vector<MemoEntry> memo_;  // direct mapped
   std::vector<Use> uses_;
   size_t last_use_ = 0;
-  double route_tokens_ = -1;  // that the times below are of
-  KernelTime route_time_;
-  double layer_route_seconds_ = 0;
 };
 
 }  // namespace moecast

@@ -192,7 +192,8 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
           [&](const RouteTokens& route) -> std::optional<KernelTime> {
             if (!profile.has_route()) return std::nullopt;
             const auto rows = static_cast<double>(route.rows);
-            KernelTime time = profile.RouteTime(rows);
+            if (profile.has_route(route.selection)) return profile.RouteTime(rows, route.selection);
+            KernelTime time = profile.RouteTime(rows, SelectionKind::kNative);
             time.seconds += rules_.Extra(route.selection, rows).count();
             return time;
           },
@@ -306,7 +307,9 @@ void StepCost::ExplainProfile(const CountedOp& counted, OpLine& line) {
     return;
   }
   if (std::holds_alternative<RouteTokens>(counted.op) && profile_->has_route()) {
-    note(profile_->DescribeRoute(RoutedTokens()));
+    const SelectionKind rule = std::get<RouteTokens>(counted.op).selection;
+    note(profile_->DescribeRoute(RoutedTokens(),
+                                 profile_->has_route(rule) ? rule : SelectionKind::kNative));
   } else if (line.label != Label::kAnalytic) {
     note(profile_->DescribeLast());
   }

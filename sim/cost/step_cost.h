@@ -83,10 +83,6 @@ class StepCost {
 
   /// From now on Predict's total is this end of the step's interval; parts and labels stay.
   void set_quantile(StepQuantile quantile) { quantile_ = quantile; }
-  /// Routing is priced under this rule of expert selection from now on, where a profile knows it.
-  void set_selection(SelectionKind kind) {
-    if (profile_) profile_->set_selection(kind);
-  }
 
   /// REQUIRES: step.attention has one entry per attention group, step.experts one per MoE layer and
   /// expert rank.

@@ -87,8 +87,6 @@ StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile) {
   StepCost cost(scenario.model, scenario.parallelism, PlanKv(scenario), scenario.device,
                 scenario.fabric, scenario.efficiencies, scenario.profile);
   cost.set_quantile(quantile);
-  // Where the load of a step chooses among rules, routing is priced as under the first.
-  cost.set_selection(KindOf(scenario.experts.rules.front()));
   return cost;
 }
 
