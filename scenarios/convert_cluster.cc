@@ -97,9 +97,9 @@ RuleCosts ConvertRuleCosts(const pb::Efficiencies& in, const FieldReporter& repo
   for (int i = 0; i < in.rule_costs_size(); ++i) {
     const pb::RuleCost& cost = in.rule_costs(i);
     const std::string path = "cost.efficiencies.rule_costs." + std::to_string(i);
-    const auto name = std::ranges::find(names, cost.rule());
+    const auto name = std::ranges::find(names, cost.name());
     if (name == names.end()) {
-      report(path + ".rule", "unknown rule '" + cost.rule() + "'" + DidYouMean(cost.rule(), names));
+      report(path + ".name", "unknown rule '" + cost.name() + "'" + DidYouMean(cost.name(), names));
       continue;
     }
     if (cost.tokens_size() != cost.extra_us_size()) {

@@ -39,7 +39,7 @@ def main():
         points = sorted((tokens, values) for (rule, tokens), values in found.items() if rule == name)
         if not points:
             continue
-        print(f"  - rule: {name}")
+        print(f"  - name: {name}")
         print("    tokens: [" + ", ".join(str(tokens) for tokens, _ in points) + "]")
         print("    extra_us: [" + ", ".join(f"{max(0.0, statistics.median(values)):.2f}" for _, values in points) + "]")
 

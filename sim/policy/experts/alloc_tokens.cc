@@ -25,7 +25,8 @@ void AllocTokens::Count(const RankedBatch& batch, BatchScratch& scratch) const {
   const auto tokens = static_cast<size_t>(batch.tokens());
   const auto top_k = static_cast<size_t>(shape.top_k);
   const ExpertSetLoops& loops = BestExpertSetLoops();
-  ClearSets(shape, scratch);
+  ClearSets(shape, scratch);  // with a place behind the last layer: unknown rows add 0 there
+  scratch.counts.push_back(0);
   scratch.values.resize(tokens * top_k);
   for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
     const int64_t row = layer * shape.rank_stride();
@@ -39,19 +40,26 @@ void AllocTokens::Count(const RankedBatch& batch, BatchScratch& scratch) const {
     const auto size = static_cast<int64_t>(scratch.values.size());
     const uint32_t threshold =
         std::max<uint32_t>(1, loops.threshold_by_count16(scratch.values.data(), size, slots));
-    int64_t ties = slots;
-    for (const uint16_t value : scratch.values) ties -= value > threshold ? 1 : 0;
     uint32_t* const counts = scratch.counts.data() + layer * shape.expert_stride();
+    int64_t ties = slots;
+    const uint16_t* value = scratch.values.data();
     for (size_t token = 0; token < tokens; ++token) {
       const uint16_t* const ids = batch.ids[token] + row;
       for (size_t rank = 0; rank < top_k; ++rank) {
-        const uint16_t value = scratch.values[token * top_k + rank];
-        if (value < threshold) continue;
-        if (value == threshold && ties-- <= 0) continue;
-        ++counts[ids[rank]];
+        const uint32_t above = *value++ > threshold ? 1 : 0;  // no branch: half of them are
+        counts[ids[rank]] += above;
+        ties -= above;
       }
     }
+    auto tie = scratch.values.begin();
+    for (; ties > 0; --ties, ++tie) {
+      tie = std::find(tie, scratch.values.end(), threshold);
+      if (tie == scratch.values.end()) break;
+      const auto at = static_cast<size_t>(tie - scratch.values.begin());
+      ++counts[batch.ids[at / top_k][row + static_cast<int64_t>(at % top_k)]];
+    }
   }
+  scratch.counts.pop_back();
 }
 
 }  // namespace moecast

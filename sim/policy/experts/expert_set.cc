@@ -132,6 +132,7 @@ void FillByMass(const RankedShape& shape, double mass, BatchScratch& scratch) {
 void CountBestMembers(const RankedBatch& batch, int64_t ranks, BatchScratch& scratch) {
   SIM_CHECK(ranks >= 1 && ranks <= batch.shape.ranks);
   scratch.member_bits.resize(Cells(batch.shape.moe_layers, kBitBytes));
+  scratch.packed.resize(Cells(batch.shape.moe_layers, kPackedStride));
   BestExpertSetLoops().take({.rows = batch.ids.data(),
                              .tokens = batch.tokens(),
                              .moe_layers = batch.shape.moe_layers,
@@ -142,6 +143,7 @@ void CountBestMembers(const RankedBatch& batch, int64_t ranks, BatchScratch& scr
                              .members = scratch.members.data(),
                              .member_stride = MemberStride(batch.shape),
                              .member_bits = scratch.member_bits.data(),
+                             .packed = scratch.packed.data(),
                              .counts = scratch.counts.data(),
                              .expert_stride = batch.shape.expert_stride()});
 }

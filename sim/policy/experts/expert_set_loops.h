@@ -6,6 +6,8 @@
 
 namespace moecast {
 
+inline constexpr int64_t kPackedStride = 256;
+
 /// Every token's best members. Rows are [moe_layer][rank_stride] ids.
 struct TakeJob {
   const uint16_t* const* rows;
@@ -18,6 +20,7 @@ struct TakeJob {
   const uint8_t* members;
   int64_t member_stride;
   uint8_t* member_bits;  // workspace, 32 bytes a layer
+  uint16_t* packed;      // workspace, kPackedStride zeros a layer, and left so
   uint32_t* counts;
   int64_t expert_stride;
 };
@@ -26,7 +29,8 @@ struct ExpertSetLoops {
   void (*take)(const TakeJob& job);
   /// Largest t with at least `wanted` of the values >= t; 0 when there are fewer values.
   uint32_t (*threshold_by_count)(const uint32_t* values, int64_t size, int64_t wanted);
-  /// Largest t with sum of the values >= t at least `wanted`. REQUIRES: the sum of all reaches it.
+  /// Largest t with sum of the values >= t at least `wanted`. REQUIRES: the sum of all reaches it;
+  /// at most 2^16 values.
   uint32_t (*threshold_by_sum)(const uint32_t* values, int64_t size, uint64_t wanted);
   /// As threshold_by_count, of 16-bit values.
   uint32_t (*threshold_by_count16)(const uint16_t* values, int64_t size, int64_t wanted);
@@ -84,8 +88,15 @@ struct ExpertSetCode {
 
   static uint32_t ThresholdBySum(const uint32_t* values, int64_t size, uint64_t wanted) {
     return Largest(BitsOf(values, size), wanted, [&](uint32_t t) {
-      uint64_t sum = 0;
-      for (int64_t i = 0; i < size; ++i) sum += values[i] >= t ? values[i] : 0U;
+      // Halves of 16 bits: 32-bit lanes hold the sums of 2^16 of them.
+      uint32_t low = 0;
+      uint32_t high = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        const uint32_t value = values[i] >= t ? values[i] : 0U;
+        low += value & 0xffffU;
+        high += value >> 16;
+      }
+      const uint64_t sum = low + (uint64_t{high} << 16);
       return sum;
     });
   }

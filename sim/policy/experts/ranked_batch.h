@@ -64,6 +64,7 @@ struct BatchScratch {
   std::vector<uint8_t> members;     // [moe_layer][member stride]: 1 for an expert of the set
   std::vector<uint32_t> utilities;  // [moe_layer][member stride]
   std::vector<uint8_t> member_bits;
+  std::vector<uint16_t> packed;
   std::vector<uint16_t> values;  // of one layer
   std::vector<uint16_t> targets;
 };

@@ -19,8 +19,8 @@ constexpr int64_t kFurther = 3;
 /// The random trace with scores and further ranks.
 struct RankedTrace {
   TraceShape shape;
-  RoutingHeader header;
-  std::vector<TraceSequence> sequences;
+  RoutingHeader header = {};
+  std::vector<TraceSequence> sequences = {};
 };
 
 void AddRanks(const TraceShape& shape, RoutingChunk& chunk) {
@@ -64,7 +64,9 @@ RuleRows RowsOf(const RankedTrace& trace, const ExpertRule& rule) {
   for (const auto& [prefill, decode] : trace.sequences) {
     for (const RoutingChunk* chunk : {&prefill, &decode}) {
       EXPECT_TRUE(bits.Add(*chunk).ok());
-      if (ranked != nullptr) EXPECT_TRUE(ranked->Add(*chunk).ok());
+      if (ranked != nullptr) {
+        EXPECT_TRUE(ranked->Add(*chunk).ok());
+      }
     }
   }
   RuleRows rows{.rule = rule,
