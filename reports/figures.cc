@@ -10,6 +10,7 @@ namespace moecast {
 namespace {
 
 constexpr double kMsPerSecond = 1e3;
+constexpr double kUsPerSecond = 1e6;
 
 double Gpus(const RunView& v) {
   return static_cast<double>(v.scenario.replicas * v.scenario.parallelism.gpus());
@@ -61,6 +62,22 @@ std::optional<double> KeptGateMass(const RunView& v) {
   return v.scenario.model.moe ? Finite(v.result.selection.kept_gate_mass) : std::nullopt;
 }
 
+/// Bits per cached element of the case's KV policy once a sequence is long.
+template <double KvBits::*kBits>
+std::optional<double> CacheBits(const RunView& v) {
+  return v.result.memory.kv_bits.*kBits;
+}
+
+std::optional<double> CacheWriteMean(const RunView& v) {
+  const Summary& s = v.run.summary;
+  if (s.steps == 0) return std::nullopt;
+  return s.cache_writes.count() * kUsPerSecond / static_cast<double>(s.steps);
+}
+
+std::optional<double> CacheWriteMost(const RunView& v) {
+  return v.run.summary.most_cache_writes.count() * kUsPerSecond;
+}
+
 constexpr auto kTtftMedian = Milliseconds<&Summary::ttft, &Latency::median>;
 constexpr auto kTtftP99 = Milliseconds<&Summary::ttft, &Latency::p99>;
 constexpr auto kTpotMedian = Milliseconds<&Summary::tpot, &Latency::median>;
@@ -93,6 +110,11 @@ constexpr auto kFigures = std::to_array<Figure>({
     {"mean_running_requests", "", "requests", 1, Measured<&Summary::mean_running>},
     {"mean_waiting_requests", "", "requests", 1, Measured<&Summary::mean_waiting>},
     {"mean_kv_used_ratio", "", "ratio", 3, Measured<&Summary::mean_kv_used_ratio>},
+    {"kv_stored_bits", "", "bits", 3, CacheBits<&KvBits::stored>},
+    {"kv_read_bits", "", "bits", 3, CacheBits<&KvBits::read>},
+    {"kv_equivalent_bits", "", "bits", 3, CacheBits<&KvBits::equivalent>},
+    {"kv_write_mean_us", "", "us/step", 1, CacheWriteMean},
+    {"kv_write_most_us", "", "us", 1, CacheWriteMost},
 });
 
 /// The figure in every replication; empty when any has none.

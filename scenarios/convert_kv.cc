@@ -88,9 +88,7 @@ KvScheme ConvertScheme(const pb::KvScheme& in, const std::string& path, const Kv
   CheckCode(in.value(), values, path + ".value", reader);
   return {.name = in.name(),
           .layer = {.keys = ConvertSide(in.key()), .values = ConvertSide(in.value())},
-          .latent = in.caches() == pb::KvScheme::latent,
-          .rotated = in.rotated(),
-          .parametric = in.parametric()};
+          .rotated = in.rotated()};
 }
 
 /// A scheme that stands alone.

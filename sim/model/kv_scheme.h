@@ -69,10 +69,7 @@ struct KvLayer {
 struct KvScheme {
   std::string name{};  // measured kernels carry it as their format
   KvLayer layer{};
-  bool latent = false;   // for MLA only; other schemes are for keys and values of heads only
   bool rotated = false;  // keys and queries are rotated before they are stored or multiplied
-  /// Bits of single layers are a policy's parameter: the scheme cannot stand alone.
-  bool parametric = false;
   friend bool operator==(const KvScheme&, const KvScheme&) = default;
 };
 

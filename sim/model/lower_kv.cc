@@ -192,7 +192,7 @@ void Lowering::LowerWrites(const KvSplit& split, const KvLayerClass& layers, int
 
 void Lowering::LowerSelection(const AttentionLoad& load, int64_t heads, int64_t layers,
                               std::vector<CountedOp>& ops) const {
-  if (!kv_.budget || load.decode_sequences == 0) return;
+  if (!kv_.budget || load.decode_sequences == 0 || layers == 0) return;
   const double each = static_cast<double>(heads);
   ops.push_back({.op = SelectTokens{.context = load.decode_context,
                                     .bytes_per_context_token = each * kv_.budget->predictor_bytes,

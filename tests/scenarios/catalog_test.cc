@@ -55,7 +55,7 @@ TEST(Catalog, EveryEntryLoads) {
 
 TEST(Catalog, EveryNumberHasASource) {
   Catalog catalog(kCatalog);
-  for (const char* kind : {"models", "gpus", "fabrics", "formats", "efficiencies"}) {
+  for (const char* kind : {"models", "gpus", "fabrics", "formats", "kv_schemes", "efficiencies"}) {
     for (const std::string& name : Names(kind)) {
       const Result<YamlNode> entry = catalog.Find(kind, name);
       ASSERT_TRUE(entry.ok()) << ToString(entry.errors());
