@@ -135,7 +135,8 @@ class ProfileCost {
   std::array<double, kComputeClassCount> seconds_per_flop_{};
   std::vector<KernelCurve> curves_;  // [kernel of the profile]
   std::optional<ExpertLayerShape> experts_;
-  KernelChoice layer_, gate_up_, down_, combine_, route_, fused_;
+  KernelChoice layer_, gate_up_, down_, combine_, fused_;
+  std::array<Route, kSelectionNames.size()> routes_;  // [SelectionKind]
   KernelChoice layer_route_;     // the routing inside `layer_`
   std::vector<MemoEntry> memo_;  // direct mapped
   std::vector<Use> uses_;
