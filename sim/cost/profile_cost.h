@@ -137,8 +137,7 @@ class ProfileCost {
   std::optional<ExpertLayerShape> experts_;
   KernelChoice layer_, gate_up_, down_, combine_, fused_;
   std::array<Route, kSelectionNames.size()> routes_;  // [SelectionKind]
-  KernelChoice layer_route_;     // the routing inside `layer_`
-  std::vector<MemoEntry> memo_;  // direct mapped
+  std::vector<MemoEntry> memo_;                       // direct mapped
   std::vector<Use> uses_;
   size_t last_use_ = 0;
 };
