@@ -25,6 +25,11 @@ void AddRun(const RunResult& run, RunTotals& totals) {
   totals.routing.substituted_rows += run.routing.substituted_rows;
   totals.routing.unknown_rows += run.routing.unknown_rows;
   totals.routing.padding_rows += run.routing.padding_rows;
+  std::vector<uint64_t>& steps = totals.routing.steps_by_rule;
+  steps.resize(std::max(steps.size(), run.routing.steps_by_rule.size()));
+  for (size_t i = 0; i < run.routing.steps_by_rule.size(); ++i) {
+    steps[i] += run.routing.steps_by_rule[i];
+  }
 }
 
 void SecondsToShares(RunTotals& totals) {

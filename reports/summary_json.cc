@@ -144,7 +144,9 @@ object RoutingJson(const Scenario& scenario, const SelectionNotes& selection,
           {"kept_gate_mass", selection.kept_gate_mass}, {"prefill_rows", notes.prefill_rows},
           {"decode_rows", notes.decode_rows},           {"wrapped_rows", notes.wrapped_rows},
           {"substituted_rows", notes.substituted_rows}, {"unknown_rows", notes.unknown_rows},
-          {"padding_rows", notes.padding_rows}};
+          {"padding_rows", notes.padding_rows},
+          {"completed_share", selection.completed_share},
+          {"steps_by_rule", array(notes.steps_by_rule.begin(), notes.steps_by_rule.end())}};
 }
 
 object LabelsJson(const RunTotals& totals) {

@@ -40,6 +40,7 @@ Each of `scenarios/examples` is a lesson; its first lines say what to look for.
 - `04_saturation.yaml`: where a GPU stops keeping up, and how the KV format moves that point.
 - `05_two_replicas.yaml`: two GPUs as two replicas under two routers, or as one.
 - `06_measured_kernels.yaml`: step times from kernels measured on an H200, with prediction intervals.
+- `07_rules_of_the_step.yaml`: rules that choose experts for the whole batch, a rule by load, half the experts.
 )";
 
 std::string Range(const pb::FieldRule& rule) {

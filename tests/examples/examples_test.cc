@@ -173,6 +173,45 @@ TEST(Examples, MeasuredKernelsRunMostlyOnMeasurementsAndPrintIntervals) {
   EXPECT_THAT(outcome.out, HasSubstr("profile 'h200_sxm'"));
 }
 
+// Variants in order: native, top-4, OEA, XShare, LYNX, Alloc-T, EAC-MoE, by load, pruned.
+TEST(Examples, RulesOfTheStepReadFewerExpertsWhereTheyPromiseTo) {
+  const TemporaryFolder folder;
+  const Outcome outcome = RunMoecast({"run", "scenarios/examples/07_rules_of_the_step.yaml",
+                                      "--set", "workload.stop.requests=120", "--set",
+                                      "workload.warmup_requests=10", "--out", folder / "out"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::string csv = ReadFile(folder / "out/table.csv").value();
+  const std::vector<double> distinct = Column(csv, "mean_distinct_experts");
+  const std::vector<double> kept = Column(csv, "mean_kept_experts");
+  ASSERT_EQ(distinct.size(), 18U);
+  for (size_t load = 0; load < 2; ++load) {
+    const size_t native = 9 * load;
+    for (size_t variant = 1; variant < 9; ++variant) {
+      EXPECT_LE(distinct[native + variant], distinct[native]) << variant;
+      EXPECT_LE(kept[native + variant], kept[native]) << variant;
+    }
+  }
+  EXPECT_LT(distinct[9 + 2], distinct[9 + 1]);  // at 32 in flight OEA reads less than top-4
+  EXPECT_GT(kept[9 + 2], 7);                    // and computes nearly as many as native
+}
+
+TEST(Trace, TunePrintsASectionThatAScenarioTakes) {
+  const std::string trace = "traces/data/moecast-reference.moetrace";
+  for (const char* rule : {"list", "tuple", "aset_derived"}) {
+    const Outcome tuned = RunMoecast({"trace", "tune", trace, "--mean-k", "4", "--rule", rule});
+    ASSERT_EQ(tuned.exit_code, 0) << tuned.err;
+    EXPECT_THAT(tuned.out, HasSubstr("a proxy, not a quality"));
+    const std::string section = tuned.out.substr(tuned.out.find("\nexperts: ") + 10);
+    const Outcome run =
+        RunMoecast({"run", "scenarios/examples/02_replay_captured_routing.yaml", "--resolve",
+                    "--set", "variants=null", "--set", "experts=" + section});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+  }
+  const Outcome bad = RunMoecast({"trace", "tune", trace, "--mean-k", "9"});
+  EXPECT_EQ(bad.exit_code, 2);
+  EXPECT_THAT(bad.err, HasSubstr("must be from 1 to the trace's top_k (8), got 9"));
+}
+
 /// Imports one of traces/descriptions from the shared data.
 void Import(const std::vector<std::string>& arguments, const std::filesystem::path& trace) {
   std::vector<std::string> all{"trace", "import"};
