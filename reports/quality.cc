@@ -31,6 +31,13 @@ void AddRows(const StudyCase& c, TextTable& table) {
   }
 }
 
+/// Whether something was done to the model that may cost quality.
+bool IsChanged(const Scenario& scenario) {
+  const std::string kv = DescribeKv(PlanKv(scenario.kv, scenario.model));
+  return !scenario.experts.IsNative() || !scenario.change.empty() ||
+         (kv != "bf16" && kv != "mla_bf16");
+}
+
 }  // namespace
 
 std::string RenderQuality(const Study& study) {
@@ -46,7 +53,7 @@ std::string RenderQuality(const Study& study) {
   std::set<std::string> told;
   for (const StudyCase& c : study.cases) {
     if (!told.insert(c.variant).second) continue;
-    any = any || !c.quality.empty() || !c.scenario.experts.IsNative();
+    any = any || !c.quality.empty() || IsChanged(c.scenario);
     AddRows(c, table);
   }
   if (!any) return {};

@@ -1,0 +1,33 @@
+// What a reader must know about a scenario before trusting its figures.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "reports/provenance.h"
+#include "tests/sim/run/tiny_study.h"
+
+namespace moecast {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+TEST(Caveats, FormatsThatTheGpuMultipliesAreNone) {
+  EXPECT_THAT(Caveats(test::TinyStudy().cases.front().scenario), IsEmpty());
+}
+
+TEST(Caveats, AFormatWithoutItsUnitIsNamedOnceWithEverythingStoredInIt) {
+  Study study = test::TinyStudy();
+  Scenario& scenario = study.cases.front().scenario;
+  scenario.model.formats.attention = {.name = "w4a4",
+                                      .stored_bits = 4,
+                                      .compute = ComputeClass::kInt4,
+                                      .otherwise = ComputeClass::kInt8};
+  scenario.model.formats.lm_head = scenario.model.formats.attention;
+  scenario.device.peak[static_cast<size_t>(ComputeClass::kInt4)] = FlopsPerSecond(0);
+  EXPECT_THAT(Caveats(scenario),
+              ElementsAre("w4a4 is not multiplied natively by " + scenario.device.name +
+                          ": it is read as stored and dequantised to int8 (attention, LM head)"));
+}
+
+}  // namespace
+}  // namespace moecast
