@@ -1,5 +1,5 @@
 // KvMeasurement: one row of a suite of the KV path (append, attend, mla, attend_prefill), and its
-// CSV form. Columns, units and meaning are stated in docs/measurement.md; VisitFields below is the
+// CSV form. Columns, units and meaning are stated in docs/kernels_kv.md; VisitFields below is the
 // only list of them in the code.
 #pragma once
 

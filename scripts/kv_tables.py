@@ -1,0 +1,158 @@
+"""Writes the tables of docs/kernels_kv.md from the committed rows of suite `append` and from
+kernels/data/kv_accuracy.csv.
+
+  python3 scripts/kv_tables.py            rewrites the page's generated part
+  python3 scripts/kv_tables.py --check    fails if the page differs from what would be written
+"""
+
+import argparse
+import csv
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/kernels_kv.md"
+BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
+TEXT = ("op", "model", "regime", "format", "stop", "scheme", "layer", "data", "output_error")
+BATCHES = (1, 16, 64, 256)
+PACKS = (128, 1024, 8192, 32768)
+DATA = ("gaussian", "outliers", "real_shaped")
+APPEND_GOAL_US, PACK_GOAL = 3.0, 0.85
+
+
+def read_rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{k: v if k in TEXT else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def cards():
+    with open(ROOT / "kernels/data/cards.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def table(title, note, header, rows):
+    if not rows:
+        return []
+    lines = ["", f"### {title}", "", note, "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def kind(row):
+    """A scheme's layer as a row shows it: its name, bits of keys and values, shared values."""
+    bits = f"{row['key_bits']:.0f}" if row["key_bits"] == row["value_bits"] else (
+        f"{row['key_bits']:.0f}/{row['value_bits']:.0f}")
+    stored = 2 * row["equivalent_bits"]
+    shares = not row["format"].startswith("mla") and stored < row["key_bits"] + row["value_bits"]
+    return f"{row['format']} {bits}{' shared' if shares else ''}"
+
+
+class Card:
+    """The rows of one card."""
+
+    def __init__(self, card, path):
+        self.card, self.peak = card["card"], float(card["hbm_bytes_per_s"])
+        self.rows = read_rows(path)
+        default = {}  # groups as kv_schemes.csv states them come first
+        for row in self.rows:
+            default.setdefault((row["model"], kind(row)), row["group"])
+        self.plain = [r for r in self.rows if r["group"] == default[r["model"], kind(r)]]
+        self.grouped = [r for r in self.rows if r["group"] != default[r["model"], kind(r)]]
+        self.shapes = list(dict.fromkeys((r["model"], kind(r)) for r in self.plain))
+
+    def share(self, row):
+        return row["bytes"] / row["median_us"] * 1e6 / self.peak
+
+    def find(self, shape, **wanted):
+        for row in self.plain:
+            if (row["model"], kind(row)) == shape and all(row[k] == v for k, v in wanted.items()):
+                return row
+        return None
+
+    def grid(self, title, note, header, cells):
+        rows = [[*shape, *(cell or "-" for cell in cells(shape))] for shape in self.shapes if any(cells(shape))]
+        return table(f"{title}: {self.card}", note, ["shape", "scheme, bits", *header], rows)
+
+    def time(self, shape, **wanted):
+        row = self.find(shape, **wanted)
+        return f"{row['median_us']:.2f}" if row else None
+
+    def rate(self, shape, **wanted):
+        row = self.find(shape, **wanted)
+        return f"{row['median_us']:.1f} ({100 * self.share(row):.0f} %)" if row else None
+
+    def appends(self):
+        return self.grid("Append of one token per sequence", "Microseconds of a launch in which no window flushes.",
+                         [f"B={b}" for b in BATCHES],
+                         lambda shape: [self.time(shape, op="append", sequences=b) for b in BATCHES])
+
+    def flushes(self):
+        columns = [(b, regime) for b in (16, 256) for regime in ("one", "all")]
+        return self.grid("Append with flushes", "Microseconds of the whole launch (share of memory bandwidth) in which "
+                         "one or all of the sequences flush.", [f"B={b}, {r}" for b, r in columns],
+                         lambda shape: [self.rate(shape, op="flush", sequences=b, regime=r) for b, r in columns])
+
+    def packs(self):
+        return self.grid("Prefill pack", "Microseconds (share of memory bandwidth) for the tokens of one sequence.",
+                         [f"S={s}" for s in PACKS],
+                         lambda shape: [self.rate(shape, op="pack", new_tokens=s) for s in PACKS])
+
+    def groups(self):
+        rows = []
+        for row in self.grouped:
+            rows.append([row["model"], kind(row), f"{row['group']:.0f}", row["op"], f"{row['median_us']:.1f}",
+                         f"{100 * self.share(row):.0f} %"])
+        return table(f"Groups of 64 and 128: {self.card}",
+                     "Flush of all of 256 sequences, pack of 8192 tokens; microseconds, share of memory bandwidth.",
+                     ["shape", "scheme, bits", "group", "op", "us", "share"], rows)
+
+    def goals(self):
+        appends = [r for r in self.plain if r["op"] == "append" and r["sequences"] == 256]
+        packs = [r for r in self.plain if r["op"] == "pack" and r["new_tokens"] == max(PACKS)]
+        met = [r for r in appends if r["median_us"] <= APPEND_GOAL_US]
+        full = [r for r in packs if self.share(r) >= PACK_GOAL]
+        best = max(packs, key=self.share)
+        return ["", f"### Goals: {self.card}", "",
+                f"- append for 256 sequences <= {APPEND_GOAL_US:g} us: {len(met)} of {len(appends)} rows, "
+                f"from {min(r['median_us'] for r in appends):.2f} to {max(r['median_us'] for r in appends):.2f} us.",
+                f"- pack of {max(PACKS)} tokens >= {100 * PACK_GOAL:.0f} % of memory bandwidth: {len(full)} of "
+                f"{len(packs)} rows; best {100 * self.share(best):.0f} % ({best['model']}, {kind(best)})."]
+
+    def lines(self):
+        return self.goals() + self.appends() + self.flushes() + self.packs() + self.groups()
+
+
+def accuracy():
+    rows = {}
+    for row in read_rows(ROOT / "kernels/data/kv_accuracy.csv"):
+        key = (row["scheme"], row["layer"], f"{row['head_dim']:.0f}", f"{row['group']:.0f}")
+        rows.setdefault(key, {"bits": f"{row['stored_bits']:.2f}"})[row["data"]] = (
+            f"{row['key_error']:.3f} / {row['value_error']:.3f} / {float(row['output_error']):.3f}")
+    body = [[*key, cells["bits"], *(cells[d] for d in DATA)] for key, cells in rows.items() if key[2] != "64"]
+    return table("Error of each scheme", "Relative Frobenius error of cached keys / values / attention output against "
+                 "bf16, by the float64 reference at 1024 tokens; heads of 64 are in the file too.",
+                 ["scheme", "layer", "head", "group", "stored bits", *DATA], body)
+
+
+def generated():
+    lines = []
+    for card in cards():
+        found = sorted((ROOT / "calibration/measurements" / card["card"]).glob("*/append.csv"))
+        lines += Card(card, found[-1]).lines() if found else []
+    return "\n".join((lines or ["", "Not measured yet."]) + accuracy()) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare, do not write")
+    check = parser.parse_args().check
+    page = PAGE.read_text(encoding="utf-8")
+    head, rest = page.split(BEGIN)
+    written = head + BEGIN + generated() + END + rest.split(END)[1]
+    if not check:
+        PAGE.write_text(written, encoding="utf-8")
+    elif page != written:
+        sys.exit(f"{PAGE.relative_to(ROOT)} does not agree with the measurements: run scripts/kv_tables.py")
+
+
+if __name__ == "__main__":
+    main()
