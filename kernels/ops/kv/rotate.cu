@@ -30,51 +30,63 @@ __device__ __forceinline__ uint32_t Rounded(float first, float second) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
+// 32 heads of a lane's four rows g, g + 8, g + 16, g + 24.
+template <int kHeadDim>
+struct Heads {
+  static constexpr int kChunks = kHeadDim / kChunk;
+  uint4 x[4][kChunks];
+};
+
+// Sums of 32 output columns: n tile, heads 16 s .. 16 s + 15, C registers.
+template <int kHeadDim>
+__device__ __forceinline__ void Multiply(const Heads<kHeadDim>& heads, uint32_t matrix, int block,
+                                         float (&sums)[4][2][4]) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int n = 0; n < 4; ++n) {
+    const int column = block * kChunk + lane / 8 * 8 + n * 2 + lane / 4 % 2;
+    const uint32_t row =
+        matrix + static_cast<uint32_t>(column * kMatrixRow<kHeadDim> + lane % 4 * 16);
+#pragma unroll
+    for (int k = 0; k < heads.kChunks; ++k) {
+      const uint4 r = ptx::LoadShared(row + static_cast<uint32_t>(k * kChunk * 2));
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        const uint4& low = heads.x[2 * s][k];
+        const uint4& high = heads.x[2 * s + 1][k];
+        ptx::MmaBf16(sums[n][s], make_uint4(low.x, high.x, low.y, high.y), r.x, r.y);
+        ptx::MmaBf16(sums[n][s], make_uint4(low.z, high.z, low.w, high.w), r.z, r.w);
+      }
+    }
+  }
+}
+
 template <int kHeadDim>
 __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArgs args) {
-  constexpr int kChunks = kHeadDim / kChunk;
   extern __shared__ __align__(1024) uint8_t matrix[];
   ptx::GridDependencyLaunch();
   LoadMatrix<kHeadDim>(args.columns, matrix);  // no earlier kernel's output
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const int q = lane % 4;
-  const int g = lane / 4;
   const int first = static_cast<int>(blockIdx.x) * kHeadsOfBlock +
-                    static_cast<int>(threadIdx.x) / 32 * kHeadsOfWarp + g;
+                    static_cast<int>(threadIdx.x) / 32 * kHeadsOfWarp + lane / 4;
   __nv_bfloat16* head[4];
-  uint4 x[4][kChunks];
+  Heads<kHeadDim> heads;
   ptx::GridDependencyWait();
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const int i = first + 8 * r;
     head[r] = i < args.rows * args.heads ? args.heads_data + i / args.heads * args.stride +
-                                               i % args.heads * kHeadDim + q * 8
+                                               i % args.heads * kHeadDim + lane % 4 * 8
                                          : nullptr;
 #pragma unroll
-    for (int k = 0; k < kChunks; ++k)
-      x[r][k] = head[r] != nullptr ? ptx::Load(head[r] + k * kChunk) : uint4{};
+    for (int k = 0; k < heads.kChunks; ++k)
+      heads.x[r][k] = head[r] != nullptr ? ptx::Load(head[r] + k * kChunk) : uint4{};
   }
   __syncthreads();
 #pragma unroll 1
-  for (int b = 0; b < kChunks; ++b) {
-    float sums[4][2][4] = {};  // n tile, heads 16 s .. 16 s + 15, C registers
-#pragma unroll
-    for (int n = 0; n < 4; ++n) {
-      const int column = b * kChunk + g / 2 * 8 + n * 2 + g % 2;
-      const uint32_t row = ptx::SharedAddress(matrix) +
-                           static_cast<uint32_t>(column * kMatrixRow<kHeadDim> + q * 16);
-#pragma unroll
-      for (int k = 0; k < kChunks; ++k) {
-        const uint4 r = ptx::LoadShared(row + static_cast<uint32_t>(k * kChunk * 2));
-#pragma unroll
-        for (int s = 0; s < 2; ++s) {
-          const uint4& low = x[2 * s][k];
-          const uint4& high = x[2 * s + 1][k];
-          ptx::MmaBf16(sums[n][s], make_uint4(low.x, high.x, low.y, high.y), r.x, r.y);
-          ptx::MmaBf16(sums[n][s], make_uint4(low.z, high.z, low.w, high.w), r.z, r.w);
-        }
-      }
-    }
+  for (int b = 0; b < heads.kChunks; ++b) {
+    float sums[4][2][4] = {};
+    Multiply(heads, ptx::SharedAddress(matrix), b, sums);
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
       if (head[r] == nullptr) continue;
