@@ -13,32 +13,58 @@ constexpr int32_t kFirstRowPages = 16;
 /// Left free for captured graphs and the driver.
 constexpr size_t kSpareBytes = size_t{2} << 30;
 
-KvPart Tokenwise(KvElement element, int32_t group) {
-  return {.element = element, .axis = ScaleAxis::kToken, .group = group};
+KvElement ElementOf(const moecast::KvScheme& scheme, double bits) {
+  if (scheme.name == "fp8_e4m3") return KvElement::kE4m3;
+  if (scheme.name == "fp8_e5m2") return KvElement::kE5m2;
+  for (const KvElement element :
+       {KvElement::kBf16, KvElement::kInt8, KvElement::kInt4, KvElement::kInt2, KvElement::kInt1}) {
+    if (static_cast<double>(BitsOf(element)) == bits) return element;
+  }
+  throw CudaError("kv: no kernels for codes of " + std::to_string(bits) + " bits in '" +
+                  scheme.name + "'");
+}
+
+KvPart PartOf(const moecast::KvScheme& scheme, const moecast::KvSide& side, int32_t head) {
+  const KvElement element = ElementOf(scheme, side.code.bits);
+  if (element == KvElement::kBf16) return {};
+  // A head of fewer channels than a group is one group; fp8 has one scale per head.
+  const bool tokens = side.code.axis == moecast::KvAxis::kToken;
+  const auto group = static_cast<int32_t>(side.code.group);
+  return {.element = element,
+          .axis = tokens ? ScaleAxis::kToken : ScaleAxis::kChannel,
+          .group = IsFp8(element) ? head
+                   : tokens       ? std::min(group, head)
+                                  : group};
+}
+
+/// Keys and values leave a kernel's window together, when the keys' side says so.
+KvWindow WindowOf(const moecast::KvSide& keys) {
+  if (keys.flush <= 1) return {};
+  const int64_t recent = keys.bands.empty() ? 0 : keys.bands.front().newest;
+  return {.sink = static_cast<int32_t>(keys.sink),
+          .recent = static_cast<int32_t>(recent),
+          .flush = static_cast<int32_t>(keys.flush)};
 }
 
 }  // namespace
 
-KvScheme KvSchemeOf(const ExecutorRequest& request) {
-  const auto* gqa = std::get_if<GqaAttention>(&request.model.attention);
-  const auto head = static_cast<int32_t>(gqa != nullptr ? gqa->head_dim : kPageTokens);
-  const std::string& name = request.kv_scheme;
-  if (name == "bf16") return {};
-  if (name == "fp8" || name == "fp8_e4m3") {
-    return {.keys = Tokenwise(KvElement::kE4m3, head), .values = Tokenwise(KvElement::kE4m3, head)};
+KvScheme KernelScheme(const moecast::KvScheme& scheme, int32_t head) {
+  const KvScheme kernel{.keys = PartOf(scheme, scheme.layer.keys, head),
+                        .values = PartOf(scheme, scheme.layer.values, head),
+                        .window = WindowOf(scheme.layer.keys),
+                        .rotation = scheme.rotated ? KeyRotation::kHadamard : KeyRotation::kNone};
+  if (!Fits(kernel, head)) {
+    throw CudaError("kv: no kernels for '" + scheme.name + "' with heads of " +
+                    std::to_string(head));
   }
-  throw CudaError("engine.kv_format: no cache kernels for '" + name +
-                  "'; there are bf16, fp8_e4m3");
+  return kernel;
 }
 
 KvPools::KvPools(const ExecutorRequest& request)
-    : scheme_(KvSchemeOf(request)), most_rows_(static_cast<int32_t>(2 * request.max_sequences)) {
+    : most_rows_(static_cast<int32_t>(2 * request.max_sequences)) {
   const AttentionWidths widths = WidthsOf(request.model);
   shape_ = {.kv_heads = widths.kv_heads, .head_dim = widths.key_dim};
-  if (!Fits(scheme_, shape_.head_dim)) {
-    throw CudaError("engine.kv_format: '" + request.kv_scheme + "' does not take heads of " +
-                    std::to_string(shape_.head_dim));
-  }
+  scheme_ = KernelScheme(request.kv, shape_.head_dim);
   Allocate(request);
   GrowTable(kFirstRowPages);
 }

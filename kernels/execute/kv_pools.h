@@ -16,8 +16,9 @@
 
 namespace moecast::kernels {
 
-/// The scheme of a request's cache. ERRORS: CudaError that lists the schemes there are.
-KvScheme KvSchemeOf(const ExecutorRequest& request);
+/// The kernels' form of a scheme for heads of `head` channels. ERRORS: CudaError where there are no
+/// kernels for it.
+KvScheme KernelScheme(const moecast::KvScheme& scheme, int32_t head);
 
 class KvPools {
  public:

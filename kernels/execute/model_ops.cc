@@ -1,6 +1,7 @@
 #include "kernels/execute/model_ops.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "kernels/execute/glue.h"
@@ -32,6 +33,19 @@ DeviceBuffer<float> RopeAngles(const ModelSpec& model, int32_t rotary, int64_t k
   return DeviceBuffer<float>(std::span<const float>(table));
 }
 
+/// Row c: column c of the Hadamard matrix of `size` rows, without its factor.
+DeviceBuffer<__nv_bfloat16> HadamardColumns(const KvPools& pools) {
+  if (pools.scheme().rotation == KeyRotation::kNone) return {};
+  const auto size = static_cast<uint32_t>(pools.shape().head_dim);
+  std::vector<__nv_bfloat16> columns;
+  for (uint32_t c = 0; c < size; ++c) {
+    for (uint32_t r = 0; r < size; ++r) {
+      columns.push_back(__float2bfloat16(std::popcount(c & r) % 2 == 0 ? 1.0F : -1.0F));
+    }
+  }
+  return DeviceBuffer<__nv_bfloat16>(std::span<const __nv_bfloat16>(columns));
+}
+
 int32_t RotaryOf(const ModelSpec& model) {
   const auto* mla = std::get_if<MlaAttention>(&model.attention);
   return mla != nullptr ? Int(mla->qk_rope_head_dim)
@@ -53,6 +67,7 @@ ModelOps::ModelOps(const ExecutorRequest& request, const Stream& stream)
               .experts = request.model.moe ? Int(request.model.moe->experts) : 0,
               .compute_bound_rows = kComputeBoundRows},
       rope_table_(RopeAngles(request.model, RotaryOf(request.model), request.kv_tokens)),
+      hadamard_(HadamardColumns(pools_)),
       prefill_counters_(kAttendPrefillCounters) {
   prefill_counters_.Zero();
   stream.Synchronize();
@@ -132,6 +147,7 @@ void ModelOps::AddAttention(const StepForm& form, size_t layer, std::vector<Step
                    Rope(rope, act_.positions.data(), rope_table_.data(), act_.qkv.data(),
                         act_.qkv.data() + rope.query_heads * rope.head, stream_.get());
                  }});
+  if (pools_.scheme().rotation != KeyRotation::kNone) AddRotation(form, layer, ops);
   if (form.chunks > 0) AddPrefillAttention(form, layer, ops);
   AddCache(form, layer, ops);
   if (form.decode_rows > 0) AddDecodeAttention(form, layer, ops);

@@ -41,6 +41,7 @@ class ModelOps {
 
  private:
   void AddAttention(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
+  void AddRotation(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
   void AddCache(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
   void AddPrefillAttention(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
   void AddDecodeAttention(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
@@ -66,6 +67,7 @@ class ModelOps {
   KvPools pools_;
   FormLimits limits_;
   DeviceBuffer<float> rope_table_;
+  DeviceBuffer<__nv_bfloat16> hadamard_;  // of a rotated scheme
   DeviceBuffer<uint32_t> prefill_counters_;
   StepInputs inputs_;
   RoutingImage image_;

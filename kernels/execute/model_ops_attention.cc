@@ -5,11 +5,24 @@
 #include "kernels/ops/attend_prefill/attend_prefill.h"
 #include "kernels/ops/kv/append.h"
 #include "kernels/ops/kv/pack.h"
+#include "kernels/ops/kv/rotate.h"
 
 namespace moecast::kernels {
 
 AttendShape ModelOps::DecodeShape(const StepForm& form) const {
   return {.sequences = form.decode_rows, .query_heads = widths_.heads, .kv = pools_.shape()};
+}
+
+void ModelOps::AddRotation(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {
+  const RotateArgs args{.rows = form.rows,
+                        .heads = widths_.heads + widths_.kv_heads,
+                        .head_dim = widths_.key_dim,
+                        .stride = widths_.qkv,
+                        .heads_data = act_.qkv.data(),
+                        .columns = hadamard_.data(),
+                        .factor = 1 / std::sqrt(static_cast<float>(widths_.key_dim))};
+  ops.push_back({"kv_append", static_cast<int32_t>(layer),
+                 [this, args] { RotateHeads(args, stream_.get()); }});
 }
 
 void ModelOps::AddCache(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {

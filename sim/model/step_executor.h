@@ -12,8 +12,8 @@
 #include "sim/base/result.h"
 #include "sim/base/units.h"
 #include "sim/model/hardware.h"
+#include "sim/model/kv_scheme.h"
 #include "sim/model/model_spec.h"
-#include "sim/model/tensor_format.h"
 
 namespace moecast {
 
@@ -58,8 +58,8 @@ struct ExecutedStep {
 /// What an executor must hold: weights (random) of the model in its formats and a paged KV cache.
 struct ExecutorRequest {
   ModelSpec model{};
-  DeviceSpec device{};  // what the scenario says it runs on
-  std::string kv_scheme{};
+  DeviceSpec device{};           // what the scenario says it runs on
+  KvScheme kv{};                 // of every layer
   int64_t kv_tokens = 0;         // capacity of the cache
   int64_t max_batch_tokens = 0;  // of a step
   int64_t max_sequences = 0;     // of a step
