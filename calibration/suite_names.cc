@@ -34,11 +34,13 @@ constexpr std::array<std::pair<std::string_view, Feature>, 3> kColumns{
 
 /// Schemes of latent caches are told from others by their op and shape.
 constexpr std::string_view kLatent = "mla_";
+constexpr std::string_view kSliding = "window";
+constexpr std::string_view kSparse = "sparse";
 
 void TranslateAttention(KernelRow& row) {
   KernelFeatures& f = row.features;
   for (const auto& [feature, variant] :
-       {std::pair(kSelectedTokens, "sparse"), std::pair(kWindow, "window")}) {
+       {std::pair(kSelectedTokens, kSparse), std::pair(kWindow, kSliding)}) {
     if (f[feature] == 0) continue;
     row.variant = variant;
     f[kContext] = std::min(f[kContext], f[kBatch] * f[feature]);
@@ -50,6 +52,10 @@ void TranslateAttention(KernelRow& row) {
 void TranslateChunk(KernelRow& row) {
   KernelFeatures& f = row.features;
   f[kTokens] = f[kNewTokens];
+  if (f[kWindow] > 0) {
+    row.variant = kSliding;
+    f[kContext] = std::min(f[kContext], f[kBatch] * f[kWindow]);
+  }
   f[kContext] += f[kNewTokens];
 }
 
@@ -74,7 +80,9 @@ std::string RuleVariant(std::string_view rule) {
 void TranslateKv(KernelRow& row) {
   if (row.op == "attend") TranslateAttention(row);
   if (row.op == "attend_prefill" || row.op == "mla_prefill") TranslateChunk(row);
-  if (row.format.starts_with(kLatent)) row.format.erase(0, kLatent.size());
+  if (!row.format.starts_with(kLatent)) return;
+  row.format.erase(0, kLatent.size());
+  if (row.op != "attend_mla") row.variant = "latent";  // writes by other code than heads'
 }
 
 }  // namespace

@@ -25,10 +25,9 @@ constexpr std::array kCacheShape{kHeads,     kKvHeads, kHeadDim, kKeyBits,
                                  kValueBits, kGroup,   kResidual};
 constexpr std::array kLatentShape{kHeads, kKeyBits, kGroup};
 constexpr std::array kExpandedShape{kHeads};
-constexpr std::array kWriteShape{kKvHeads, kHeadDim, kKeyBits, kValueBits, kGroup, kResidual};
 constexpr std::array kAttendAxes{kBatch, kContext, kMaxContext};
 constexpr std::array kChunkAxes{kTokens, kFlops, kContext};
-constexpr std::array kWriteAxes{kNewTokens};
+constexpr std::array kWriteAxes{kNewTokens, kKvHeads, kHeadDim, kKeyBits, kValueBits};
 constexpr std::span<const Feature> kNoShape{};
 constexpr std::array kDenseAxes{kTokens, kN, kK};
 constexpr std::array kTokensWidth{kTokens, kWidth};
@@ -139,6 +138,12 @@ KernelPlace AttendPlace(const KernelAxes& axes) {
   return {Octaves(sequences), Octaves(context), Octaves(longest / mean) / 2, 0};
 }
 
+/// Tokens, elements of one, and bits.
+KernelPlace WritePlace(const KernelAxes& axes) {
+  const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
+  return {Octaves(tokens), Octaves(heads * head_dim), Octaves(key_bits), Octaves(value_bits)};
+}
+
 constexpr auto kForms = std::to_array<KernelForm>({
     {"gate_up", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<2>},
     {"down", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<1>},
@@ -154,9 +159,9 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"attend_mla", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
     {"attend_prefill", kCacheShape, kChunkAxes, LogPlace, false, AttendPrefillWork},
     {"mla_prefill", kExpandedShape, kChunkAxes, LogPlace, false, AttendExpandedWork},
-    {"append", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
-    {"flush", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
-    {"pack", kWriteShape, kWriteAxes, LogPlace, false, KvWriteWork},
+    {"append", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
+    {"flush", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
+    {"pack", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
     {"norm", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"rope", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"activation", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
