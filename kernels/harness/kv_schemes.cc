@@ -1,5 +1,7 @@
 #include "kernels/harness/kv_schemes.h"
 
+#include <cmath>
+
 #include "kernels/harness/csv_table.h"
 #include "sim/base/files.h"
 
@@ -14,11 +16,11 @@ const std::vector<std::string>& ElementNames() {
 
 Result<int32_t> WholeAt(const CsvTable& table, size_t row, std::string_view column) {
   SIM_TRY(const double value, NumberAt(table, row, column));
-  const auto whole = static_cast<int32_t>(value);
-  if (value < 0 || value > 1e6 || static_cast<double>(whole) != value)
+  constexpr double kMost = 1e6;
+  if (value < 0 || value > kMost || value != std::floor(value))
     return Error{"is no whole number from 0 to 1000000",
                  table.name + ":" + std::to_string(row + 2) + ": " + std::string(column)};
-  return whole;
+  return static_cast<int32_t>(value);
 }
 
 Result<KvPart> ReadPart(const CsvTable& table, size_t row, const std::string& part, bool keys) {
@@ -78,15 +80,19 @@ KvScheme WithGroup(const KvScheme& scheme, int group) {
   return other;
 }
 
-Result<std::vector<NamedScheme>> ReadKvSchemes(const std::filesystem::path& path) {
-  SIM_TRY(const std::string text, ReadFile(path));
-  SIM_TRY(const CsvTable table, ParseCsv(text, path.string()));
+Result<std::vector<NamedScheme>> ParseKvSchemes(std::string_view text, const std::string& name) {
+  SIM_TRY(const CsvTable table, ParseCsv(text, name));
   std::vector<NamedScheme> schemes;
   for (size_t row = 0; row < table.rows.size(); ++row) {
     SIM_TRY(NamedScheme scheme, ReadScheme(table, row));
     schemes.push_back(std::move(scheme));
   }
   return schemes;
+}
+
+Result<std::vector<NamedScheme>> ReadKvSchemes(const std::filesystem::path& path) {
+  SIM_TRY(const std::string text, ReadFile(path));
+  return ParseKvSchemes(text, path.string());
 }
 
 }  // namespace moecast::kernels

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/ops/kv/kv_scheme.h"
@@ -24,8 +25,10 @@ KvScheme ForHeads(const KvScheme& scheme, int head_dim);
 /// The scheme with groups of another size, where it has groups of its own.
 KvScheme WithGroup(const KvScheme& scheme, int group);
 
-/// ERRORS: unreadable, a cell that is not one of its values, or a scheme the kernels do not take at
-/// either head width, with file and line.
+/// ERRORS: as ParseCsv, a cell that is not one of its values, or a scheme the kernels do not take
+/// at either head width, with file and line.
+Result<std::vector<NamedScheme>> ParseKvSchemes(std::string_view text, const std::string& name);
+/// ERRORS: unreadable, or as ParseKvSchemes.
 Result<std::vector<NamedScheme>> ReadKvSchemes(const std::filesystem::path& path);
 
 }  // namespace moecast::kernels
