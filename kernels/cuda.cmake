@@ -11,9 +11,11 @@ set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
 set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 add_library(
   moecast_kernels_ops STATIC
+  bench/attend_fill.cu
   bench/ceiling.cu
   bench/fill.cu
   bench/prefill_fill.cu
+  ops/attend_prefill/attend_prefill.cu
   ops/expert_gemm/expert_gemm.cu
   ops/expert_gemm/naive.cu
   ops/expert_prefill/naive.cu
@@ -25,6 +27,7 @@ add_library(
   ops/kv/latent.cu
   ops/kv/pack.cu
   ops/kv/rotate.cu
+  ops/mla/attend_mla.cu
   ops/norm/norm.cu
   ops/rope/rope.cu
   ops/route/combine.cu
@@ -39,17 +42,24 @@ target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall --expt-relax
 
 add_executable(
   moecast_kernels
+  bench/attend_prefill_bench.cc
   bench/check.cc
   bench/check_append.cc
+  bench/check_attend_prefill.cc
   bench/check_formats.cc
+  bench/check_mla.cc
   bench/check_latent.cc
   bench/check_prefill.cc
   bench/check_dense.cc
   bench/check_route.cc
   bench/check_small.cc
   bench/check_support.cc
+  bench/drawn_codes.cc
+  bench/drawn_latents.cc
+  bench/drawn_pages.cc
   bench/kv_pool.cc
   bench/kv_rows.cc
+  bench/latent_rows.cc
   bench/layer_bench.cc
   bench/main.cc
   bench/prefill_bench.cc
@@ -58,7 +68,9 @@ add_executable(
   bench/suite_append.cc
   bench/suite_ceilings.cc
   bench/stored_layer.cc
+  bench/suite_attend_prefill.cc
   bench/suite_formats.cc
+  bench/suite_mla.cc
   bench/suite_latent.cc
   bench/suite_dense.cc
   bench/suite_layer.cc

@@ -38,9 +38,15 @@ KvMeasurement DescribeCache(const SuiteContext& context, const FittedScheme& fit
 
 void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue, KvMeasurement row,
                     std::vector<KvMeasurement>& rows) {
+  AppendMeasured(context, ReplayPlan{}, enqueue, std::move(row), rows);
+}
+
+void AppendMeasured(const SuiteContext& context, const ReplayPlan& plan,
+                    const EnqueueLaunch& enqueue, KvMeasurement row,
+                    std::vector<KvMeasurement>& rows) {
   Measurement timing;
   timing.op = row.op;
-  Measure(context.bench, {}, enqueue, timing);
+  Measure(context.bench, plan, enqueue, timing);
   CopyTiming(timing, row);
   const Status status = CheckAgainstPeak(row, context.peak);
   if (!status.ok()) throw std::runtime_error(ToString(status.errors()));

@@ -35,5 +35,9 @@ KvMeasurement DescribeCache(const SuiteContext& context, const FittedScheme& sch
 /// ERRORS: throws when the row exceeds the card's peak.
 void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue, KvMeasurement row,
                     std::vector<KvMeasurement>& rows);
+/// The same with another plan than the default one.
+void AppendMeasured(const SuiteContext& context, const ReplayPlan& plan,
+                    const EnqueueLaunch& enqueue, KvMeasurement row,
+                    std::vector<KvMeasurement>& rows);
 
 }  // namespace moecast::kernels

@@ -2,24 +2,35 @@
 
 #include "kernels/bench/check.h"
 #include "kernels/bench/check_append.h"
+#include "kernels/bench/check_attend_prefill.h"
 #include "kernels/bench/check_dense.h"
 #include "kernels/bench/check_formats.h"
+#include "kernels/bench/check_mla.h"
 #include "kernels/bench/check_prefill.h"
 #include "kernels/bench/check_route.h"
 #include "kernels/bench/check_small.h"
 #include "kernels/bench/suite_append.h"
+#include "kernels/bench/suite_attend_prefill.h"
 #include "kernels/bench/suite_formats.h"
+#include "kernels/bench/suite_mla.h"
 #include "kernels/bench/suite_prefill.h"
 
 namespace moecast::kernels {
 
 const std::vector<NamedSuite>& AllSuites() {
   static const std::vector<NamedSuite> suites{
-      {"launch", RunLaunchSuite, nullptr},           {"stream", RunStreamSuite, nullptr},
-      {"small", RunSmallSuite, CheckSmall},          {"dense", RunDenseSuite, CheckDense},
-      {"route", RunRouteSuite, CheckRoute},          {"layer", RunLayerSuite, CheckExpertPath},
-      {"experts", RunExpertsSuite, CheckExpertPath}, {"prefill", RunPrefillSuite, CheckPrefill},
-      {"formats", RunFormatsSuite, CheckFormats},    {"append", RunAppendSuite, CheckAppend},
+      {"launch", RunLaunchSuite, nullptr},
+      {"stream", RunStreamSuite, nullptr},
+      {"small", RunSmallSuite, CheckSmall},
+      {"dense", RunDenseSuite, CheckDense},
+      {"route", RunRouteSuite, CheckRoute},
+      {"layer", RunLayerSuite, CheckExpertPath},
+      {"experts", RunExpertsSuite, CheckExpertPath},
+      {"prefill", RunPrefillSuite, CheckPrefill},
+      {"formats", RunFormatsSuite, CheckFormats},
+      {"append", RunAppendSuite, CheckAppend},
+      {"mla", RunMlaSuite, CheckMla},
+      {"attend_prefill", RunAttendPrefillSuite, CheckAttendPrefill},
   };
   return suites;
 }

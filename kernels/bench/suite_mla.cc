@@ -1,0 +1,165 @@
+// Suite of latent decode attention: 16 query heads (one of eight tensor-parallel slices) and all
+// 128, latents at 16, 8 and 4 bits, over batch, context and skew of lengths.
+#include "kernels/bench/suite_mla.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/bench/fill.h"
+#include "kernels/bench/kv_rows.h"
+#include "kernels/bench/latent_rows.h"
+#include "kernels/harness/device_buffer.h"
+#include "kernels/ops/mla/attend_mla.h"
+
+namespace moecast::kernels {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+
+constexpr int kQueryChannels = kLatentChannels + kRotaryChannels;
+constexpr double kArenaBytes = 10e9;
+constexpr double kCachesBetweenUses = 4;  // L2 sizes that other launches read in between
+constexpr int64_t kMostTokens = 4 << 20;
+
+struct Heads {
+  const char* model;
+  int32_t query_heads;
+};
+constexpr Heads kHeads[] = {{"DeepSeek-V3-TP8", 16}, {"DeepSeek-V3", 128}};
+
+// Lengths of a batch and the word for them.
+struct Batch {
+  std::string regime;
+  std::vector<int32_t> lengths;
+};
+
+std::vector<Batch> Batches() {
+  std::vector<Batch> batches;
+  for (const int64_t sequences : {1, 16, 64, 256}) {
+    for (const int32_t tokens : {1024, 4096, 16384, 65536}) {
+      if (sequences * tokens <= kMostTokens)
+        batches.push_back({"even", std::vector<int32_t>(static_cast<size_t>(sequences), tokens)});
+    }
+  }
+  constexpr int kSkewed = 64;
+  Batch one_long{"one_long", std::vector<int32_t>(kSkewed, 2048)};
+  one_long.lengths[0] = 131072;
+  batches.push_back(one_long);
+  // Quantiles of a lognormal distribution with median 4096 and a standard deviation of 1 in its
+  // logarithm, by the logistic curve that is close to its quantile function.
+  Batch lognormal{"lognormal", {}};
+  for (int i = 0; i < kSkewed; ++i) {
+    const double share = (i + 0.5) / kSkewed;
+    constexpr double kLogisticScale = 1.702;
+    lognormal.lengths.push_back(
+        static_cast<int32_t>(4096 * std::exp(std::log(share / (1 - share)) / kLogisticScale)));
+  }
+  batches.push_back(lognormal);
+  return batches;
+}
+
+// One batch over as many copies of its cache as keep it out of L2.
+class MlaBench {
+ public:
+  MlaBench(const AttendMlaShape& shape, const std::vector<int32_t>& lengths,
+           const DeviceBuffer<uint8_t>& arena, double cold_bytes, const Stream& stream)
+      : shape_(shape),
+        arena_(arena),
+        lengths_(std::span<const int32_t>(lengths)),
+        query_(static_cast<size_t>(shape.sequences) * static_cast<size_t>(shape.query_heads) *
+               kQueryChannels),
+        out_(static_cast<size_t>(shape.sequences) * static_cast<size_t>(shape.query_heads) *
+             kLatentChannels),
+        workspace_(AttendMlaWorkspaceBytes(shape)) {
+    const int32_t longest = *std::max_element(lengths.begin(), lengths.end());
+    pages_per_sequence_ = (longest + kPageTokens - 1) / kPageTokens;
+    std::vector<int32_t> table;
+    for (const int32_t length : lengths) {
+      for (int32_t p = 0; p < pages_per_sequence_; ++p)
+        table.push_back(p * kPageTokens < length ? pages_++ : 0);
+    }
+    const double bytes = static_cast<double>(pages_) * LatentLayoutOf(shape.element).page_bytes;
+    const double fit = static_cast<double>(arena.size()) / bytes;
+    copies_ = static_cast<int>(std::clamp(std::ceil(cold_bytes / bytes) + 1, 1.0, std::floor(fit)));
+    table_ = DeviceBuffer<int32_t>(std::span<const int32_t>(table));
+    workspace_.Zero();
+    FillUniform(query_.data(), query_.size(), 1, 1, stream.get());
+    CUDA_CHECK(cudaDeviceSynchronize());  // the stream does not wait for the default one
+  }
+
+  void Launch(int launch, const Stream& stream) const {
+    constexpr float kScale = 0.0417F;  // 1 / sqrt(576)
+    const int64_t first =
+        static_cast<int64_t>(launch % copies_) * pages_ * LatentLayoutOf(shape_.element).page_bytes;
+    AttendMla({.shape = shape_,
+               .cache = {.pages = arena_.data() + first,
+                         .page_count = pages_,
+                         .block_table = table_.data(),
+                         .pages_per_sequence = pages_per_sequence_},
+               .lengths = lengths_.data(),
+               .query = query_.data(),
+               .scale = kScale,
+               .out = out_.data(),
+               .workspace = workspace_.data()},
+              stream.get());
+  }
+
+ private:
+  AttendMlaShape shape_;
+  const DeviceBuffer<uint8_t>& arena_;
+  int32_t pages_ = 0;
+  int32_t pages_per_sequence_ = 0;
+  int copies_ = 1;
+  DeviceBuffer<int32_t> lengths_;
+  DeviceBuffer<int32_t> table_;
+  DeviceBuffer<Bf16> query_;
+  DeviceBuffer<Bf16> out_;
+  DeviceBuffer<uint8_t> workspace_;
+};
+
+KvMeasurement Describe(const SuiteContext& context, const LatentScheme& scheme, const Heads& heads,
+                       const Batch& batch) {
+  const double tokens = std::accumulate(batch.lengths.begin(), batch.lengths.end(), 0.0);
+  const auto sequences = static_cast<double>(batch.lengths.size());
+  KvMeasurement row = DescribeLatents(context, scheme);
+  row.op = "attend_mla";
+  row.model = heads.model;
+  row.regime = batch.regime;
+  row.sequences = sequences;
+  row.cached_tokens = tokens;
+  row.max_context = *std::max_element(batch.lengths.begin(), batch.lengths.end());
+  row.new_tokens = sequences;
+  row.query_heads = heads.query_heads;
+  row.bytes = tokens * kQueryChannels * row.read_bits / 8 +
+              sequences * heads.query_heads * 2 * (kQueryChannels + kLatentChannels);
+  row.flops = 2 * tokens * heads.query_heads * (kQueryChannels + kLatentChannels);
+  return row;
+}
+
+}  // namespace
+
+std::vector<KvMeasurement> RunMlaSuite(const SuiteContext& context) {
+  const SuiteContext steady = UnderPowerCap(context);
+  const Stream& stream = context.bench.stream;
+  const DeviceBuffer<uint8_t> arena(static_cast<size_t>(kArenaBytes));
+  FillCodes(arena.data(), arena.size(), 1, stream.get());
+  std::vector<KvMeasurement> rows;
+  for (const LatentScheme& scheme : kLatentSchemes) {
+    for (const Heads& heads : kHeads) {
+      for (const Batch& batch : Batches()) {
+        const AttendMlaShape shape{.sequences = static_cast<int32_t>(batch.lengths.size()),
+                                   .query_heads = heads.query_heads,
+                                   .element = scheme.element};
+        const MlaBench bench(shape, batch.lengths, arena,
+                             kCachesBetweenUses * context.environment.l2_bytes, stream);
+        AppendMeasured(
+            steady, [&](int launch) { bench.Launch(launch, stream); },
+            Describe(context, scheme, heads, batch), rows);
+      }
+    }
+  }
+  return rows;
+}
+
+}  // namespace moecast::kernels

@@ -1,0 +1,198 @@
+// How decode attention is cut into equal shares, computed alike on the host and on the device.
+//
+// The work is a row of units, ordered by sequence, KV head and token. A unit is what a warp reads
+// at once: a page of 64 tokens where keys or values are quantised, a slab of 16 tokens where both
+// are bf16. Blocks, and within a block its warps, take ranges of that row whose sizes differ by at
+// most one; so time follows the number of units, whatever the lengths are. A unit that sees only
+// part of its tokens costs a whole one.
+//
+// INV-1: every visible token of every sequence and KV head is in exactly one unit's mask.
+// INV-2: shares are contiguous, cover the row, and differ in size by at most one unit.
+//
+// Units are counted in 32 bits.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/ops/attend/attend_shape.h"
+
+namespace moecast::kernels {
+
+inline constexpr int kSlabTokens = 16;
+
+constexpr int32_t Least(int32_t a, int32_t b) { return a < b ? a : b; }
+constexpr int32_t Most(int32_t a, int32_t b) { return a > b ? a : b; }
+
+/// Tokens first .. end - 1.
+struct TokenRange {
+  int32_t first = 0;
+  int32_t end = 0;
+};
+
+/// The tokens a sliding window hides from the middle of a sequence; empty when it hides none.
+constexpr TokenRange HiddenTokens(const VisibleTokens& visible, int32_t length) {
+  if (visible.window == 0) return {};
+  const int32_t first = Least(visible.sink, length);
+  return {.first = first, .end = Most(length - visible.window, first)};
+}
+
+/// The units of a range of tokens, 2^log_step tokens each: `front` of them, then `hidden` ones that
+/// hold no visible token and are not counted, then `back`.
+struct UnitRun {
+  int32_t first_token = 0;
+  int32_t log_step = 0;
+  int32_t front = 0;
+  int32_t hidden = 0;
+  int32_t back = 0;
+
+  [[nodiscard]] constexpr int32_t size() const { return front + back; }
+  /// First token of the run's unit number `k`.
+  [[nodiscard]] constexpr int32_t TokenOf(int32_t k) const {
+    return first_token + ((k < front ? k : k + hidden) << log_step);
+  }
+};
+
+constexpr UnitRun RunOf(const TokenRange& tokens, int32_t log_step, const TokenRange& hidden) {
+  UnitRun run{.first_token = tokens.first, .log_step = log_step};
+  const int32_t length = tokens.end - tokens.first;
+  if (length <= 0) return run;
+  const int32_t round_up = (1 << log_step) - 1;
+  const int32_t total = (length + round_up) >> log_step;
+  const int32_t in_front = Most(Least(hidden.first, tokens.end) - tokens.first, 0);
+  run.front = (in_front + round_up) >> log_step;
+  const int32_t back_from = Most(Least(hidden.end, tokens.end) - tokens.first, 0);
+  const int32_t first_back = back_from == length ? total : back_from >> log_step;
+  run.hidden = Most(first_back - run.front, 0);
+  run.back = total - run.front - run.hidden;
+  return run;
+}
+
+/// One sequence's units: bf16 sinks of the scheme, the cache's pages, bf16 tail.
+struct SequenceUnits {
+  UnitRun sinks;
+  UnitRun pages;
+  UnitRun tail;
+
+  [[nodiscard]] constexpr int32_t size() const { return sinks.size() + pages.size() + tail.size(); }
+};
+
+inline constexpr int kLogSlab = 4;
+inline constexpr int kLogPage = 6;
+static_assert(1 << kLogSlab == kSlabTokens && 1 << kLogPage == kPageTokens);
+
+/// Of the tokens of a unit of the cache's pages.
+constexpr int32_t LogPageStep(const KvScheme& scheme) {
+  const bool bf16 =
+      scheme.keys.element == KvElement::kBf16 && scheme.values.element == KvElement::kBf16;
+  return bf16 ? kLogSlab : kLogPage;
+}
+
+/// `selected` pages are listed by a PageSelection; -1: there is none.
+constexpr SequenceUnits UnitsOf(const KvScheme& scheme, const VisibleTokens& visible,
+                                int32_t length, int32_t selected) {
+  const TokenRange hidden = HiddenTokens(visible, length);
+  const KvWindow& window = scheme.window;
+  const int32_t log_step = LogPageStep(scheme);
+  const int32_t sinks = Least(window.sink, length);
+  // QuantisedTokens in 32 bits.
+  const int32_t leaving = Most(length - window.sink - window.recent, 0);
+  const int32_t in_pages = window.flush == 0 ? length : leaving / window.flush * window.flush;
+  const int32_t end_of_pages = sinks + in_pages;
+  SequenceUnits units{.sinks = RunOf({0, sinks}, kLogSlab, hidden),
+                      .pages = RunOf({sinks, end_of_pages}, log_step, hidden),
+                      .tail = RunOf({end_of_pages, length}, kLogSlab, hidden)};
+  if (selected >= 0 && length > 0)
+    units.pages = {
+        .first_token = sinks, .log_step = log_step, .back = selected << (kLogPage - log_step)};
+  return units;
+}
+
+/// A worker's share of `units` starts at ShareStart(worker) and ends at the next one's: the first
+/// units % workers workers take one more than the others.
+constexpr int32_t ShareStart(int32_t units, int workers, int worker) {
+  return units / workers * worker + Least(worker, units % workers);
+}
+/// The worker whose share holds `unit`. REQUIRES: 0 <= unit < units.
+constexpr int OwnerOf(int32_t units, int workers, int32_t unit) {
+  const int32_t least = units / workers;
+  const int32_t larger = units % workers;
+  const int32_t in_larger = larger * (least + 1);
+  return unit < in_larger ? unit / (least + 1) : larger + (unit - in_larger) / least;
+}
+/// Blocks that take part: each of their warps has a unit, as far as units go.
+constexpr int BlocksFor(int32_t units, int most_blocks, int warps) {
+  return Least((units + warps - 1) / warps, most_blocks);
+}
+
+/// A unit's place in the row of all units.
+struct UnitPlace {
+  int32_t sequence = 0;
+  int32_t head = 0;
+  int32_t number = 0;  // among the units of its sequence and head
+  int32_t of = 0;      // that many
+};
+
+/// `starts`: [sequences + 1] running sums of UnitsOf().size(). REQUIRES: unit < the last times
+/// kv_heads. COST: logarithmic in sequences.
+constexpr UnitPlace PlaceOfUnit(const int32_t* starts, int sequences, int kv_heads, int32_t unit) {
+  const int32_t target = unit / kv_heads;
+  int low = 0;
+  int high = sequences;
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (starts[middle] <= target)
+      low = middle;
+    else
+      high = middle;
+  }
+  const int32_t of = starts[low + 1] - starts[low];
+  const int32_t rest = unit - starts[low] * kv_heads;
+  return {.sequence = low, .head = rest / of, .number = rest % of, .of = of};
+}
+
+/// Where the units of a sequence and head start in the row.
+constexpr int32_t SegmentStart(const int32_t* starts, int kv_heads, int sequence, int head) {
+  return starts[sequence] * kv_heads + head * (starts[sequence + 1] - starts[sequence]);
+}
+
+/// What a unit reads and which of its tokens it sees; `token` is its first.
+struct UnitSource {
+  int32_t token = 0;
+  bool window = false;  // of the scheme's bf16 window
+  bool slab = false;    // kSlabTokens of bf16
+  // Of its tokens, those before `front` or from `back` on, and before `end`, are seen.
+  int32_t front = 0;
+  int32_t back = 0;
+  int32_t end = 0;
+};
+
+/// Unit `number` of a sequence. Under a selection, `page_of` tells the k-th selected page.
+template <class PageOf>
+constexpr UnitSource SourceOf(const KvScheme& scheme, const VisibleTokens& visible, int32_t length,
+                              int32_t selected, int32_t number, PageOf page_of) {
+  const SequenceUnits units = UnitsOf(scheme, visible, length, selected);
+  UnitSource source;
+  if (number < units.sinks.size()) {
+    source = {.token = units.sinks.TokenOf(number), .window = true, .slab = true};
+  } else if (number - units.sinks.size() < units.pages.size()) {
+    const int32_t k = number - units.sinks.size();
+    const int32_t log_units = kLogPage - units.pages.log_step;  // of a page
+    source.slab = log_units > 0;
+    source.token = units.pages.TokenOf(k);
+    if (selected >= 0)
+      source.token = (page_of(k >> log_units) << kLogPage) +
+                     ((k & ((1 << log_units) - 1)) << units.pages.log_step);
+  } else {
+    source = {.token = units.tail.TokenOf(number - units.sinks.size() - units.pages.size()),
+              .window = true,
+              .slab = true};
+  }
+  const int32_t step = source.slab ? kSlabTokens : kPageTokens;
+  const TokenRange hidden = HiddenTokens(visible, length);
+  source.front = Least(Most(hidden.first - source.token, 0), step);
+  source.back = Least(Most(hidden.end - source.token, 0), step);
+  source.end = Most(Least(length - source.token, step), 0);
+  return source;
+}
+
+}  // namespace moecast::kernels
