@@ -12,9 +12,9 @@
 namespace moecast::kernels {
 namespace {
 
-/// Mean rows per expert from which the compute-bound products are the faster ones on Hopper
-/// (docs/kernels_prefill.md): weights are read once for 64 rows in the other form.
-constexpr int32_t kComputeBoundRows = 32;
+/// Rows from which on the compute-bound expert products are the faster ones, and up to which the
+/// others were measured (docs/kernels.md, docs/kernels_prefill.md).
+constexpr int32_t kMemoryBoundRows = 256;
 constexpr double kRopeBase = 1e4;
 
 int32_t Int(int64_t value) { return static_cast<int32_t>(value); }
@@ -65,7 +65,7 @@ ModelOps::ModelOps(const ExecutorRequest& request, const Stream& stream)
       limits_{.vocabulary = Int(request.model.vocabulary),
               .moe_layers = Int(request.model.moe_layer_count()),
               .experts = request.model.moe ? Int(request.model.moe->experts) : 0,
-              .compute_bound_rows = kComputeBoundRows},
+              .memory_bound_rows = kMemoryBoundRows},
       rope_table_(RopeAngles(request.model, RotaryOf(request.model), request.kv_tokens)),
       hadamard_(HadamardColumns(pools_)),
       prefill_counters_(kAttendPrefillCounters) {

@@ -63,10 +63,7 @@ StepForm Describe(const StepRun& run, const FormLimits& limits, StepInputs& inpu
   inputs.token_ids.resize(static_cast<size_t>(form.rows));
   inputs.positions.resize(static_cast<size_t>(form.rows));
   inputs.logit_index.resize(static_cast<size_t>(form.logit_rows));
-  // Of all layers together: a form is one for the whole step.
-  const auto kept = std::ranges::count_if(run.experts, [](uint16_t id) { return id != kNoExpert; });
-  form.compute_bound =
-      kept > int64_t{limits.compute_bound_rows} * limits.experts * limits.moe_layers;
+  form.compute_bound = limits.moe_layers > 0 && form.rows > limits.memory_bound_rows;
   return form;
 }
 

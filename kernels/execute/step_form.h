@@ -37,9 +37,9 @@ struct StepInputs {
 struct FormLimits {
   int32_t vocabulary = 0;
   int32_t moe_layers = 0;
-  int32_t experts = 0;             // of a layer
-  int32_t compute_bound_rows = 0;  // mean rows per expert above which that form is used
-  int32_t row_pages = 0;           // of the page table
+  int32_t experts = 0;            // of a layer
+  int32_t memory_bound_rows = 0;  // up to which that form of the products is used
+  int32_t row_pages = 0;          // of the page table
 };
 
 /// Fills `inputs`. Token ids are a function of slot and position. REQUIRES: decodes come first.

@@ -6,6 +6,7 @@
 
 #include "kernels/execute/kv_pages.h"
 #include "kernels/execute/routing_image.h"
+#include "kernels/execute/step_form.h"
 #include "kernels/ops/route/reference.h"
 #include "tests/support/property.h"
 
@@ -92,6 +93,48 @@ TEST(RoutingImage, StartsEveryArrayAtSixteenBytes) {
       EXPECT_EQ(offset % 4, 0U);
     }
   }
+}
+
+FormLimits SomeLimits() {
+  return {
+      .vocabulary = 1000, .moe_layers = 2, .experts = 8, .memory_bound_rows = 16, .row_pages = 4};
+}
+
+TEST(Describe, PadsADecodeStepWithSequencesOfNothing) {
+  const std::vector<SequenceWork> work{
+      {.slot = 3, .past = 10, .tokens = 1, .decodes = true, .emits = true},
+      {.slot = 1, .past = 99, .tokens = 1, .decodes = true, .emits = true}};
+  StepInputs inputs;
+  const StepForm form = Describe({.sequences = work, .rows = 4, .logit_rows = 4, .graph = true},
+                                 SomeLimits(), inputs);
+  EXPECT_EQ(form, (StepForm{.rows = 4, .decode_rows = 4, .logit_rows = 4, .row_pages = 4}));
+  EXPECT_EQ(inputs.lengths, (std::vector<int32_t>{11, 100, 0, 0}));
+  EXPECT_EQ(inputs.positions, (std::vector<int32_t>{10, 99, 0, 0}));
+}
+
+TEST(Describe, PutsChunksBehindDecodesAndAsksForLogitsOfWhatEmits) {
+  const std::vector<SequenceWork> work{
+      {.slot = 0, .past = 7, .tokens = 1, .decodes = true, .emits = true},
+      {.slot = 1, .past = 0, .tokens = 5, .emits = true},
+      {.slot = 2, .past = 64, .tokens = 12}};
+  StepInputs inputs;
+  const StepForm form =
+      Describe({.sequences = work, .rows = 18, .logit_rows = 2}, SomeLimits(), inputs);
+  EXPECT_EQ(form, (StepForm{.rows = 18,
+                            .decode_rows = 1,
+                            .chunks = 2,
+                            .chunk_rows = 17,
+                            .most_chunk_tokens = 12,
+                            .logit_rows = 2,
+                            .row_pages = 4,
+                            .compute_bound = true}));
+  EXPECT_EQ(inputs.lengths, (std::vector<int32_t>{8, 5, 76}));
+  EXPECT_EQ(inputs.chunk_starts, (std::vector<int32_t>{0, 5, 17}));
+  EXPECT_EQ(inputs.past, (std::vector<int32_t>{0, 64}));
+  EXPECT_EQ(inputs.logit_index, (std::vector<int32_t>{0, 5}));
+  EXPECT_EQ(inputs.positions[6], 64);
+  EXPECT_EQ(inputs.token_ids.size(), 18U);
+  for (const int32_t id : inputs.token_ids) EXPECT_LT(id, 1000);
 }
 
 std::vector<int32_t> TableOf(const KvPages& pages, std::span<const SequenceWork> sequences,
