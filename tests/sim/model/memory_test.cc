@@ -49,8 +49,9 @@ TEST(Memory, KvTokensFillWhatWeightsAndReserveLeave) {
   const ModelSpec model = test::TinyDenseModel();
   const double weights = WeightBytesPerGpu(model, {}).count();
   const double per_token = 2 * 8 * 2;  // layers * elements * bytes
-  const auto plan = PlanMemory(model, {}, DeviceOf(2 * (weights + 100 + 10 * per_token) + 1),
-                               test::Bf16Kv(model), {.memory_fraction = 0.5, .reserved = Bytes(100)});
+  const auto plan =
+      PlanMemory(model, {}, DeviceOf(2 * (weights + 100 + 10 * per_token) + 1), test::Bf16Kv(model),
+                 {.memory_fraction = 0.5, .reserved = Bytes(100)});
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->kv_bytes_per_token, per_token);
   EXPECT_EQ(plan->kv_tokens, 10);
@@ -60,7 +61,8 @@ TEST(Memory, KvHeadsAreReplicatedBeyondTheirNumberAndLatentsAlways) {
   const ModelSpec qwen = test::Qwen3_235B();
   const DeviceSpec huge = DeviceOf(1e13);
   const auto bytes = [&](const ModelSpec& model, int64_t tensor) {
-    return PlanMemory(model, {.tensor = tensor}, huge, test::Bf16Kv(model), kAll)->kv_bytes_per_token;
+    return PlanMemory(model, {.tensor = tensor}, huge, test::Bf16Kv(model), kAll)
+        ->kv_bytes_per_token;
   };
   EXPECT_DOUBLE_EQ(bytes(qwen, 1) / bytes(qwen, 4), 4);
   EXPECT_DOUBLE_EQ(bytes(qwen, 8), bytes(qwen, 4));
@@ -85,8 +87,9 @@ TEST(Memory, LinearAttentionStateIsTakenBeforeKv) {
 
 TEST(Memory, ErrorSaysByHowMuchAndWhatWouldFit) {
   const ModelSpec model = test::Qwen3_235B();  // 470 GB of weights
-  const auto plan = PlanMemory(model, {.tensor = 2, .expert = 2}, DeviceOf(80 * kGiB), test::Bf16Kv(model),
-                               {.memory_fraction = 0.9, .reserved = Bytes(4 * kGiB)});
+  const auto plan =
+      PlanMemory(model, {.tensor = 2, .expert = 2}, DeviceOf(80 * kGiB), test::Bf16Kv(model),
+                 {.memory_fraction = 0.9, .reserved = Bytes(4 * kGiB)});
   ASSERT_FALSE(plan.ok());
   const std::string message = ToString(plan.errors());
   EXPECT_THAT(message, HasSubstr("'Qwen3-235B-A22B' does not fit on gpu"));
@@ -102,11 +105,13 @@ TEST(Memory, SuggestedParallelismFitsAndIsValid) {
   const Parallelism suggested{.tensor = 8, .data = 1, .expert = 8};
   EXPECT_TRUE(CheckParallelism(model, suggested).ok());
   EXPECT_TRUE(PlanMemory(model, suggested, device, test::Bf16Kv(model), limits).ok());
-  EXPECT_FALSE(PlanMemory(model, {.tensor = 4, .expert = 4}, device, test::Bf16Kv(model), limits).ok());
+  EXPECT_FALSE(
+      PlanMemory(model, {.tensor = 4, .expert = 4}, device, test::Bf16Kv(model), limits).ok());
 }
 
 TEST(Memory, SaysWhenNoReplicaSizeFits) {
-  const auto plan = PlanMemory(test::Qwen3_235B(), {}, DeviceOf(1e6), test::Bf16Kv(test::Qwen3_235B()), kAll);
+  const auto plan =
+      PlanMemory(test::Qwen3_235B(), {}, DeviceOf(1e6), test::Bf16Kv(test::Qwen3_235B()), kAll);
   ASSERT_FALSE(plan.ok());
   EXPECT_THAT(ToString(plan.errors()), HasSubstr("no number of gpu GPUs"));
 }
