@@ -1,0 +1,127 @@
+"""Writes the tables of docs/accuracy.md from the calibration reports.
+
+  python3 scripts/accuracy_tables.py            rewrites the page's generated part
+  python3 scripts/accuracy_tables.py --check    fails if the page differs from what would be written
+
+The reports are those of scripts/calibrate.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/accuracy.md"
+BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
+CARDS = {"h200_sxm": "H200 SXM", "h100_sxm": "H100 SXM"}
+MEDIAN_GOAL, P95_GOAL = 3.0, 10.0  # per cent
+COVER_GOALS = {"80 %": (75, 85), "95 %": (92, 98)}
+FEWEST_JUDGED = 5  # held-out points of a kernel
+
+
+def table_rows(text, first_header):
+    """Cells of the Markdown table whose first column has this header."""
+    rows = []
+    inside = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if line.startswith(f"| {first_header} |"):
+            inside = True
+        elif inside and not line.startswith("|"):
+            break
+        elif inside and not line.startswith("| ---"):
+            rows.append(cells)
+    return rows
+
+
+class Report:
+    """One card's calibration report."""
+
+    def __init__(self, card):
+        text = (ROOT / f"reports/studies/accuracy/{card}.md").read_text(encoding="utf-8")
+        self.rows_read = re.search(r"^(\d+) rows read", text, re.MULTILINE).group(1)
+        *kernels, self.total = table_rows(text, "op")
+        self.kernels = [k for k in kernels if int(k[5]) >= FEWEST_JUDGED]
+        self.unjudged = len(kernels) - len(self.kernels)
+        composition = text.split("## Composition", 1)
+        self.composition = table_rows(composition[1], "format") if len(composition) > 1 else []
+
+
+def name_of(kernel):
+    op, variant, kernel_format = kernel[:3]
+    return " ".join([op] + ([variant] if variant != "-" else []) + [kernel_format])
+
+
+def card_table(reports):
+    lines = ["| card | rows | kernels | held out | MAPE, % | median | p90 | p95 | bias | "
+             "inside 80 % | inside 95 % |", "| " + " | ".join(["---"] * 11) + " |"]
+    for card, report in reports.items():
+        cells = [CARDS[card], report.rows_read, str(len(report.kernels) + report.unjudged)]
+        lines.append("| " + " | ".join(cells + report.total[5:]) + " |")
+    return lines
+
+
+def goal_line(report, column, goal):
+    missed = [f"{name_of(k)} {k[column]}" for k in report.kernels if float(k[column]) > goal]
+    met = len(report.kernels) - len(missed)
+    text = f"met by {met} of {len(report.kernels)}"
+    return text + (f"; above: {', '.join(missed)}" if missed else "")
+
+
+def goal_table(reports):
+    lines = ["| goal | card | state |", "| --- | --- | --- |"]
+    for card, report in reports.items():
+        lines.append(f"| median at most {MEDIAN_GOAL:g} % per kernel | {CARDS[card]} | "
+                     f"{goal_line(report, 7, MEDIAN_GOAL)} |")
+        lines.append(f"| 95th percentile at most {P95_GOAL:g} % per kernel | {CARDS[card]} | "
+                     f"{goal_line(report, 9, P95_GOAL)} |")
+        for column, (level, (least, most)) in zip((11, 12), COVER_GOALS.items()):
+            inside = float(report.total[column])
+            state = "met" if least <= inside <= most else "**missed**"
+            lines.append(f"| {level} intervals hold {least}-{most} % | {CARDS[card]} | "
+                         f"{state}, {inside:g} % over all kernels |")
+    return lines
+
+
+def composition_table(reports):
+    lines = ["| card | format | layers | MAPE, % | median | p90 | p95 | bias |",
+             "| " + " | ".join(["---"] * 8) + " |"]
+    for card, report in reports.items():
+        for row in report.composition:
+            lines.append("| " + " | ".join([CARDS[card]] + row) + " |")
+    return lines
+
+
+def generated():
+    reports = {card: Report(card) for card in CARDS}
+    unjudged = ", ".join(f"{r.unjudged} ({CARDS[c]})" for c, r in reports.items())
+    parts = [
+        card_table(reports),
+        [f"Per kernel (op, variant, format). Kernels with fewer than {FEWEST_JUDGED} held-out "
+         f"points are counted above and not judged: {unjudged}."],
+        goal_table(reports),
+        ["**Composition.** A MoE layer measured as one graph, router to combine, against the sum "
+         "of what the profile says of its launches:"],
+        composition_table(reports),
+    ]
+    return "\n" + "\n\n".join("\n".join(part) for part in parts) + "\n\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    new = before + BEGIN + generated() + END + after
+    if arguments.check:
+        if new != page:
+            sys.exit(f"{PAGE}: not what scripts/accuracy_tables.py writes")
+        return
+    PAGE.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
