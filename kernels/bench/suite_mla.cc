@@ -140,7 +140,12 @@ KvMeasurement Describe(const SuiteContext& context, const LatentScheme& scheme, 
 }  // namespace
 
 std::vector<KvMeasurement> RunMlaSuite(const SuiteContext& context) {
-  const SuiteContext steady = UnderPowerCap(context);
+  SuiteContext steady = UnderPowerCap(context);
+  steady.bench.rule = {.min_samples = 20,
+                       .max_samples = 60,
+                       .max_iqr_ratio = 0.01,
+                       .max_relative_error = 0.003,
+                       .max_seconds = 0.15};
   const Stream& stream = context.bench.stream;
   const DeviceBuffer<uint8_t> arena(static_cast<size_t>(kArenaBytes));
   FillCodes(arena.data(), arena.size(), 1, stream.get());
