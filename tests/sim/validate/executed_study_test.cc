@@ -55,7 +55,9 @@ TEST(ExecuteStudy, EverySequenceComputesEachOfItsTokensOnce) {
     for (const SequenceWork& work : run.sequences) {
       EXPECT_FALSE(work.decodes && decodes_are_over) << "decodes come first";
       decodes_are_over = !work.decodes;
-      if (work.past > 0) EXPECT_EQ(work.past, cached[work.slot]);
+      if (work.past > 0) {
+        EXPECT_EQ(work.past, cached[work.slot]);
+      }
       cached[work.slot] = work.past + work.tokens;
       if (work.emits) ++sampled;
     }
@@ -138,6 +140,16 @@ TEST(CheckExecutable, RefusesWhatNoSingleGpuRuns) {
   EXPECT_THAT(ToString(status.errors()), HasSubstr("has 2 of 1 GPUs"));
   EXPECT_THAT(ToString(status.errors()), HasSubstr("case 'top-1@slow': routing"));
   EXPECT_THAT(ToString(status.errors()), HasSubstr("graph_padding must be `masked`"));
+}
+
+TEST(CheckExecutable, RefusesWhatIsDecidedWhileItRuns) {
+  Study study = TinyStudy();
+  study.cases[0].scenario.experts = ExpertPolicy({ExpertRule{BatchRule{}}});
+  study.cases[1].scenario.kv = KvSlidingEviction{};
+  const Status status = CheckExecutable(study);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(ToString(status.errors()), HasSubstr("case 'native@slow': experts"));
+  EXPECT_THAT(ToString(status.errors()), HasSubstr("case 'top-1@slow': kv"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "sim/model/step_executor.h"
@@ -38,11 +39,11 @@ TEST(ExpertIds, GiveTheHistogramThatTheSimulatorCounts) {
     const Study study = StudyOf(experts, top_k, layers);
     const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
     const std::vector<RoutedSpan> spans = SomeSpans();
-    ExpertIds ids(tables[0], top_k);
+    ExpertIds ids(tables[0].table(), top_k);
     const std::span<const uint16_t> chosen = ids.Of(spans);
     const size_t tokens = 10;
     ASSERT_EQ(chosen.size(), static_cast<size_t>(layers * top_k) * tokens);
-    ReplaySource source(tables[0], {}, {.seed = 1, .replication = 0});
+    ReplaySource source(tables[0].table(), {}, {.seed = 1, .replication = 0});
     std::vector<ExpertLoad> loads(static_cast<size_t>(layers));
     source.Count(spans, 0, loads);
     for (size_t layer = 0; layer < loads.size(); ++layer) {
@@ -65,7 +66,7 @@ TEST(ExpertIds, LeaveSkippedSlotsAtTheEndOfATokenEmpty) {
   Study study = StudyOf(8, 4, 2);
   study.cases[0].scenario.experts = UniformTopK{.k = 3};
   const RoutingTables tables = LoadRoutingTables(study.cases, 1).value();
-  ExpertIds ids(tables[0], 4);
+  ExpertIds ids(tables[0].table(), 4);
   const std::span<const uint16_t> chosen = ids.Of(SomeSpans());
   for (size_t slot = 0; slot < chosen.size(); slot += 4) {
     const std::set<uint16_t> kept(chosen.begin() + static_cast<std::ptrdiff_t>(slot),

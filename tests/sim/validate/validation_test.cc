@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <sstream>
 
-#include "sim/run/build.h"
 #include "sim/validate/validation_files.h"
 #include "tests/sim/run/tiny_study.h"
 #include "tests/sim/validate/fake_executor.h"
@@ -17,15 +17,7 @@ using test::TinyStudy;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-Study SomeStudy() {
-  Study study = TinyStudy();
-  // Rates far below what a step lasts, so that both runs form the same batches.
-  for (StudyCase& c : study.cases) c.scenario.engine.graph_batch_sizes = {1, 2, 4, 8};
-  return study;
-}
-
-/// An executor that takes `factor` times what the scenario's own prediction says. It sees no
-/// StepShape, so the prediction is repeated by a run of the same simulator: `times` in order.
+/// An executor that answers `times` in order, each times `factor`.
 OpenExecutor Echo(const std::vector<Seconds>& times, size_t& next, double factor) {
   return [&times, &next, factor](const ExecutorRequest&) -> Result<StepExecutor> {
     return StepExecutor{.device = "fake", .run = [&times, &next, factor](const StepRun&) {
@@ -34,12 +26,11 @@ OpenExecutor Echo(const std::vector<Seconds>& times, size_t& next, double factor
   };
 }
 
-/// GPU time of every step that the prediction makes, case by case.
+/// GPU time that is predicted for every step, case by case. REQUIRES: the steps of the study do not
+/// depend on how long they last.
 std::vector<Seconds> PredictedSteps(const Study& study) {
   std::vector<test::SeenRun> seen;
   std::vector<Seconds> times;
-  // Executing with the prediction's own times converges in one round only if the times are known;
-  // a closed loop of one request forms the same batches whatever a step lasts.
   const ExecutedStudy executed =
       ExecuteStudy(study, test::Recording(seen, test::AffineStep), std::nullopt).value();
   for (const StepComparison& step : executed.steps) times.push_back(step.predicted);
@@ -48,8 +39,9 @@ std::vector<Seconds> PredictedSteps(const Study& study) {
 
 /// One request at a time: which steps there are does not depend on how long they last.
 Study OneByOne() {
-  Study study = SomeStudy();
+  Study study = TinyStudy();
   for (StudyCase& c : study.cases) {
+    c.scenario.engine.graph_batch_sizes = {1, 2, 4, 8};
     std::get<SyntheticWorkload>(c.scenario.workload).arrivals = ClosedLoop{.concurrency = 1};
   }
   return study;
@@ -102,7 +94,7 @@ TEST(Validation, OfAnExecutionTenPercentSlowerSaysSoInEveryLine) {
   for (const FigureError& figure : c.validation.figures) {
     // Latencies are predicted too short, throughput too high.
     const double expected = figure.key == "output_tokens_per_s" ? 0.1 : error;
-    EXPECT_NEAR(figure.error(), expected, 1e-4) << figure.key;
+    EXPECT_NEAR(figure.error(), expected, 5e-4) << figure.key;  // steps of some us, rounded to ns
   }
   for (const SpeedupError& speedup : c.validation.speedups) {
     EXPECT_NEAR(speedup.points(), 0, 1e-2) << "a common factor changes no speed-up";
