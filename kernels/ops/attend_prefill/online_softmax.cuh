@@ -1,6 +1,6 @@
 // The softmax of a warpgroup's rows while their products arrive tile by tile, on the accumulators
 // of wgmma: of every 8 columns a lane has two of row lane / 4 and two of row lane / 4 + 8 of its
-// warp's 16. Exponentials are base 2. [FlashAttention-2, 3.1]
+// warp's 16. Exponentials are base 2. [Dao24, 3.1]
 #pragma once
 
 #include <cuda_bf16.h>

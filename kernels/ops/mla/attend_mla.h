@@ -6,10 +6,10 @@
 //   p_t = exp(scale (q[s, h, 0..511] . c_t + q[s, h, 512..575] . r_t)),
 //
 // with c_t a token's latent and r_t its rotary part; the value half of the up-projection is applied
-// to the result by the caller.                                                [DeepSeek-V2, 2.1.2]
+// to the result by the caller.                                                [DeepSeekV2, 2.1.2]
 //
-// Work is cut in equal shares of half pages, whatever the lengths are; blocks that share a sequence
-// merge their parts in the same launch. docs/kernels_mla_prefill.md.
+// Work is cut in equal shares of pages or half pages, whatever the lengths are; blocks that share a
+// sequence merge their parts in the same launch. docs/kernels_mla_prefill.md.
 #pragma once
 
 #include <cuda_bf16.h>

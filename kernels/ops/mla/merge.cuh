@@ -1,6 +1,6 @@
 // Results of a sequence that several blocks share: every block leaves its part in global memory,
 // waits for the others, and merges its slice of the result. Softmaxes over disjoint tokens merge
-// with weights 2^(largest - largest of all).                             [FlashAttention, 3.1]
+// with weights 2^(largest - largest of all).                             [Dao22, 3.1]
 #pragma once
 
 #include <cuda_bf16.h>
