@@ -57,7 +57,10 @@ Activations::Activations(const ModelSpec& model, const StepCapacity& capacity,
   // The largest logit: temperature 0.
   sample_rules = DeviceBuffer<SampleRule>(
       std::span<const SampleRule>(std::vector<SampleRule>(Count(capacity.logit_rows))));
-  if (!model.moe) return;
+  if (model.moe) AllocateExperts(model, capacity.rows, stream);
+}
+
+void Activations::AllocateExperts(const ModelSpec& model, int32_t rows, const Stream& stream) {
   const MoeSpec& moe = *model.moe;
   const int64_t slots = rows * moe.top_k;
   const auto blocks = [](int64_t columns) { return (columns + kFp8BlockSize - 1) / kFp8BlockSize; };
@@ -68,12 +71,12 @@ Activations::Activations(const ModelSpec& model, const StepCapacity& capacity,
   expert_act_scale = Zeros<float>(slots * blocks(moe.expert_intermediate));
   handoff = Zeros<uint32_t>(moe.experts + 1);
   const RoutingShape shape{.layers = static_cast<int32_t>(model.moe_layer_count()),
-                           .rows = capacity.rows,
+                           .rows = rows,
                            .top_k = static_cast<int32_t>(moe.top_k),
                            .experts = static_cast<int32_t>(moe.experts)};
   routing =
       Zeros<int32_t>(int64_t{shape.layers} * static_cast<int64_t>(LayoutOf(shape).layer_words));
-  route_logits_ = DeviceBuffer<float>(PartialLogits({.tokens = capacity.rows,
+  route_logits_ = DeviceBuffer<float>(PartialLogits({.tokens = rows,
                                                      .top_k = shape.top_k,
                                                      .experts = shape.experts,
                                                      .hidden = static_cast<int32_t>(model.hidden),

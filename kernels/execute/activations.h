@@ -57,6 +57,8 @@ class Activations {
   void Upload(const StepInputs& inputs, std::span<const int32_t> image);
 
  private:
+  void AllocateExperts(const ModelSpec& model, int32_t rows, const Stream& stream);
+
   DeviceBuffer<float> route_logits_;
   DeviceBuffer<float> route_weights_;
   DeviceBuffer<int32_t> route_slots_;
