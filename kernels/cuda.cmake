@@ -15,6 +15,12 @@ add_library(
   bench/ceiling.cu
   bench/fill.cu
   bench/prefill_fill.cu
+  ops/attend/attend.cu
+  ops/attend/attend_128x16.cu
+  ops/attend/attend_128x8.cu
+  ops/attend/attend_64x16.cu
+  ops/attend/attend_64x8.cu
+  ops/attend/naive.cu
   ops/attend_prefill/attend_prefill.cu
   ops/expert_gemm/expert_gemm.cu
   ops/expert_gemm/naive.cu
@@ -42,9 +48,11 @@ target_compile_options(moecast_kernels_ops PRIVATE -Xcompiler=-Wall --expt-relax
 
 add_executable(
   moecast_kernels
+  bench/attend_bench.cc
   bench/attend_prefill_bench.cc
   bench/check.cc
   bench/check_append.cc
+  bench/check_attend.cc
   bench/check_attend_prefill.cc
   bench/check_formats.cc
   bench/check_mla.cc
@@ -68,6 +76,7 @@ add_executable(
   bench/suite_append.cc
   bench/suite_ceilings.cc
   bench/stored_layer.cc
+  bench/suite_attend.cc
   bench/suite_attend_prefill.cc
   bench/suite_formats.cc
   bench/suite_mla.cc

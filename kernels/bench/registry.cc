@@ -2,6 +2,7 @@
 
 #include "kernels/bench/check.h"
 #include "kernels/bench/check_append.h"
+#include "kernels/bench/check_attend.h"
 #include "kernels/bench/check_attend_prefill.h"
 #include "kernels/bench/check_dense.h"
 #include "kernels/bench/check_formats.h"
@@ -10,6 +11,7 @@
 #include "kernels/bench/check_route.h"
 #include "kernels/bench/check_small.h"
 #include "kernels/bench/suite_append.h"
+#include "kernels/bench/suite_attend.h"
 #include "kernels/bench/suite_attend_prefill.h"
 #include "kernels/bench/suite_formats.h"
 #include "kernels/bench/suite_mla.h"
@@ -29,6 +31,7 @@ const std::vector<NamedSuite>& AllSuites() {
       {"prefill", RunPrefillSuite, CheckPrefill},
       {"formats", RunFormatsSuite, CheckFormats},
       {"append", RunAppendSuite, CheckAppend},
+      {"attend", RunAttendSuite, CheckAttend},
       {"mla", RunMlaSuite, CheckMla},
       {"attend_prefill", RunAttendPrefillSuite, CheckAttendPrefill},
   };

@@ -36,6 +36,7 @@ struct AttendArgs {
   PageSelection selection = {};
   __nv_bfloat16* out = nullptr;  // [sequences][query_heads][head_dim], packed
   void* workspace = nullptr;     // AttendWorkspaceBytes, zero before the first launch
+  int32_t most_blocks = 0;       // multiprocessors to take; 0: all
 };
 
 /// Of partial results and arrival counts; the counts are left at zero, so launches of one stream
@@ -43,8 +44,8 @@ struct AttendArgs {
 size_t AttendWorkspaceBytes(const AttendShape& shape);
 
 /// REQUIRES: Fits(shape, scheme); lengths up to pages_per_sequence pages; 16-byte aligned query,
-/// out and workspace, query_stride % 2 == 0. Pages named by a table hold no not-a-number, not even
-/// where no token is yet: set a pool to zero once.
+/// out and workspace, query_stride % 2 == 0. Scales, zeros and fp8 codes are numbers even where
+/// no token is yet: set a pool to zero once.
 /// Nothing is allocated and nothing synchronises; capturable in a graph.
 /// COST: one launch of a block per multiprocessor; every visible page once, at the width it is
 /// stored in, and of the partial results two per block.

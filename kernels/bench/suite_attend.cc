@@ -1,0 +1,254 @@
+#include "kernels/bench/suite_attend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "kernels/bench/attend_bench.h"
+#include "kernels/harness/measure.h"
+#include "kernels/ops/kv/kv_bits.h"
+#include "sim/base/rng.h"
+
+namespace moecast::kernels {
+namespace {
+
+constexpr double kArenaBytes = 20e9;
+// A cache that other launches have pushed out of the second-level cache since its last turn.
+constexpr double kCachesBetweenUses = 2;
+constexpr int kMostCopies = 256;
+
+struct HeadShape {
+  const char* name;
+  int32_t query_heads;
+  KvShape kv;
+};
+constexpr HeadShape kMain{"q32 kv8 d128", 32, {8, 128}};
+constexpr HeadShape kOthers[] = {
+    {"q32 kv4 d128", 32, {4, 128}}, {"q64 kv4 d128", 64, {4, 128}},
+    {"q64 kv8 d128", 64, {8, 128}}, {"q16 kv16 d128", 16, {16, 128}},
+    {"q64 kv8 d64", 64, {8, 64}},
+};
+
+struct FormatScheme {
+  std::string format;
+  KvScheme scheme;
+};
+
+KvPart PerToken(KvElement element, int32_t group) {
+  return {.element = element, .axis = ScaleAxis::kToken, .group = group};
+}
+KvPart PerChannel(KvElement element, int32_t group) {
+  return {.element = element, .axis = ScaleAxis::kChannel, .group = group};
+}
+KvScheme Kivi(KvElement keys, KvElement values, int32_t group, int32_t residual) {
+  return {.keys = PerChannel(keys, group),
+          .values = PerToken(values, group),
+          .window = {.flush = residual}};
+}
+
+constexpr int32_t kGroup = 32;
+constexpr int32_t kResidual = 128;
+
+// One of every width, as the schemes are published.
+std::vector<FormatScheme> Widths(int32_t head_dim) {
+  const auto both = [&](KvElement element) {
+    return KvScheme{.keys = PerToken(element, head_dim), .values = PerToken(element, head_dim)};
+  };
+  return {
+      {"bf16", {}},
+      {"fp8_e4m3", both(KvElement::kE4m3)},
+      {"int8", both(KvElement::kInt8)},
+      {"int4", both(KvElement::kInt4)},
+      {"kivi4", Kivi(KvElement::kInt4, KvElement::kInt4, kGroup, kResidual)},
+      {"kivi2", Kivi(KvElement::kInt2, KvElement::kInt2, kGroup, kResidual)},
+      {"asymkv", Kivi(KvElement::kInt1, KvElement::kInt1, kGroup, kResidual)},
+  };
+}
+
+// What the widths leave out, at one size.
+std::vector<FormatScheme> Others(int32_t head_dim) {
+  std::vector<FormatScheme> schemes = {
+      {"fp8_e5m2",
+       {.keys = PerToken(KvElement::kE5m2, head_dim),
+        .values = PerToken(KvElement::kE5m2, head_dim)}},
+      {"asymkv", Kivi(KvElement::kInt2, KvElement::kInt1, kGroup, kResidual)},
+      {"oscar_int2",
+       {.keys = PerToken(KvElement::kInt2, head_dim),
+        .values = PerToken(KvElement::kInt2, head_dim),
+        .window = {.recent = 128, .flush = 64}}},
+      {"saw_int4",
+       {.keys = PerToken(KvElement::kInt4, head_dim),
+        .values = PerToken(KvElement::kInt4, head_dim)}},
+  };
+  FormatScheme shared{"xquant", Kivi(KvElement::kInt2, KvElement::kInt2, kGroup, kResidual)};
+  shared.scheme.values.shares_codes = true;
+  schemes.push_back(shared);
+  for (const int32_t group : {64, 128}) {
+    schemes.push_back({"kivi4", Kivi(KvElement::kInt4, KvElement::kInt4, group, kResidual)});
+    schemes.push_back({"kivi2", Kivi(KvElement::kInt2, KvElement::kInt2, group, kResidual)});
+    schemes.push_back({"asymkv", Kivi(KvElement::kInt1, KvElement::kInt1, group, kResidual)});
+  }
+  for (const int32_t residual : {64, 256})
+    schemes.push_back({"kivi2", Kivi(KvElement::kInt2, KvElement::kInt2, kGroup, residual)});
+  return schemes;
+}
+
+std::vector<int32_t> Even(int32_t sequences, int32_t context) {
+  return std::vector<int32_t>(static_cast<size_t>(sequences), context);
+}
+// One sequence of half the tokens.
+std::vector<int32_t> OneLong(int32_t sequences, int32_t context) {
+  std::vector<int32_t> lengths = Even(sequences, context / 2);
+  lengths[0] = context * sequences - (sequences - 1) * (context / 2);
+  return lengths;
+}
+// Lengths whose logarithms are normal with deviation 1 around the context, by Box and Muller's
+// transform.                                                                         [BoxMuller58]
+std::vector<int32_t> Lognormal(int32_t sequences, int32_t context) {
+  RngStream rng({.seed = 1}, "kernels/suite_attend");
+  std::vector<int32_t> lengths;
+  for (int32_t s = 0; s < sequences; ++s) {
+    const double radius = std::sqrt(-2 * std::log(1 - rng.NextUniform()));
+    const double normal = radius * std::cos(2 * 3.14159265358979 * rng.NextUniform());
+    lengths.push_back(std::max(1, static_cast<int32_t>(context * std::exp(normal - 0.5))));
+  }
+  return lengths;
+}
+
+class Rows {
+ public:
+  explicit Rows(const SuiteContext& context)
+      : context_(context),
+        arena_(static_cast<size_t>(std::min(kArenaBytes, context.environment.memory_bytes / 4))) {}
+
+  void Append(const HeadShape& heads, const std::string& regime, const FormatScheme& named,
+              const AttendCase& attend, bool naive = false);
+  [[nodiscard]] std::vector<KvMeasurement> Take() { return std::move(rows_); }
+
+ private:
+  const SuiteContext& context_;
+  DeviceBuffer<uint8_t> arena_;
+  std::vector<KvMeasurement> rows_;
+};
+
+KvMeasurement Describe(const HeadShape& heads, const std::string& regime, const FormatScheme& named,
+                       const AttendCase& attend) {
+  const KvScheme& scheme = named.scheme;
+  const AttendTraffic traffic = CachedTraffic(attend);
+  KvMeasurement row;
+  row.op = "attend";
+  row.model = heads.name;
+  row.regime = regime;
+  row.format = named.format;
+  row.sequences = attend.shape.sequences;
+  row.cached_tokens = traffic.tokens;
+  row.max_context = *std::max_element(attend.lengths.begin(), attend.lengths.end());
+  row.new_tokens = attend.shape.sequences;
+  row.query_heads = heads.query_heads;
+  row.kv_heads = heads.kv.kv_heads;
+  row.head_dim = heads.kv.head_dim;
+  row.key_bits = BitsOf(scheme.keys.element);
+  row.value_bits = BitsOf(scheme.values.element);
+  row.group = scheme.keys.group;
+  row.residual = scheme.window.recent + scheme.window.flush;
+  row.window = attend.visible.window;
+  row.selected_tokens = attend.selected_pages * kPageTokens;
+  for (const int32_t length : attend.lengths) {
+    const double part = length / traffic.tokens;
+    row.stored_bits += part * StoredBits(scheme, heads.kv.head_dim, length);
+    row.read_bits += part * ReadBits(scheme, heads.kv.head_dim, length);
+  }
+  row.equivalent_bits = EquivalentBits(scheme);
+  row.bytes = traffic.bytes;
+  row.flops = traffic.flops;
+  return row;
+}
+
+void Rows::Append(const HeadShape& heads, const std::string& regime, const FormatScheme& named,
+                  const AttendCase& attend, bool naive) {
+  const Stream& stream = context_.bench.stream;
+  const AttendBench bench(attend, arena_, kCachesBetweenUses * context_.environment.l2_bytes,
+                          kMostCopies, stream);
+  KvMeasurement row = Describe(heads, regime, named, attend);
+  if (naive) row.op = "attend_naive";
+  const ReplayPlan plan{.min_launches = std::max(4, bench.copies()),
+                        .period = std::max(16, bench.copies())};
+  Measurement timing;
+  timing.op = row.op;
+  Measure(
+      context_.bench, plan,
+      [&](int launch) { naive ? bench.LaunchNaive(launch, stream) : bench.Launch(launch, stream); },
+      timing);
+  CopyTiming(timing, row);
+  const Status status = CheckAgainstPeak(row, context_.peak);
+  if (!status.ok()) throw std::runtime_error(ToString(status.errors()));
+  rows_.push_back(std::move(row));
+}
+
+AttendCase CaseOf(const HeadShape& heads, const FormatScheme& named, std::vector<int32_t> lengths) {
+  return {.shape = {.sequences = static_cast<int32_t>(lengths.size()),
+                    .query_heads = heads.query_heads,
+                    .kv = heads.kv},
+          .scheme = named.scheme,
+          .lengths = std::move(lengths)};
+}
+
+// Batches and contexts of one head shape, capped by tokens.
+void AppendGrid(const HeadShape& heads, const std::vector<int32_t>& batches,
+                const std::vector<int32_t>& contexts, Rows& rows) {
+  constexpr int64_t kMostTokens = 1 << 20;
+  for (const int32_t batch : batches) {
+    for (const int32_t context : contexts) {
+      if (static_cast<int64_t>(batch) * context > kMostTokens) continue;
+      for (const FormatScheme& named : Widths(heads.kv.head_dim))
+        rows.Append(heads, "even", named, CaseOf(heads, named, Even(batch, context)));
+    }
+  }
+}
+
+// Lengths that differ, at the tokens of an even row.
+void AppendSkewed(const HeadShape& heads, Rows& rows) {
+  constexpr int32_t kContext = 4096;
+  for (const int32_t batch : {16, 64}) {
+    for (const FormatScheme& named : Widths(heads.kv.head_dim)) {
+      rows.Append(heads, "one_long", named, CaseOf(heads, named, OneLong(batch, kContext)));
+      rows.Append(heads, "lognormal", named, CaseOf(heads, named, Lognormal(batch, kContext)));
+    }
+  }
+}
+
+void AppendSparse(const HeadShape& heads, Rows& rows) {
+  constexpr int32_t kBatch = 16;
+  constexpr int32_t kContext = 32768;
+  for (const FormatScheme& named : Widths(heads.kv.head_dim)) {
+    AttendCase attend = CaseOf(heads, named, Even(kBatch, kContext));
+    for (const int32_t window : {1024, 8192}) {
+      attend.visible = {.sink = 64, .window = window};
+      rows.Append(heads, "sliding", named, attend);
+    }
+    attend.visible = {};
+    for (const int32_t budget : {1024, 8192}) {
+      attend.selected_pages = budget / kPageTokens;
+      rows.Append(heads, "selected", named, attend);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<KvMeasurement> RunAttendSuite(const SuiteContext& context) {
+  Rows rows(context);
+  AppendGrid(kMain, {1, 4, 16, 64, 256}, {128, 512, 2048, 4096, 16384, 65536, 262144}, rows);
+  for (const HeadShape& heads : kOthers) AppendGrid(heads, {1, 16, 64}, {1024, 16384}, rows);
+  for (const FormatScheme& named : Others(kMain.kv.head_dim)) {
+    rows.Append(kMain, "even", named, CaseOf(kMain, named, Even(16, 1024)));
+    rows.Append(kMain, "even", named, CaseOf(kMain, named, Even(16, 16384)));
+  }
+  AppendSkewed(kMain, rows);
+  AppendSparse(kMain, rows);
+  const FormatScheme bf16{"bf16", {}};
+  rows.Append(kMain, "even", bf16, CaseOf(kMain, bf16, Even(4, 512)), true);
+  return rows.Take();
+}
+
+}  // namespace moecast::kernels

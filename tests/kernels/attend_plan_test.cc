@@ -1,0 +1,179 @@
+// How decode attention is split, against the definition of what is seen; and its reference.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include "kernels/ops/attend/reference.h"
+#include "kernels/ops/attend/split_plan.h"
+#include "sim/base/rng.h"
+
+namespace moecast::kernels {
+namespace {
+
+constexpr KvPart kInt2{.element = KvElement::kInt2, .group = 64};
+
+struct Drawn {
+  KvScheme scheme;
+  VisibleTokens visible;
+  int kv_heads = 0;
+  std::vector<int32_t> lengths;
+  std::vector<std::vector<int32_t>> selected;  // of each sequence; empty: no selection
+};
+
+int32_t Below(RngStream& rng, int32_t bound) {
+  return static_cast<int32_t>(rng.NextBelow(static_cast<uint64_t>(bound)));
+}
+
+KvScheme DrawScheme(RngStream& rng) {
+  KvScheme scheme;
+  if (rng.NextBelow(2) == 0) scheme.keys = scheme.values = kInt2;
+  if (rng.NextBelow(2) == 0)
+    scheme.window = {.sink = kPageTokens * Below(rng, 3),
+                     .recent = kPageTokens * Below(rng, 3),
+                     .flush = kPageTokens * (1 + Below(rng, 2))};
+  return scheme;
+}
+
+Drawn Draw(uint64_t seed) {
+  RngStream rng({.seed = seed}, "attend_plan_test");
+  Drawn drawn;
+  drawn.scheme = DrawScheme(rng);
+  drawn.kv_heads = 1 + Below(rng, 4);
+  if (rng.NextBelow(3) == 0)
+    drawn.visible = {.sink = Below(rng, 100), .window = 1 + Below(rng, 500)};
+  const bool selects = drawn.visible.window == 0 && rng.NextBelow(2) == 0;
+  const int32_t sequences = 1 + Below(rng, 6);
+  for (int32_t s = 0; s < sequences; ++s) {
+    drawn.lengths.push_back(rng.NextBelow(4) == 0 ? 0 : 1 + Below(rng, 900));
+    if (!selects) continue;
+    const KvWindow& window = drawn.scheme.window;
+    const auto tokens = static_cast<int32_t>(QuantisedTokens(window, drawn.lengths.back()));
+    drawn.selected.emplace_back();
+    for (int32_t first = 0; first < tokens; first += kPageTokens)
+      if (rng.NextBelow(2) == 0)
+        drawn.selected.back().push_back((window.sink + first) / kPageTokens);
+  }
+  return drawn;
+}
+
+int32_t SelectedOf(const Drawn& drawn, size_t sequence) {
+  return drawn.selected.empty() ? -1 : static_cast<int32_t>(drawn.selected[sequence].size());
+}
+
+std::vector<int32_t> StartsOf(const Drawn& drawn) {
+  std::vector<int32_t> starts{0};
+  for (size_t s = 0; s < drawn.lengths.size(); ++s)
+    starts.push_back(
+        starts.back() +
+        UnitsOf(drawn.scheme, drawn.visible, drawn.lengths[s], SelectedOf(drawn, s)).size());
+  return starts;
+}
+
+// How often each (sequence, head, token) is in the mask of a unit.
+std::map<std::tuple<int32_t, int32_t, int32_t>, int> Covered(const Drawn& drawn) {
+  const std::vector<int32_t> starts = StartsOf(drawn);
+  const auto sequences = static_cast<int>(drawn.lengths.size());
+  std::map<std::tuple<int32_t, int32_t, int32_t>, int> covered;
+  for (int32_t unit = 0; unit < starts.back() * drawn.kv_heads; ++unit) {
+    const UnitPlace place = PlaceOfUnit(starts.data(), sequences, drawn.kv_heads, unit);
+    const auto s = static_cast<size_t>(place.sequence);
+    const UnitSource source =
+        SourceOf(drawn.scheme, drawn.visible, drawn.lengths[s], SelectedOf(drawn, s), place.number,
+                 [&](int32_t k) { return drawn.selected[s][static_cast<size_t>(k)]; });
+    if (source.end == 0) continue;  // behind the end of a selected page
+    EXPECT_EQ(source.token % (source.slab ? kSlabTokens : kPageTokens), 0);
+    const auto quantised =
+        static_cast<int32_t>(QuantisedTokens(drawn.scheme.window, drawn.lengths[s]));
+    const int32_t sink = drawn.scheme.window.sink;
+    EXPECT_EQ(source.window, source.token < sink || source.token >= sink + quantised);
+    for (int32_t t = 0; t < source.end; ++t) {
+      if (t >= source.front && t < source.back) continue;
+      ++covered[{place.sequence, place.head, source.token + t}];
+    }
+  }
+  return covered;
+}
+
+TEST(AttendPlan, EveryVisibleToken_IsInExactlyOneUnit) {  // INV-1 of split_plan.h
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    const Drawn drawn = Draw(seed);
+    const auto covered = Covered(drawn);
+    size_t seen = 0;
+    for (size_t s = 0; s < drawn.lengths.size(); ++s) {
+      const std::vector<int32_t>* const selected =
+          drawn.selected.empty() ? nullptr : &drawn.selected[s];
+      for (const int32_t token :
+           reference::SeenTokens(drawn.scheme, drawn.visible, selected, drawn.lengths[s])) {
+        for (int32_t h = 0; h < drawn.kv_heads; ++h, ++seen) {
+          const auto found = covered.find({static_cast<int32_t>(s), h, token});
+          ASSERT_NE(found, covered.end()) << "seed " << seed << " sequence " << s << ": " << token;
+          EXPECT_EQ(found->second, 1) << "seed " << seed << " sequence " << s << ": " << token;
+        }
+      }
+    }
+    EXPECT_EQ(covered.size(), seen) << "seed " << seed;
+  }
+}
+
+TEST(AttendPlan, HiddenTokens_CostNothing) {
+  const VisibleTokens visible{.sink = 64, .window = 1024};
+  KvScheme both;
+  both.keys = both.values = kInt2;
+  const SequenceUnits units = UnitsOf(both, visible, 1 << 20, -1);
+  EXPECT_EQ(units.size(), 1 + 1024 / kPageTokens);
+  EXPECT_EQ(UnitsOf({}, visible, 1 << 20, -1).size(), (64 + 1024) / kSlabTokens);
+}
+
+TEST(AttendPlan, Shares_CoverTheRowAndDifferByAtMostOne) {  // INV-2 of split_plan.h
+  for (const int32_t units : {1, 7, 131, 132, 133, 1000, 99991}) {
+    for (const int workers : {1, 5, 12, 132}) {
+      if (workers > units) continue;
+      EXPECT_EQ(ShareStart(units, workers, 0), 0);
+      EXPECT_EQ(ShareStart(units, workers, workers), units);
+      for (int w = 0; w < workers; ++w) {
+        const int32_t first = ShareStart(units, workers, w);
+        const int32_t end = ShareStart(units, workers, w + 1);
+        EXPECT_GE(end - first, units / workers);
+        EXPECT_LE(end - first, units / workers + 1);
+        EXPECT_EQ(OwnerOf(units, workers, first), w);
+        EXPECT_EQ(OwnerOf(units, workers, end - 1), w);
+      }
+    }
+  }
+}
+
+TEST(AttendPlan, Blocks_AreOnlyThoseWhoseWarpsHaveAUnit) {
+  EXPECT_EQ(BlocksFor(0, 132, 8), 0);
+  EXPECT_EQ(BlocksFor(1, 132, 8), 1);
+  EXPECT_EQ(BlocksFor(8, 132, 8), 1);
+  EXPECT_EQ(BlocksFor(9, 132, 8), 2);
+  EXPECT_EQ(BlocksFor(100000, 132, 8), 132);
+}
+
+TEST(AttendReference, EqualScores_GiveTheMeanOfTheSeenValues) {
+  const Eigen::MatrixXd query = Eigen::MatrixXd::Random(2, 4);
+  const Eigen::MatrixXd keys = Eigen::MatrixXd::Zero(5, 4);
+  Eigen::MatrixXd values = Eigen::MatrixXd::Random(5, 4);
+  const std::vector<int32_t> seen = {0, 2, 4};
+  const Eigen::RowVectorXd mean = (values.row(0) + values.row(2) + values.row(4)) / 3;
+  const Eigen::MatrixXd out = reference::Attend(query, keys, values, seen, 1);
+  EXPECT_TRUE(out.row(0).isApprox(mean));
+  EXPECT_TRUE(out.row(1).isApprox(mean));
+}
+
+TEST(AttendReference, ScoresThatDifferByALogarithm_WeighByItsNumber) {
+  const Eigen::MatrixXd query = Eigen::MatrixXd::Constant(1, 1, 2);
+  Eigen::MatrixXd keys(2, 1);
+  keys << 0, std::log(3.0);
+  Eigen::MatrixXd values(2, 1);
+  values << 0, 1;
+  const Eigen::MatrixXd out =
+      reference::Attend(query, keys, values, std::vector<int32_t>{0, 1}, 0.5);
+  EXPECT_NEAR(out(0, 0), 0.75, 1e-12);
+}
+
+}  // namespace
+}  // namespace moecast::kernels
