@@ -93,10 +93,17 @@ std::string OverlayYaml(const std::string& name, std::span<const ServingPoint> p
   AddClass(yaml, "elementwise", e.elementwise);
   AddClass(yaml, "collective", e.collective);
   const auto micro = [](Seconds s) { return ShortestDouble(Rounded(s.count() * kPerMicro)); };
+  yaml << "kv_reads: {bits_8: " << ShortestDouble(e.narrow_reads[0])
+       << ", bits_4: " << ShortestDouble(e.narrow_reads[1])
+       << ", bits_2: " << ShortestDouble(e.narrow_reads[2])
+       << ", bits_1: " << ShortestDouble(e.narrow_reads[3]) << "}\n"
+       << "expert_compute_8_bit: " << ShortestDouble(e.expert_compute_8_bit) << "\n"
+       << "expert_compute_4_bit: " << ShortestDouble(e.expert_compute_4_bit) << "\n";
   yaml << "expert_tile_rows: " << e.expert_tile_rows << "\n"
        << "host_per_step_us: " << micro(e.host_per_step) << "\n"
        << "host_per_sequence_us: " << micro(e.host_per_sequence) << "\n"
        << "host_per_prefill_token_us: " << micro(e.host_per_prefill_token) << "\n"
+       << "host_per_request_us: " << micro(e.host_per_request) << "\n"
        << "eager_launch_us: " << micro(e.eager_launch) << "\n"
        << "error_80: " << ShortestDouble(e.error.half80) << "\n"
        << "error_95: " << ShortestDouble(e.error.half95) << "\nsources:\n"

@@ -10,9 +10,15 @@
 namespace moecast::serving {
 namespace {
 
-constexpr std::array<std::string_view, kParameterCount> kNames{
-    "host_per_step",    "experts",    "host_per_prefill_token", "host_per_sequence",
-    "decode_attention", "collective", "prefill_attention",      "gemm"};
+constexpr std::array<std::string_view, kParameterCount> kNames{"host_per_step",
+                                                               "experts",
+                                                               "host_per_request",
+                                                               "host_per_prefill_token",
+                                                               "host_per_sequence",
+                                                               "decode_attention",
+                                                               "collective",
+                                                               "prefill_attention",
+                                                               "gemm"};
 
 /// Host times of engines differ by powers of ten; shares of a peak by tenths.
 const double kHostSpread = std::log(10.0);
@@ -20,9 +26,12 @@ const double kExpertsSpread = std::log(2.0);  // from tuned to untuned kernels
 const double kShareSpread = std::log(1.25);
 /// A base of zero would leave a logarithm nothing to start from.
 constexpr double kLeastHost = 1e-7;  // seconds
+/// Receiving and tokenising a prompt, where the base counts none: milliseconds, not microseconds.
+constexpr double kLeastRequest = 5e-3;  // seconds
+const double kRequestSpread = std::log(3.0);
 
 double& ValueOf(Parameter parameter, Efficiencies& e, Seconds*& host) {
-  static_assert(kParameterCount == 8);
+  static_assert(kParameterCount == 9);
   switch (parameter) {
     case Parameter::kExperts:
       return e.experts.compute;
@@ -36,6 +45,9 @@ double& ValueOf(Parameter parameter, Efficiencies& e, Seconds*& host) {
       return e.gemm.compute;
     case Parameter::kHostPerStep:
       host = &e.host_per_step;
+      break;
+    case Parameter::kHostPerRequest:
+      host = &e.host_per_request;
       break;
     case Parameter::kHostPerPrefillToken:
       host = &e.host_per_prefill_token;
@@ -83,6 +95,9 @@ Prior PriorOf(Parameter parameter, const Efficiencies& base) {
   Efficiencies copy = base;
   Seconds* host = nullptr;
   const double share = ValueOf(parameter, copy, host);
+  if (parameter == Parameter::kHostPerRequest) {
+    return {.center = std::max(host->count(), kLeastRequest), .spread = kRequestSpread};
+  }
   if (host != nullptr) {
     return {.center = std::max(host->count(), kLeastHost), .spread = kHostSpread};
   }

@@ -16,6 +16,7 @@ namespace moecast::serving {
 enum class Parameter {
   kHostPerStep,
   kExperts,  // share of the dense peak that expert products reach
+  kHostPerRequest,
   kHostPerPrefillToken,
   kHostPerSequence,
   kDecodeAttention,   // share of memory bandwidth
@@ -23,7 +24,7 @@ enum class Parameter {
   kPrefillAttention,  // share of the dense peak
   kGemm,              // share of the dense peak
 };
-inline constexpr int kParameterCount = 8;
+inline constexpr int kParameterCount = 9;
 
 std::string_view ParameterName(Parameter parameter);
 /// Every name, in order.

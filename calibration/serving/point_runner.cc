@@ -76,10 +76,10 @@ Result<PointForecast> PointRunner::RunOne(size_t index, const Efficiencies& effi
   Scenario scenario = cases_[index].scenario;
   scenario.efficiencies = efficiencies;
   SIM_TRY(const MemoryPlan memory, PlanMemory(scenario));
-  SIM_TRY(
-      SimulatorInputs inputs,
-      BuildSimulatorInputs(
-          scenario, {.routing = tables_[index], .memory = memory, .replication = 0, .recorder = {}}));
+  SIM_TRY(SimulatorInputs inputs,
+          BuildSimulatorInputs(
+              scenario,
+              {.routing = tables_[index], .memory = memory, .replication = 0, .recorder = {}}));
   SIM_TRY(const RunResult result, Simulator(std::move(inputs)).Run());
   const Summary& summary = result.summary;
   const bool median = statistics_[index] == Statistic::kMedian;

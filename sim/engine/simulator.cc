@@ -18,6 +18,7 @@ Simulator::Simulator(SimulatorInputs inputs)
       router_(inputs.router),
       stop_(inputs.stop),
       recorder_(std::move(inputs.recorder)),
+      request_latency_(inputs.request_latency),
       horizon_(stop_.horizon ? Time(*stop_.horizon) : Time::max()) {
   SIM_CHECK(inputs.replicas >= 1 && (stop_.requests || stop_.horizon));
   for (int64_t i = 0; i < inputs.replicas; ++i) {
@@ -78,7 +79,7 @@ void Simulator::Handle(const StepDoneEvent& event) {
 void Simulator::Handle(const ArrivalEvent&) {
   if (concurrency_) {
     if (!PullRequest()) return;
-    next_request_.arrival = now_;
+    next_request_.arrival = now_ - request_latency_;
     Submit(next_request_);
     return;
   }
@@ -95,7 +96,8 @@ void Simulator::IssueNextRequest() {
   if (source_ended_ || (stop_.requests && issued_ == *stop_.requests)) return;
   if (!concurrency_ && !PullRequest()) return;
   ++issued_;
-  queue_.Schedule(concurrency_ ? now_ : next_request_.arrival, ArrivalEvent{});
+  const Time arrival = concurrency_ ? now_ : next_request_.arrival;
+  queue_.Schedule(arrival + request_latency_, ArrivalEvent{});
 }
 
 bool Simulator::PullRequest() {

@@ -30,6 +30,7 @@ struct SimulatorInputs {
   int64_t moe_layers = 0;
   SelectionKind selection = SelectionKind::kNative;  // of a rule applied when routing was loaded
   int64_t replicas = 1;
+  Duration request_latency{};       // from a request's arrival to its queue, on the host
   int64_t kv_tokens_per_group = 0;  // capacity of one attention-data-parallel group
   std::optional<KvUse> kv_use{};    // what sequences take of it; absent: every token alike
   Router router{};
@@ -75,6 +76,7 @@ class Simulator {
   Fingerprint fingerprint_;
   SimContext context_;
   Time now_;
+  Duration request_latency_;
   Time horizon_;
   ClusterState cluster_;
   int64_t kv_tokens_used_ = 0;

@@ -27,6 +27,12 @@ LoadShape LoadShapeOf(const Scenario& scenario) {
                                                       : std::vector<int64_t>{}};
 }
 
+/// None, or rounded up to whole nanoseconds.
+Duration RequestLatency(const Efficiencies& efficiencies) {
+  const Seconds latency = efficiencies.host_per_request;
+  return latency > Seconds(0) ? RoundUpToNs(latency) : Duration{};
+}
+
 }  // namespace
 
 KvPlan PlanKv(const Scenario& scenario) { return PlanKv(scenario.kv, scenario.model); }
@@ -103,6 +109,7 @@ Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts 
       .moe_layers = scenario.model.moe_layer_count(),
       .selection = KindOf(scenario.experts.rules.front()),
       .replicas = scenario.replicas,
+      .request_latency = RequestLatency(scenario.efficiencies),
       .kv_tokens_per_group = parts.memory.kv_tokens,
       .kv_use = UseOf(scenario),
       .router = scenario.router,

@@ -44,6 +44,24 @@ TEST(Simulator, ClosedLoopReplacesAFinishedRequestAtTheSameInstant) {
   }
 }
 
+TEST(Simulator, HostTimeOfARequestIsWaitedForByNoStep) {
+  const auto observe = [](bool closed, Duration latency) {
+    SimulatorInputs inputs = BaseInputs(Burst(3, {.input = 4, .output = 2}));
+    if (closed) std::get<RequestList>(inputs.requests).concurrency = 1;
+    inputs.request_latency = latency;
+    return RunAndKeepRows(std::move(inputs));
+  };
+  for (const bool closed : {false, true}) {
+    const Observed run = observe(closed, Duration(0));
+    const Observed later = observe(closed, milliseconds(7));
+    ASSERT_EQ(run.rows.size(), later.rows.size());
+    for (size_t i = 0; i < run.rows.size(); ++i) {
+      EXPECT_EQ(later.rows[i].ttft(), run.rows[i].ttft() + milliseconds(7));
+      EXPECT_EQ(later.rows[i].e2e(), run.rows[i].e2e() + milliseconds(7));
+    }
+  }
+}
+
 TEST(Simulator, ArrivalsOfOneInstantShareTheFirstBatch) {
   const Observed run = RunAndKeepRows(BaseInputs(Burst(10, {.input = 8, .output = 1})));
   EXPECT_EQ(run.summary().steps, 1u);
