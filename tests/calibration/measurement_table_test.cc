@@ -39,6 +39,19 @@ TEST(Suite, ColumnsNamedAfterFeaturesAreRead) {
   EXPECT_THAT(into.ignored_columns, testing::ElementsAre("mood"));
 }
 
+TEST(Suite, RoutingIsAKernelPerRuleAndAFixedNumberOfExpertsIsNative) {
+  Measurements into;
+  const std::string rows =
+      "op,rule,tokens,bytes,flops,median_us\n"
+      "route,native,8,1,1,5\nroute,uniform k=4,8,1,1,5\nroute,top-p 0.7,8,1,1,6\n"
+      "route,xshare 32,8,1,1,9\ncombine,top-p 0.7,8,1,1,2\n";
+  ASSERT_TRUE(ParseSuite(rows, "a.csv", into).ok());
+  std::vector<std::string> variants;
+  for (const KernelRow& row : into.rows) variants.push_back(row.variant);
+  EXPECT_THAT(variants, testing::ElementsAre("native", "native", "top_p", "xshare", ""));
+  EXPECT_EQ(into.rows.back().rule, "top_p");
+}
+
 TEST(Suite, ATimeWithoutAUnitIsRefused) {
   EXPECT_THAT(ErrorOf("op,bytes,flops,median\ngemm,1,1,5\n"),
               HasSubstr("a.csv:1: time column 'median' has no unit; allowed: median_ns"));
