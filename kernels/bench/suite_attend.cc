@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
 #include "kernels/bench/attend_bench.h"
-#include "kernels/harness/measure.h"
+#include "kernels/bench/kv_rows.h"
 #include "kernels/ops/kv/kv_bits.h"
 #include "sim/base/rng.h"
 
@@ -32,6 +31,7 @@ constexpr HeadShape kOthers[] = {
 struct FormatScheme {
   std::string format;
   KvScheme scheme;
+  std::string layer = "all";  // of kernels/data/kv_schemes.csv
 };
 
 KvPart PerToken(KvElement element, int32_t group) {
@@ -48,6 +48,7 @@ KvScheme Kivi(KvElement keys, KvElement values, int32_t group, int32_t residual)
 
 constexpr int32_t kGroup = 32;
 constexpr int32_t kResidual = 128;
+constexpr const char* kOneBit = "keys 1 values 1";
 
 // One of every width, as the schemes are published.
 std::vector<FormatScheme> Widths(int32_t head_dim) {
@@ -61,7 +62,7 @@ std::vector<FormatScheme> Widths(int32_t head_dim) {
       {"int4", both(KvElement::kInt4)},
       {"kivi4", Kivi(KvElement::kInt4, KvElement::kInt4, kGroup, kResidual)},
       {"kivi2", Kivi(KvElement::kInt2, KvElement::kInt2, kGroup, kResidual)},
-      {"asymkv", Kivi(KvElement::kInt1, KvElement::kInt1, kGroup, kResidual)},
+      {"asymkv", Kivi(KvElement::kInt1, KvElement::kInt1, kGroup, kResidual), kOneBit},
   };
 }
 
@@ -71,7 +72,7 @@ std::vector<FormatScheme> Others(int32_t head_dim) {
       {"fp8_e5m2",
        {.keys = PerToken(KvElement::kE5m2, head_dim),
         .values = PerToken(KvElement::kE5m2, head_dim)}},
-      {"asymkv", Kivi(KvElement::kInt2, KvElement::kInt1, kGroup, kResidual)},
+      {"asymkv", Kivi(KvElement::kInt2, KvElement::kInt1, kGroup, kResidual), "keys 2 values 1"},
       {"oscar_int2",
        {.keys = PerToken(KvElement::kInt2, head_dim),
         .values = PerToken(KvElement::kInt2, head_dim),
@@ -80,13 +81,15 @@ std::vector<FormatScheme> Others(int32_t head_dim) {
        {.keys = PerToken(KvElement::kInt4, head_dim),
         .values = PerToken(KvElement::kInt4, head_dim)}},
   };
-  FormatScheme shared{"xquant", Kivi(KvElement::kInt2, KvElement::kInt2, kGroup, kResidual)};
+  FormatScheme shared{"xquant", Kivi(KvElement::kInt2, KvElement::kInt1, kGroup, kResidual),
+                      "keys 2 values shared"};
   shared.scheme.values.shares_codes = true;
   schemes.push_back(shared);
   for (const int32_t group : {64, 128}) {
     schemes.push_back({"kivi4", Kivi(KvElement::kInt4, KvElement::kInt4, group, kResidual)});
     schemes.push_back({"kivi2", Kivi(KvElement::kInt2, KvElement::kInt2, group, kResidual)});
-    schemes.push_back({"asymkv", Kivi(KvElement::kInt1, KvElement::kInt1, group, kResidual)});
+    schemes.push_back(
+        {"asymkv", Kivi(KvElement::kInt1, KvElement::kInt1, group, kResidual), kOneBit});
   }
   for (const int32_t residual : {64, 256})
     schemes.push_back({"kivi2", Kivi(KvElement::kInt2, KvElement::kInt2, kGroup, residual)});
@@ -131,7 +134,8 @@ class Rows {
   std::vector<KvMeasurement> rows_;
 };
 
-KvMeasurement Describe(const HeadShape& heads, const std::string& regime, const FormatScheme& named,
+KvMeasurement Describe(const SuiteContext& context, const HeadShape& heads,
+                       const std::string& regime, const FormatScheme& named,
                        const AttendCase& attend) {
   const KvScheme& scheme = named.scheme;
   const AttendTraffic traffic = CachedTraffic(attend);
@@ -159,6 +163,10 @@ KvMeasurement Describe(const HeadShape& heads, const std::string& regime, const 
     row.read_bits += part * ReadBits(scheme, heads.kv.head_dim, length);
   }
   row.equivalent_bits = EquivalentBits(scheme);
+  row.output_error = OutputError(context.kv_accuracy, {.scheme = named.format,
+                                                       .layer = named.layer,
+                                                       .head_dim = heads.kv.head_dim,
+                                                       .group = scheme.values.group});
   row.bytes = traffic.bytes;
   row.flops = traffic.flops;
   return row;
@@ -169,20 +177,14 @@ void Rows::Append(const HeadShape& heads, const std::string& regime, const Forma
   const Stream& stream = context_.bench.stream;
   const AttendBench bench(attend, arena_, kCachesBetweenUses * context_.environment.l2_bytes,
                           kMostCopies, stream);
-  KvMeasurement row = Describe(heads, regime, named, attend);
+  KvMeasurement row = Describe(context_, heads, regime, named, attend);
   if (naive) row.op = "attend_naive";
   const ReplayPlan plan{.min_launches = std::max(4, bench.copies()),
                         .period = std::max(16, bench.copies())};
-  Measurement timing;
-  timing.op = row.op;
-  Measure(
-      context_.bench, plan,
+  AppendMeasured(
+      context_, plan,
       [&](int launch) { naive ? bench.LaunchNaive(launch, stream) : bench.Launch(launch, stream); },
-      timing);
-  CopyTiming(timing, row);
-  const Status status = CheckAgainstPeak(row, context_.peak);
-  if (!status.ok()) throw std::runtime_error(ToString(status.errors()));
-  rows_.push_back(std::move(row));
+      row, rows_);
 }
 
 AttendCase CaseOf(const HeadShape& heads, const FormatScheme& named, std::vector<int32_t> lengths) {
