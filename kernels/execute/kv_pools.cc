@@ -65,6 +65,11 @@ KvPools::KvPools(const ExecutorRequest& request)
   const AttentionWidths widths = WidthsOf(request.model);
   shape_ = {.kv_heads = widths.kv_heads, .head_dim = widths.key_dim};
   scheme_ = KernelScheme(request.kv, shape_.head_dim);
+  if (!Fits(AttendShape{.query_heads = widths.heads, .kv = shape_}, scheme_)) {
+    throw CudaError("kv: decode attention takes no sinks and at most " +
+                    std::to_string(kMostQueriesPerHead) + " query heads for a KV head; not '" +
+                    request.kv.name + "' of " + request.model.name);
+  }
   Allocate(request);
   GrowTable(kFirstRowPages);
 }
