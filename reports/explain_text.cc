@@ -88,7 +88,7 @@ std::string RenderParts(const StepTime& time) {
 
 std::string RenderModel(const Scenario& scenario) {
   constexpr double kBillion = 1e9;
-  constexpr int kDigits = 3;
+  constexpr int kDigits = 4;
   const ParameterCount count = CountParameters(scenario.model);
   return "Model" + (scenario.change.empty() ? "" : " changed by " + scenario.change) + ": " +
          Fixed(count.total / kBillion, kDigits) + " billion parameters, " +

@@ -47,7 +47,7 @@ def main():
         ratio = whole.ms() / cut.ms()
         gpu = whole.ms(["host"]) / cut.ms(["host"])
         ratios.append(ratio)
-        where = f"{size} sequences at {context} tokens" if phase == "decode" else f"prompt of {size} tokens"
+        where = f"{size} x {context} tokens" if phase == "decode" else f"prompt of {size} tokens"
         rows.append([phase, where, f"{whole.ms():.2f}", f"{cut.ms():.2f}", f"{PUBLISHED:.2f}", f"{ratio:.3f}",
                      miss(ratio, PUBLISHED), f"{gpu:.3f}"])
     near = sum(ratio >= 1.30 for ratio in ratios)

@@ -31,6 +31,7 @@ cluster: {gpu: H100-SXM, fabric: NVLink4, parallelism: {tensor: 4, expert: 4}}
 engine: {max_sequences: 512, max_batch_tokens: 8192, graph_batch_sizes: [228, 336, 456]}
 routing: uniform
 """
+AS_DENSE = ["cost.efficiencies.experts={memory: 0.84, compute: 0.80, fixed_us: 8}"]
 INT8 = [f"model.formats.{name}=int8" for name in ("attention", "dense_ffn", "experts")]
 
 
@@ -55,8 +56,9 @@ def ratios(moecast):
     """Tokens/s of the MoE over each dense model, at the published batches, on four H100."""
     steps = Steps(moecast, SCENARIO)
     speed = {}
-    for name, (model, batch) in MODELS.items():
-        changes = [f"model={model}"] + INT8 + ([] if name == "MoE" else ["cluster.parallelism.expert=1"])
+    for name, (model, batch) in list(MODELS.items()) + [("as dense", MODELS["MoE"])]:
+        changes = [f"model={model}"] + INT8 + ([] if "Pangu" in model else ["cluster.parallelism.expert=1"])
+        changes += AS_DENSE if name == "as dense" else []
         decode = steps.decode(batch, PROMPT, changes + ["engine.gpu_memory_fraction=1", "engine.reserved_gib=0"])
         prefill = steps.prefill(PROMPT * PROMPTS, changes)
         speed[name] = (batch / decode.ms(), PROMPT * PROMPTS / prefill.ms(), decode.ms(), prefill.ms())
@@ -65,9 +67,9 @@ def ratios(moecast):
     rows = []
     for (phase, name), value in published.items():
         at = 0 if phase == "decode" else 1
-        predicted = speed["MoE"][at] / speed[name][at]
+        predicted, dense = (speed[moe][at] / speed[name][at] for moe in ("MoE", "as dense"))
         rows.append([phase, f"MoE over {name}", f"{speed['MoE'][at + 2]:.1f}", f"{speed[name][at + 2]:.1f}", f"{value:.2f}",
-                     f"{predicted:.2f}", miss(predicted, value)])
+                     f"{predicted:.2f}", f"{dense:.2f}", f"{miss(predicted, value)} / {miss(dense, value)}"])
     return rows
 
 
@@ -75,7 +77,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--moecast", type=pathlib.Path, required=True)
     moecast = parser.parse_args().moecast
-    model = Steps(moecast, SCENARIO).decode(1, 1)
+    model = Steps(moecast, SCENARIO).decode(1, 2)
     shape = [[name, f"{value:.2f}", f"{count / 1e9:.2f}", miss(count / 1e9, value)] for (name, value), count in
              zip(SHAPE, (model.parameters, model.active))]
     identities, held = [], 0
@@ -119,9 +121,9 @@ At the batch of the headline uniform routing costs the fullest device {100 * (fl
 ## Ratios on another machine
 
 The cards are not in the catalog, so only ratios are predicted: the same int8 weights and batches, 2048 cached tokens a sequence, on four H100 (TP 4, EP 4), analytic, nothing
-fitted. The dense models of the paper are not named; Qwen3-32B and Qwen2.5-72B stand in.
+fitted; experts as the analytic model prices them (45 % of the peak in grouped products), and as dense products. The dense models of the paper are not named; Qwen3-32B and Qwen2.5-72B stand in.
 
-{table(["phase", "ratio", "MoE, ms", "dense, ms", "published", "predicted", "miss"], ratios(moecast))}
+{table(["phase", "ratio", "MoE, ms", "dense, ms", "published", "as experts", "as dense", "misses"], ratios(moecast))}
 
 {VERDICT}
 """
@@ -129,7 +131,8 @@ fitted. The dense models of the paper are not named; Qwen3-32B and Qwen2.5-72B s
     print(text)
 
 
-VERDICT = ""
+VERDICT = """The order and most of the size of the gains come out of shapes alone. What is left is the machine: the published prefill gains need grouped products that run as well as dense ones, as
+the paper's fused kernels do, and its cards' balance of bandwidth and arithmetic is not that of an H100."""
 
 if __name__ == "__main__":
     main()
