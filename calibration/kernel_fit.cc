@@ -29,6 +29,10 @@ double Correction(const KernelForm& form, const KernelFit& fit, const FitPoint& 
   return std::clamp(std::log(point.seconds / time), -kMostCorrection, kMostCorrection);
 }
 
+void Append(std::vector<FitPoint>& to, const std::vector<FitPoint>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
 Eigen::MatrixXd CovarianceOf(const KernelForm& form, const std::vector<FitPoint>& points) {
   std::vector<KernelPlace> places;
   places.reserve(points.size());
@@ -165,17 +169,29 @@ void AddFrontierErrors(const KernelRows& kernel, const Chosen& chosen, const Ker
       hint, errors);
 }
 
+/// Errors on every shape of the fit over the others; where shapes are many, several are left out
+/// together.
 std::vector<double> UnseenShapeErrors(const KernelRows& kernel, const Chosen& chosen,
                                       const KernelProfile& hint) {
-  LabelledErrors errors;
-  if (kernel.shapes.size() < 2) return {};
-  for (const ShapeRows& shape : kernel.shapes) {
-    const Point* first = shape.points.data();
-    const Point* end = first + shape.points.size();
-    AddErrorsWithout(
-        kernel, chosen, [=](const Point& p) { return &p >= first && &p < end; }, hint, errors);
+  const KernelForm& form = kernel.form();
+  std::vector<double> errors;
+  if (kernel.shapes.size() < 2) return errors;
+  constexpr size_t kMostGroups = 16;
+  const size_t groups = std::min(kernel.shapes.size(), kMostGroups);
+  for (size_t group = 0; group < groups; ++group) {
+    std::vector<FitPoint> others;
+    std::vector<FitPoint> unseen;
+    for (size_t i = 0; i < kernel.shapes.size(); ++i) {
+      Append(i % groups == group ? unseen : others, ChosenPoints(kernel.shapes[i], chosen));
+    }
+    if (others.size() < kFewestPoints) continue;
+    const KernelFit fit = FitLike(form, others, hint.any_shape);
+    for (const FitPoint& point : unseen) {
+      const double time = FitTime(fit, form.work(point.features, fit.rows_per_pass));
+      errors.push_back(std::log(point.seconds / time));
+    }
   }
-  return errors.outside;
+  return errors;
 }
 
 ErrorBand SpreadBand(const KernelRows& kernel, const Chosen& chosen) {
