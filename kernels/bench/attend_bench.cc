@@ -100,69 +100,15 @@ AttendBench::AttendBench(const AttendCase& attend, const DeviceBuffer<uint8_t>& 
     : attend_(attend) {
   const AttendShape& shape = attend.shape;
   const int32_t longest = *std::max_element(attend.lengths.begin(), attend.lengths.end());
-  const PageLayout layout = LayoutOf(attend.scheme, shape.kv.head_dim);
-  const PageLayout window_layout = WindowLayout(shape.kv.head_dim);
   cache_.pages_per_sequence = static_cast<int32_t>(PagesOf(longest));
   table_entries_ = static_cast<int64_t>(shape.sequences) * cache_.pages_per_sequence;
-  int64_t pages = 0;  // of one copy; a short sequence owns few of its table's entries
-  for (const int32_t length : attend.lengths) pages += PagesOf(length);
-  window_entries_ = HasWindow(attend.scheme)
-                        ? static_cast<int64_t>(shape.sequences) * WindowPages(attend.scheme.window)
-                        : 0;
-  const int64_t page_bytes = static_cast<int64_t>(layout.page_bytes) * shape.kv.kv_heads;
-  const int64_t window_bytes = static_cast<int64_t>(window_layout.page_bytes) * shape.kv.kv_heads;
-  const bool shares = attend.scheme.keys.shares_codes || attend.scheme.values.shares_codes;
-  cache_.code_layout = LayoutOf(WithOwnCodes(attend.scheme), shape.kv.head_dim);
-  const int64_t code_page_bytes =
-      shares ? static_cast<int64_t>(cache_.code_layout.page_bytes) * shape.kv.kv_heads : 0;
-  const int64_t copy_bytes =
-      pages * (page_bytes + code_page_bytes) + window_entries_ * window_bytes;
-  const auto fitting = static_cast<double>(arena.size()) / static_cast<double>(copy_bytes);
-  const double wanted = std::ceil(cold_bytes / CachedTraffic(attend).bytes) + 1;
-  copies_ = static_cast<int>(std::min({fitting, wanted, static_cast<double>(most_copies)}));
-  if (copies_ < 1)
-    throw std::runtime_error("a cache of " + std::to_string(copy_bytes) +
-                             " bytes does not fit into " + std::to_string(arena.size()));
-
-  cache_.pages = arena.data();
-  uint8_t* const code_pages = cache_.pages + copies_ * pages * page_bytes;
-  cache_.code_pages = code_pages;
-  cache_.window = code_pages + copies_ * pages * code_page_bytes;
-  FillPages(attend.scheme, layout, cache_.pages, copies_ * pages * shape.kv.kv_heads, kPageSeed,
-            stream.get());
-  if (shares)
-    FillPages(WithOwnCodes(attend.scheme), cache_.code_layout, code_pages,
-              copies_ * pages * shape.kv.kv_heads, kPageSeed, stream.get());
-  if (window_entries_ > 0)
-    FillPages({}, window_layout, cache_.window, copies_ * window_entries_ * shape.kv.kv_heads,
-              kWindowSeed, stream.get());
-  const std::vector<int32_t> order = Shuffled(copies_ * pages);
-  std::vector<int32_t> tables;
-  tables.reserve(static_cast<size_t>(copies_ * table_entries_));
-  auto next = order.begin();
-  for (int copy = 0; copy < copies_; ++copy) {
-    for (const int32_t length : attend.lengths) {
-      const int64_t own = PagesOf(length);
-      tables.insert(tables.end(), next, next + own);
-      next += own;
-      tables.resize(tables.size() + static_cast<size_t>(cache_.pages_per_sequence - own), 0);
-    }
-  }
-  tables_ = DeviceBuffer<int32_t>(std::span<const int32_t>(tables));
-  window_tables_ =
-      DeviceBuffer<int32_t>(std::span<const int32_t>(Shuffled(copies_ * window_entries_)));
-  cache_.block_table = tables_.data();
-  cache_.window_table = window_tables_.data();
+  for (const int32_t length : attend.lengths) pages_ += PagesOf(length);
+  if (HasWindow(attend.scheme))
+    window_entries_ = static_cast<int64_t>(shape.sequences) * WindowPages(attend.scheme.window);
+  PlacePools(arena, cold_bytes, most_copies, stream);
+  MakeTables();
+  if (attend.selected_pages > 0) SelectPages();
   lengths_ = DeviceBuffer<int32_t>(std::span<const int32_t>(attend.lengths));
-
-  if (attend.selected_pages > 0) {
-    const std::vector<int32_t> listed = ListPages(attend);
-    std::vector<int32_t> counts;
-    for (const int32_t length : attend.lengths)
-      counts.push_back(static_cast<int32_t>(SelectedPages(attend, length)));
-    selected_ = DeviceBuffer<int32_t>(std::span<const int32_t>(listed));
-    selected_counts_ = DeviceBuffer<int32_t>(std::span<const int32_t>(counts));
-  }
   const auto elements = static_cast<size_t>(shape.sequences) *
                         static_cast<size_t>(shape.query_heads) *
                         static_cast<size_t>(shape.kv.head_dim);
@@ -172,6 +118,68 @@ AttendBench::AttendBench(const AttendCase& attend, const DeviceBuffer<uint8_t>& 
   workspace_ = DeviceBuffer<uint8_t>(AttendWorkspaceBytes(shape));
   workspace_.Zero();
   CUDA_CHECK(cudaDeviceSynchronize());
+}
+
+// Pages of all copies, then those of the layer whose codes are shared, then windows.
+void AttendBench::PlacePools(const DeviceBuffer<uint8_t>& arena, double cold_bytes, int most_copies,
+                             const Stream& stream) {
+  const KvScheme& scheme = attend_.scheme;
+  const int64_t heads = attend_.shape.kv.kv_heads;
+  const int head_dim = attend_.shape.kv.head_dim;
+  const PageLayout layout = LayoutOf(scheme, head_dim);
+  const PageLayout window_layout = WindowLayout(head_dim);
+  const bool shares = scheme.keys.shares_codes || scheme.values.shares_codes;
+  cache_.code_layout = LayoutOf(WithOwnCodes(scheme), head_dim);
+  const int64_t own_bytes = pages_ * heads * layout.page_bytes;
+  const int64_t code_bytes = shares ? pages_ * heads * cache_.code_layout.page_bytes : 0;
+  const int64_t window_bytes = window_entries_ * heads * window_layout.page_bytes;
+  const int64_t copy_bytes = own_bytes + code_bytes + window_bytes;
+  const auto fitting = static_cast<double>(arena.size()) / static_cast<double>(copy_bytes);
+  const double wanted = std::ceil(cold_bytes / CachedTraffic(attend_).bytes) + 1;
+  copies_ = static_cast<int>(std::min({fitting, wanted, static_cast<double>(most_copies)}));
+  if (copies_ < 1)
+    throw std::runtime_error("a cache of " + std::to_string(copy_bytes) +
+                             " bytes does not fit into " + std::to_string(arena.size()));
+  cache_.pages = arena.data();
+  uint8_t* const code_pages = cache_.pages + copies_ * own_bytes;
+  cache_.code_pages = code_pages;
+  cache_.window = code_pages + copies_ * code_bytes;
+  FillPages(scheme, layout, cache_.pages, copies_ * pages_ * heads, kPageSeed, stream.get());
+  if (shares)
+    FillPages(WithOwnCodes(scheme), cache_.code_layout, code_pages, copies_ * pages_ * heads,
+              kPageSeed, stream.get());
+  if (window_entries_ > 0)
+    FillPages({}, window_layout, cache_.window, copies_ * window_entries_ * heads, kWindowSeed,
+              stream.get());
+}
+
+void AttendBench::MakeTables() {
+  const std::vector<int32_t> order = Shuffled(copies_ * pages_);
+  std::vector<int32_t> tables;
+  tables.reserve(static_cast<size_t>(copies_ * table_entries_));
+  auto next = order.begin();
+  for (int copy = 0; copy < copies_; ++copy) {
+    for (const int32_t length : attend_.lengths) {
+      const int64_t own = PagesOf(length);
+      tables.insert(tables.end(), next, next + own);
+      next += own;
+      tables.resize(tables.size() + static_cast<size_t>(cache_.pages_per_sequence - own), 0);
+    }
+  }
+  tables_ = DeviceBuffer<int32_t>(std::span<const int32_t>(tables));
+  const std::vector<int32_t> windows = Shuffled(copies_ * window_entries_);
+  window_tables_ = DeviceBuffer<int32_t>(std::span<const int32_t>(windows));
+  cache_.block_table = tables_.data();
+  cache_.window_table = window_tables_.data();
+}
+
+void AttendBench::SelectPages() {
+  const std::vector<int32_t> listed = ListPages(attend_);
+  std::vector<int32_t> counts;
+  for (const int32_t length : attend_.lengths)
+    counts.push_back(static_cast<int32_t>(SelectedPages(attend_, length)));
+  selected_ = DeviceBuffer<int32_t>(std::span<const int32_t>(listed));
+  selected_counts_ = DeviceBuffer<int32_t>(std::span<const int32_t>(counts));
 }
 
 AttendArgs AttendBench::ArgsOf(int launch) const {

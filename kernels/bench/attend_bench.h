@@ -44,10 +44,15 @@ class AttendBench {
   void LaunchNaive(int launch, const Stream& stream) const;
 
  private:
+  void PlacePools(const DeviceBuffer<uint8_t>& arena, double cold_bytes, int most_copies,
+                  const Stream& stream);
+  void MakeTables();
+  void SelectPages();
   [[nodiscard]] AttendArgs ArgsOf(int launch) const;
 
   AttendCase attend_;
   int copies_ = 0;
+  int64_t pages_ = 0;           // of one copy; a short sequence owns few of its table's entries
   int64_t table_entries_ = 0;   // of one copy
   int64_t window_entries_ = 0;  // of one copy
   KvCache cache_;               // of copy 0

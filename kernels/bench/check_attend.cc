@@ -100,6 +100,33 @@ Eigen::MatrixXd WithoutEmpty(const Case& c, Eigen::MatrixXd out, const Eigen::Ma
   return out;
 }
 
+// On all blocks, on few whose warps see many sequences, and again: a count that a launch left
+// behind would show. RETURNS: the errors.
+std::string CompareRuns(const Case& c, AttendArgs args, const Eigen::MatrixXd& expected,
+                        DeviceBuffer<Bf16>& out, const Stream& stream) {
+  struct Run {
+    const char* name;
+    int32_t most_blocks;
+    void (*attend)(const AttendArgs&, cudaStream_t);
+  };
+  std::string line = c.name + ", head " + std::to_string(c.kv.head_dim) + ", " +
+                     std::to_string(c.queries_per_head) + " queries a KV head: errors";
+  for (const Run& run : {Run{"", 0, Attend}, Run{" on 3 blocks", 3, Attend},
+                         Run{" on a block", 1, Attend}, Run{" naive", 0, AttendNaive}}) {
+    args.most_blocks = run.most_blocks;
+    out.Poison();
+    CUDA_CHECK(cudaDeviceSynchronize());  // the stream does not wait for the default one
+    run.attend(args, stream.get());
+    const Eigen::MatrixXd got =
+        WithoutEmpty(c, ToMatrix(out, expected.rows(), c.kv.head_dim), expected);
+    std::array<char, 16> error{};
+    std::snprintf(error.data(), error.size(), " %.1e",
+                  RequireClose(got, expected, kTolerance, c.name + run.name));
+    line += error.data();
+  }
+  return line;
+}
+
 void CheckCase(const Case& c, RngStream& rng, const Stream& stream, const Report& report) {
   const AttendShape shape{.sequences = static_cast<int32_t>(c.lengths.size()),
                           .query_heads = c.kv.kv_heads * c.queries_per_head,
@@ -131,29 +158,7 @@ void CheckCase(const Case& c, RngStream& rng, const Stream& stream, const Report
                       .pages_per_sequence = device_selected.pages_per_sequence};
   const Eigen::MatrixXd expected =
       Expected(c, pages, query, selected, static_cast<double>(args.softmax_scale));
-  // On all blocks, on few whose warps see many sequences, and again: a count that a launch left
-  // behind would show.
-  struct Run {
-    const char* name;
-    int32_t most_blocks;
-    void (*attend)(const AttendArgs&, cudaStream_t);
-  };
-  std::string line = c.name + ", head " + std::to_string(c.kv.head_dim) + ", " +
-                     std::to_string(c.queries_per_head) + " queries a KV head: errors";
-  for (const Run& run : {Run{"", 0, Attend}, Run{" on 3 blocks", 3, Attend},
-                         Run{" on a block", 1, Attend}, Run{" naive", 0, AttendNaive}}) {
-    args.most_blocks = run.most_blocks;
-    out.Poison();
-    CUDA_CHECK(cudaDeviceSynchronize());  // the stream does not wait for the default one
-    run.attend(args, stream.get());
-    const Eigen::MatrixXd got =
-        WithoutEmpty(c, ToMatrix(out, expected.rows(), c.kv.head_dim), expected);
-    std::array<char, 16> error{};
-    std::snprintf(error.data(), error.size(), " %.1e",
-                  RequireClose(got, expected, kTolerance, c.name + run.name));
-    line += error.data();
-  }
-  report(line);
+  report(CompareRuns(c, args, expected, out, stream));
 }
 
 // Empty ones, single tokens, ends on and off pages and windows, one that many warps share.

@@ -184,6 +184,25 @@ __device__ __forceinline__ void ScoreZeros(uint32_t low, uint32_t high, int firs
   }
 }
 
+/// The query of the four channel tiles from `first_tile` times the scales at `scales`.
+template <int kHead, int kTiles>
+__device__ __forceinline__ void ScaleQuery(uint32_t scales, int first_tile,
+                                           const Running<kHead, kTiles>& run,
+                                           uint32_t (&scaled)[4][kTiles][2]) {
+#pragma unroll
+  for (int b = 0; b < 4; b += 2) {
+    const uint4 scale = ptx::LoadShared(scales + static_cast<uint32_t>(b * 32));
+    const int c = first_tile + b;
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+      scaled[b][n][0] = TimesHalves(run.query[n][c][0], scale.x);
+      scaled[b][n][1] = TimesHalves(run.query[n][c][1], scale.y);
+      scaled[b + 1][n][0] = TimesHalves(run.query[n][c + 1][0], scale.z);
+      scaled[b + 1][n][1] = TimesHalves(run.query[n][c + 1][1], scale.w);
+    }
+  }
+}
+
 /// Integer keys with scales and zeros per channel and group of tokens.
 template <KvElement kElement, int kHead, int kTiles>
 __device__ __forceinline__ void ScoreByChannel(const PartAt& part,
@@ -200,21 +219,9 @@ __device__ __forceinline__ void ScoreByChannel(const PartAt& part,
     uint4 unit;
 #pragma unroll
     for (int s = 0; s < kSlabs; ++s) {
-      if (s == 0 || (s == 2 && second != 0)) {
-#pragma unroll
-        for (int b = 0; b < 2; ++b) {
-          const uint4 scale =
-              ptx::LoadShared(part.scales + metadata + (s == 0 ? 0 : second) + b * 2 * 32);
-          const int c = 4 * block + 2 * b;
-#pragma unroll
-          for (int n = 0; n < kTiles; ++n) {
-            scaled[2 * b][n][0] = TimesHalves(run.query[n][c][0], scale.x);
-            scaled[2 * b][n][1] = TimesHalves(run.query[n][c][1], scale.y);
-            scaled[2 * b + 1][n][0] = TimesHalves(run.query[n][c + 1][0], scale.z);
-            scaled[2 * b + 1][n][1] = TimesHalves(run.query[n][c + 1][1], scale.w);
-          }
-        }
-      }
+      if (s == 0) ScaleQuery(part.scales + metadata, 4 * block, run, scaled);
+      if (s == 2 && second != 0)
+        ScaleQuery(part.scales + metadata + second, 4 * block, run, scaled);
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         if (StartsUnit<kElement>(s, c)) unit = LoadUnit<kElement, kHead>(part, s, 4 * block + c);
