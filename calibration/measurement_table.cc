@@ -45,7 +45,7 @@ std::optional<double> NanosecondsPerUnit(std::string_view suffix) {
 /// Where the cells of a suite go.
 struct Layout {
   size_t op = 0;
-  std::optional<size_t> model, regime, rule, variant, format, warm_ratio;
+  std::optional<size_t> model, regime, rule, variant, format, warm_ratio, stored;
   TimeColumn median;
   std::optional<TimeColumn> p05, p95;
   std::vector<std::pair<size_t, Feature>> features;
@@ -73,6 +73,7 @@ class LayoutReader {
     layout.variant = Find("variant");
     layout.format = Find("format");
     layout.warm_ratio = Find("warm_ratio");
+    layout.stored = Find("stored_bits");
     for (size_t i = 0; i < columns_.size(); ++i) {
       if (const auto feature = FeatureOfColumn(columns_[i]))
         layout.features.emplace_back(i, *feature);
@@ -159,6 +160,8 @@ std::string LabelOf(const LineReader& line, const Layout& layout) {
     const std::string text = line.Text(column);
     if (!text.empty() && text != "-") label += (label.empty() ? "" : " ") + text;
   }
+  // Layers of one scheme may share their codes or not.
+  if (layout.stored) label += ", " + line.Text(layout.stored) + " bits stored";
   return label;
 }
 
