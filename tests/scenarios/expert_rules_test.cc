@@ -37,7 +37,7 @@ TEST(ExpertRules, BatchRulesTakeTheirParametersAndScope) {
   EXPECT_EQ(xshare.kind, BatchRule::Kind(XShare{.budget = 24}));
   EXPECT_EQ(xshare.scope, BatchScope::kAllRows);
   EXPECT_EQ(xshare.most_tokens, 48);
-  const BatchRule alloc = OnlyBatchRule("{alloc_tokens: {mean_k: 3.5}}");
+  const BatchRule alloc = OnlyBatchRule("{alloc_tokens: {mean_k: [3.5]}}");
   EXPECT_EQ(alloc.kind, BatchRule::Kind(AllocTokens{.mean_k = {{3.5}}, .base_k = 1}));
   EXPECT_EQ(alloc.scope, BatchScope::kAllRows);
   EXPECT_EQ(OnlyBatchRule("{lynx: {mass: 0.7}}").kind,
@@ -53,7 +53,7 @@ TEST(ExpertRules, ParametersBeyondTheModelAreErrors) {
   EXPECT_THAT(ErrorsOf(With("experts: {xshare: {budget: 65}}\n")),
               ElementsAre(HasSubstr("experts.xshare.budget: must be at most the model's experts "
                                     "(64), got 65")));
-  EXPECT_THAT(ErrorsOf(With("experts: {alloc_tokens: {mean_k: 1, base_k: 2}}\n")),
+  EXPECT_THAT(ErrorsOf(With("experts: {alloc_tokens: {mean_k: [1], base_k: 2}}\n")),
               ElementsAre(HasSubstr("experts.alloc_tokens.mean_k.0: must be from base_k (2)")));
   EXPECT_THAT(ErrorsOf(With("experts: {eac_prefill: {threshold: 11}}\n")),
               ElementsAre(HasSubstr("experts.eac_prefill.threshold: must be at most experts")));
