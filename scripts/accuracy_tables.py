@@ -1,9 +1,9 @@
-"""Writes the tables of docs/accuracy.md from the calibration reports.
+"""Writes the tables of docs/accuracy.md and docs/accuracy_serving.md from the studies' reports.
 
-  python3 scripts/accuracy_tables.py            rewrites the page's generated part
-  python3 scripts/accuracy_tables.py --check    fails if the page differs from what would be written
+  python3 scripts/accuracy_tables.py            rewrites the generated parts of the pages
+  python3 scripts/accuracy_tables.py --check    fails if a page differs from what would be written
 
-The reports are those of scripts/calibrate.
+The reports are those of scripts/calibrate and of serving_accuracy.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs/accuracy.md"
+STUDY = ROOT / "reports/studies/accuracy"
 BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
 CARDS = {"h200_sxm": "H200 SXM", "h100_sxm": "H100 SXM"}
 MEDIAN_GOAL, P95_GOAL = 3.0, 10.0  # per cent
@@ -39,7 +39,7 @@ class Report:
     """One card's calibration report."""
 
     def __init__(self, card):
-        text = (ROOT / f"reports/studies/accuracy/{card}.md").read_text(encoding="utf-8")
+        text = (STUDY / f"{card}.md").read_text(encoding="utf-8")
         self.rows_read = re.search(r"^(\d+) rows read", text, re.MULTILINE).group(1)
         *kernels, self.total = table_rows(text, "op")
         self.kernels = [k for k in kernels if int(k[5]) >= FEWEST_JUDGED]
@@ -93,7 +93,24 @@ def composition_table(reports):
     return lines
 
 
-def generated():
+def serving_page():
+    """Engines with enough rows to fit and judge, all their GPUs together."""
+    text = (STUDY / "serving.md").read_text(encoding="utf-8")
+    lines = ["| model | engine | unseen points | TPOT before | TTFT before | TPOT | TTFT | "
+             "goal TPOT 10 | goal TTFT 25 |", "| " + " | ".join(["---"] * 9) + " |"]
+    seen = set()
+    for model, engine, gpu, rows, *errors in table_rows(text, "model"):
+        tpot_before, ttft_before, tpot, _, ttft, _, goals = errors
+        if tpot == "-" or (model, engine) in seen:
+            continue
+        seen.add((model, engine))
+        marks = ["met" if f"{name} met" in goals else "**missed**" for name in ("TPOT", "TTFT")]
+        cells = [model.split("/")[-1], engine, rows, tpot_before, ttft_before, tpot, ttft]
+        lines.append("| " + " | ".join(cells + marks) + " |")
+    return "\n" + "\n".join(lines) + "\n\n"
+
+
+def kernel_page():
     reports = {card: Report(card) for card in CARDS}
     unjudged = ", ".join(f"{r.unjudged} ({CARDS[c]})" for c, r in reports.items())
     parts = [
@@ -108,19 +125,23 @@ def generated():
     return "\n" + "\n\n".join("\n".join(part) for part in parts) + "\n\n"
 
 
+def rewritten(page, text):
+    before, rest = page.split(BEGIN)
+    return before + BEGIN + text + END + rest.split(END)[1]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    new = before + BEGIN + generated() + END + after
-    if arguments.check:
-        if new != page:
-            sys.exit(f"{PAGE}: not what scripts/accuracy_tables.py writes")
-        return
-    PAGE.write_text(new, encoding="utf-8")
+    for name, text in (("accuracy", kernel_page()), ("accuracy_serving", serving_page())):
+        path = ROOT / f"docs/{name}.md"
+        page = path.read_text(encoding="utf-8")
+        new = rewritten(page, text)
+        if arguments.check and new != page:
+            sys.exit(f"{path}: not what scripts/accuracy_tables.py writes")
+        if not arguments.check:
+            path.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":
