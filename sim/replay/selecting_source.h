@@ -23,8 +23,8 @@ class SelectingSource {
   [[nodiscard]] SequenceId Bind(RequestId request) const;
   /// As ReplaySource::Count. `load` chooses the rule and says what kind of step it is. Padding rows
   /// go through the rule as copies of the step's first row.
-  /// COST: up to 30 us more than ReplaySource for 128 tokens, 48 layers, 128 experts under a
-  /// batch-level rule. docs/performance/replay.md.
+  /// COST: ReplaySource's, and under a batch-level rule a few additions per token, layer and
+  /// rank. docs/performance/replay.md.
   void Count(std::span<const RoutedSpan> spans, int64_t padding_rows, std::span<ExpertLoad> loads,
              const StepLoad& load);
   /// Totals are added up when a step is counted: only then is it known what it computed.

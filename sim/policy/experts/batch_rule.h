@@ -34,7 +34,7 @@ struct BatchRule {
   [[nodiscard]] int64_t RanksWanted(int64_t top_k) const;
   [[nodiscard]] uint16_t Weight(const RankScore& rank) const;
   /// Fills scratch.counts: tokens per MoE layer and expert.
-  /// COST: 10 to 30 us for 128 tokens, 48 layers, 128 experts. docs/performance/replay.md.
+  /// COST: a few additions per token, layer and rank. docs/performance/replay.md.
   void Count(const RankedBatch& batch, BatchScratch& scratch) const;
   friend bool operator==(const BatchRule&, const BatchRule&) = default;
 };
