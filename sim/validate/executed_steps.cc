@@ -9,9 +9,7 @@
 namespace moecast {
 namespace {
 
-int Octave(int64_t count) {
-  return static_cast<int>(std::bit_width(static_cast<uint64_t>(count)));
-}
+int Octave(int64_t count) { return static_cast<int>(std::bit_width(static_cast<uint64_t>(count))); }
 
 Seconds GpuTime(const StepTime& time) {
   return time.attention + time.experts + time.dense + time.collectives;
