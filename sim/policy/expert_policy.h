@@ -31,7 +31,7 @@ enum class LoadMeasure {
 struct LoadSwitch {
   LoadMeasure measure = LoadMeasure::kBatch;
   std::vector<double> below = {};  // ascending, one fewer than rules
-  Seconds tpot_bound{};       // kSloSlack: > 0
+  Seconds tpot_bound{};            // kSloSlack: > 0
   [[nodiscard]] size_t Choose(const StepLoad& load) const;
   friend bool operator==(const LoadSwitch&, const LoadSwitch&) = default;
 };
