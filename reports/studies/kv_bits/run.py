@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Memory of XQuant and AsymKV by true bits beside the bits they publish; writes README.md beside this file.
+
+  python3 reports/studies/kv_bits/run.py --moecast build/dev/sim/app/moecast
+"""
+import argparse
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from steps import Steps, table  # noqa: E402
+
+SCENARIO = """
+model: {model}
+cluster: {{gpu: A800-80G-SXM}}
+engine: {{max_batch_tokens: 200000, max_sequences: 64}}
+"""
+KIVI = "kv={scheme: kivi2}"
+# Equivalent bits as published: XQuant's tables (1.38 on Mistral-7B, 1.40 on Llama-2-7B, 1.156 in Table 6), AsymKV's and KIVI's own names.
+POLICIES = [
+    ("KIVI-2", "Llama-3.1-8B", KIVI, 2.0),
+    ("AsymKV-32/0", "Llama-3.1-8B", "kv={asymkv: {key_layers: 32, value_layers: 0}}", 1.5),
+    ("AsymKV-16/0", "Llama-3.1-8B", "kv={asymkv: {key_layers: 16, value_layers: 0}}", 1.25),
+    ("XQuant 32_0_32_16", "Llama-3.1-8B", "kv={xquant: {kq: 32, vq: 0, km: 32, vm: 16}}", 1.375),
+    ("XQuant 30_2_32_16", "Llama-3.1-8B", "kv={xquant: {kq: 30, vq: 2, km: 32, vm: 16}}", 1.375),
+    ("XQuant 28_0_32_28", "Llama-2-7B", "kv={xquant: {kq: 28, vq: 0, km: 32, vm: 28}}", 1.40625),
+    ("XQuant 32_0_32_20", "Llama-2-7B", "kv={xquant: {kq: 32, vq: 0, km: 32, vm: 20}}", 1.40625),
+    ("XQuant 26_0_32_0", "Llama-3.1-8B", "kv={xquant: {kq: 26, vq: 0, km: 32, vm: 0}}", 1.15625),
+]
+# AsymKV (arXiv:2410.13212): memory below KIVI-2's on one A800, Llama-2-7B, batch 48, 4096 tokens generated.
+SAVED = [("AsymKV-16/0", "kv={asymkv: {key_layers: 16, value_layers: 0}}", 9.0), ("AsymKV-32/0", "kv={asymkv: {key_layers: 32, value_layers: 0}}", 6.0)]
+BATCH, GENERATED = 48, 4096
+PAGE = """# What XQuant and AsymKV really store
+
+Equivalent bits count codes alone and shared ones once. Stored bits have the scale and zero point of every group of 32 as well; read bits have shared codes again. Compression is
+16 bits over each; windows in 16 bits come on top, per sequence.
+
+{bits}
+
+Memory that AsymKV saves against KIVI-2, Llama-2-7B, batch 48, 4096 tokens generated:
+
+{saved}
+
+Command: `python3 reports/studies/kv_bits/run.py --moecast build/dev/sim/app/moecast`
+
+{notes}
+"""
+UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+class Cache:
+    """What explain says of the cache of a policy."""
+
+    def __init__(self, moecast, model, policy):
+        text = Steps(moecast, SCENARIO.format(model=model)).text(["--batch", 1, "--context", 512], [policy])
+        self.stored, self.read, self.equivalent = map(float, re.search(r"Cache: ([\d.]+) bits stored per element, ([\d.]+) read, ([\d.]+) equivalent", text).groups())
+        window = re.search(r"([\d.]+) (\w+) of windows per sequence", text)
+        self.window = float(window[1]) * UNITS[window[2]] if window else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moecast", required=True, type=pathlib.Path)
+    moecast = parser.parse_args().moecast
+    rows = []
+    for name, model, policy, published in POLICIES:
+        cache = Cache(moecast, model, policy)
+        rows.append([name, model, f"{published:.5g}", f"{cache.equivalent:.5g}", f"{cache.equivalent - published:+.3f}", f"{cache.stored:.5g}", f"{cache.read:.5g}",
+                     f"{16 / cache.equivalent:.1f}", f"{16 / cache.stored:.1f}", f"{cache.window / 2**20:.1f}"])
+    bits = table(["policy", "model", "equivalent bits published", "computed", "difference", "stored bits", "read bits", "compression by equivalent bits", "by stored bits", "windows, MiB per sequence"], rows)
+    elements = 32 * 2 * 4096  # layers, keys and values, channels of Llama-2-7B
+    kivi = Cache(moecast, "Llama-2-7B", KIVI)
+    lines = []
+    for name, policy, published in SAVED:
+        cache = Cache(moecast, "Llama-2-7B", policy)
+        gb = (kivi.stored - cache.stored) * elements / 8 * GENERATED * BATCH / 1e9
+        lines.append([name, published, f"{gb:.1f}", f"{gb - published:+.1f}"])
+    saved = table(["policy", "GB saved published", "computed", "difference"], lines)
+    notes = (HERE / "notes.md").read_text().strip()
+    (HERE / "README.md").write_text(PAGE.format(bits=bits, saved=saved, notes=notes))
+    print(bits + "\n\n" + saved)
+
+
+if __name__ == "__main__":
+    main()
