@@ -16,8 +16,8 @@ using ::testing::HasSubstr;
 
 ModelSpec Changed(const std::string& model, const std::vector<std::string>& changes) {
   std::vector<std::string> overrides{"model=" + model, "cluster.gpu.memory_gib=10000"};
-  for (const std::string& change : changes) overrides.push_back("change." + change);
   if (!changes.empty()) overrides.emplace_back("change.name=test");
+  for (const std::string& change : changes) overrides.push_back("change." + change);
   return OnlyScenario(kMinimal, overrides).model;
 }
 

@@ -85,14 +85,14 @@ TEST(Quality, ParametersOfAKvPolicyTellItsFindingsApart) {
 }
 
 TEST(Quality, AJointPolicyThatWasMeasuredIsFound) {
-  const std::vector<std::string> model{"model=moecast-reference"};
-  const auto joint =
-      QualityOf("experts: {uniform_top_k: {k: 4}}\n", {model[0], "kv={scheme: kivi2}"});
-  EXPECT_THAT(joint, Contains(AllOf(Field(&QualityFinding::task, "held-out text, all four kinds"),
-                                    Field(&QualityFinding::value, 6.9020),
-                                    Field(&QualityFinding::native_value, 5.7682))));
-  EXPECT_THAT(QualityOf("experts: {uniform_top_k: {k: 5}}\n", {model[0], "kv={scheme: kivi2}"}),
-              IsEmpty());
+  const std::vector<std::string> run{
+      "model=moecast-reference",
+      "kv={scheme: {from: kivi2, key: {flush_tokens: 32}, value: {recent_tokens: 32}}}"};
+  EXPECT_THAT(QualityOf("experts: {uniform_top_k: {k: 4}}\n", run),
+              Contains(AllOf(Field(&QualityFinding::task, "held-out text, all four kinds"),
+                             Field(&QualityFinding::value, 6.9020),
+                             Field(&QualityFinding::native_value, 5.7674))));
+  EXPECT_THAT(QualityOf("experts: {uniform_top_k: {k: 5}}\n", run), IsEmpty());
 }
 
 TEST(Quality, BatchRulesHaveTheirOwn) {

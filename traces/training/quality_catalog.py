@@ -10,6 +10,7 @@ import csv
 import sys
 
 SOURCE = "traces/training/evaluate.py; docs/traces.md"
+JOINT_RESIDUAL = "32"  # evaluate.py: window of the cache schemes measured with a rule
 
 
 def token_rule(rule, values):
@@ -49,7 +50,7 @@ def kv_scheme(rule, values):
     group = values.get("group", "64")
     if rule in ("int8", "int4", "saw_int4"):
         return f"{{scheme: {{from: {rule}, key: {{group: {group}}}, value: {{group: {group}}}}}}}"
-    residual = values.get("residual", "128")
+    residual = values.get("residual")
     if rule in ("kivi_4", "kivi_2"):
         return f"{{scheme: {windowed(rule.replace('_', ''), residual)}}}"
     if rule == "asymkv":
@@ -77,6 +78,7 @@ def policy(row):
     else:
         return None
     if scheme:
+        values.setdefault("residual", JOINT_RESIDUAL)
         kv = kv_scheme(scheme, values)
         if not kv:
             return None
