@@ -56,8 +56,17 @@ bool IsUnchangedKv(const pb::Kv& kv) {
   return kv.has_scheme() && (kv.scheme().name() == "bf16" || kv.scheme().name() == "mla_bf16");
 }
 
+/// Equal values, wherever they were written: a change of a catalog entry is noted in its sources.
+template <class Message>
+bool SameValues(const Message& a, const Message& b) {
+  MessageDifferencer differencer;
+  differencer.IgnoreField(pb::KvScheme::descriptor()->FindFieldByName("sources"));
+  differencer.IgnoreField(pb::Format::descriptor()->FindFieldByName("sources"));
+  return differencer.Compare(a, b);
+}
+
 bool SameKv(const pb::Kv& a, const pb::Kv& b) {
-  return (IsUnchangedKv(a) && IsUnchangedKv(b)) || MessageDifferencer::Equals(a, b);
+  return (IsUnchangedKv(a) && IsUnchangedKv(b)) || SameValues(a, b);
 }
 
 QualityFinding Convert(const pb::Finding& in, const ModelSpec& model, const FieldReporter& report) {
@@ -131,8 +140,7 @@ struct QualityLibrary::Entry {
 
   /// Whether a scenario of this message runs the model in the formats of the finding.
   [[nodiscard]] bool SameWeights(const pb::Finding& finding, const pb::Model& run) const {
-    return MessageDifferencer::Equals(finding.has_weights() ? finding.weights() : model.formats(),
-                                      run.formats());
+    return SameValues(finding.has_weights() ? finding.weights() : model.formats(), run.formats());
   }
   /// Whether the scenario's model is the catalog's, formats aside.
   [[nodiscard]] bool SameShape(pb::Model run) const {
