@@ -14,6 +14,7 @@ import kernel_goals
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels.md"
 BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
+SUITES = ("launch", "stream", "small", "dense", "route", "layer", "experts", "prefill", "formats")
 TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 ROUTE_TOKENS = (1, 8, 16, 32, 64, 128, 256, 1024)
 ROUTE_MODELS = ("OLMoE-1B-7B", "Qwen3-30B-A3B", "Qwen3-235B-A22B", "DeepSeek-V3")
@@ -41,7 +42,7 @@ class Card:
     """The newest measurements of one card, suite by suite."""
 
     def __init__(self, folder):
-        suites = newest_suites(folder)
+        suites = {k: v for k, v in newest_suites(folder).items() if k in SUITES}
         self.name = folder.name
         self.folders = sorted({p.parent for p in suites.values()})
         self.environment = read_environment(self.folders[-1])
