@@ -37,7 +37,7 @@ Result<GroupAccuracy> Judge(EngineGroup group, const fs::path& scenario, const f
   judged.fitted_on = ChooseFitRows(judged.group, kFitPoints);
   const std::vector<ServingPoint> few = PointsOf(judged.group, judged.fitted_on);
   SIM_TRY(const PointRunner few_runner, PointRunner::Make(where, few));
-  SIM_TRY(ServingFit fit, FitServing(few_runner, few, DefaultParameters(few)));
+  SIM_TRY(ServingFit fit, FitServing(few_runner, few));
   SIM_TRY(judged.after, runner.Run(fit.efficiencies, all));
   judged.fit = std::move(fit);
   return judged;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "calibration/serving/robust_fit.h"
 #include "sim/base/check.h"
@@ -123,12 +124,42 @@ Result<std::vector<PointForecast>> LeaveOneOut(const Fitter& fitter, size_t poin
 
 }  // namespace
 
-std::vector<Parameter> DefaultParameters(std::span<const ServingPoint> points) {
-  const int count = std::min(kParameterCount, FiguresOf(points) / kFiguresPerParameter);
+namespace {
+
+/// The first parameters in order, as many as figures allow, `left_out` not among them.
+std::vector<Parameter> FirstParameters(std::span<const ServingPoint> points,
+                                       std::optional<Parameter> left_out) {
+  const auto count = static_cast<size_t>(FiguresOf(points) / kFiguresPerParameter);
   std::vector<Parameter> parameters;
-  parameters.reserve(static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) parameters.push_back(static_cast<Parameter>(i));
+  for (int i = 0; i < kParameterCount && parameters.size() < count; ++i) {
+    const auto parameter = static_cast<Parameter>(i);
+    if (parameter != left_out) parameters.push_back(parameter);
+  }
   return parameters;
+}
+
+/// Error on points left out, in the deviations of figures.
+double UnseenError(std::span<const ServingPoint> points, const ServingFit& fit) {
+  const ServingError error = ErrorOf(points, fit.unseen);
+  const auto part = [](double median, double deviation) {
+    return std::isnan(median) ? 0 : median / deviation;
+  };
+  return part(error.ttft, kTtftDeviation) + part(error.tpot, kTpotDeviation);
+}
+
+}  // namespace
+
+std::vector<Parameter> DefaultParameters(std::span<const ServingPoint> points) {
+  return FirstParameters(points, std::nullopt);
+}
+
+Result<ServingFit> FitServing(const PointRunner& runner, std::span<const ServingPoint> points) {
+  SIM_TRY(ServingFit with, FitServing(runner, points, DefaultParameters(points)));
+  const std::vector<Parameter> fewer = FirstParameters(points, Parameter::kHostPerRequest);
+  if (points.size() < 2 || fewer == DefaultParameters(points)) return with;
+  SIM_TRY(ServingFit without, FitServing(runner, points, fewer));
+  return UnseenError(points, with) <= UnseenError(points, without) ? std::move(with)
+                                                                   : std::move(without);
 }
 
 Result<ServingFit> FitServing(const PointRunner& runner, std::span<const ServingPoint> points,

@@ -197,8 +197,8 @@ Status FitServingPoints(const CalibrateSources& sources, const std::string& out)
     SIM_TRY(std::vector<serving::ServingPoint> more, serving::ReadServingPoints(file));
     std::move(more.begin(), more.end(), std::back_inserter(points));
   }
-  SIM_TRY(std::vector<serving::Parameter> parameters, serving::ParametersNamed(sources.parameters));
-  if (parameters.empty()) parameters = serving::DefaultParameters(points);
+  SIM_TRY(const std::vector<serving::Parameter> parameters,
+          serving::ParametersNamed(sources.parameters));
   SIM_TRY(const fs::path catalog, FindCatalog(sources.catalog));
   const int threads =
       sources.threads > 0 ? sources.threads : static_cast<int>(std::thread::hardware_concurrency());
@@ -208,7 +208,9 @@ Status FitServingPoints(const CalibrateSources& sources, const std::string& out)
                                       .catalog = catalog,
                                       .threads = threads},
                                      points));
-  SIM_TRY(const serving::ServingFit fit, serving::FitServing(runner, points, parameters));
+  SIM_TRY(const serving::ServingFit fit, parameters.empty()
+                                             ? serving::FitServing(runner, points)
+                                             : serving::FitServing(runner, points, parameters));
   const std::string name = fs::path(out).stem().string();
   SIM_RETURN_IF_ERROR(WriteFileAtomically(out, serving::OverlayYaml(name, points, fit)));
   return PrintToStdout(serving::DescribeFit(points, fit) + "\n" + out +
