@@ -32,7 +32,7 @@ size_t DecodeSet::DuePhase(size_t kv_store) const {
 }
 
 void DecodeSet::Join(const Member& member) {
-  SIM_CHECK(member.tokens_left >= 1 && member.cached_tokens >= 1);
+  SIM_CHECK(member.tokens_left >= 1 && member.cached_tokens >= 0);
   const int64_t offset = member.cached_tokens - tick_;
   const int64_t finish = tick_ + member.tokens_left;
   next_finish_ = slots_.empty() ? finish : std::min(next_finish_, finish);

@@ -20,7 +20,7 @@ class DecodeSet {
   /// A sequence as it stands between two steps.
   struct Member {
     uint32_t slot = 0;          // the owner's name for the sequence
-    int64_t cached_tokens = 0;  // in the KV cache
+    int64_t cached_tokens = 0;  // in the KV cache; 0: its next token attends to itself alone
     int64_t tokens_left = 0;    // still to be generated, >= 1
     int64_t decode_row = 0;     // index of the generated token that the next step feeds in
     SequenceId routing{};       // trace sequence that the request replays
@@ -45,7 +45,7 @@ class DecodeSet {
   [[nodiscard]] Member at(int64_t index) const;
   /// Keeps a member in another KV store from now on. COST: O(1).
   void MoveTo(int64_t index, uint8_t kv_store);
-  /// Members whose next token does not fit their last KV block.
+  /// Members whose next token does not fit their last KV block. REQUIRES: all have cached tokens.
   [[nodiscard]] int64_t BlocksDue() const;
   /// Kept tokens that the next step's queries attend to, the new ones included.
   [[nodiscard]] int64_t Context() const;

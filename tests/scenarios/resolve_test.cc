@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "sim/base/files.h"
@@ -62,8 +63,9 @@ TEST_P(Examples, LoadAndResolveToAFixedPoint) {
   if (name.starts_with("03")) overrides.push_back("routing.replay.path=" + stand_in);
   const Result<Study> study = LoadStudy(GetParam(), overrides, kCatalog);
   ASSERT_TRUE(study.ok()) << ToString(study.errors());
-  const bool replays = name < "04";
-  const bool profiled = study->cases.front().scenario.profile != nullptr;
+  const Scenario& first = study->cases.front().scenario;
+  const bool replays = std::holds_alternative<ReplayRouting>(first.routing);
+  const bool profiled = first.profile != nullptr;
   EXPECT_EQ(study->inputs.size(), (replays ? 1u : 0u) + (profiled ? 1u : 0u));
   ExpectFixedPoint(*study);
 }

@@ -29,6 +29,20 @@ TEST(ExplainStep, PadsADecodeStepToTheNextCapturedGraph) {
   EXPECT_EQ(answer.rows_per_group, 8);
 }
 
+// The context counts the token that is decoded: 1 is attention to itself alone.
+TEST(ExplainStep, PricesTheLeastContext) {
+  Scenario scenario = TinyScenario();
+  for (const bool plain : {true, false}) {
+    if (!plain) {
+      scenario.kv = KvSlidingEviction{.scheme = test::PlainKv(16, "bf16"), .sink = 4, .window = 12};
+    }
+    const StepAnswer least = ExplainStep(scenario, {.decode_sequences = 2, .context = 1}).value();
+    const StepAnswer longer = ExplainStep(scenario, {.decode_sequences = 2, .context = 32}).value();
+    EXPECT_EQ(least.tokens, 2);
+    EXPECT_LT(least.time.total, longer.time.total);
+  }
+}
+
 TEST(ExplainStep, CutsAPromptAtTheTokenBudget) {
   const Scenario scenario = TinyScenario();
   const StepAnswer answer = ExplainStep(scenario, {.prefill_tokens = 100}).value();
