@@ -139,11 +139,16 @@ object MemoryJson(const MemoryPlan& plan) {
 object RoutingJson(const Scenario& scenario, const SelectionNotes& selection,
                    const RoutingNotes& notes) {
   const bool replayed = std::holds_alternative<ReplayRouting>(scenario.routing);
-  return {{"source", DescribeRouting(scenario)},        {"level", replayed ? "token" : "generated"},
-          {"native_top_k", selection.native_top_k},     {"mean_kept_experts", selection.mean_kept},
-          {"kept_gate_mass", selection.kept_gate_mass}, {"prefill_rows", notes.prefill_rows},
-          {"decode_rows", notes.decode_rows},           {"wrapped_rows", notes.wrapped_rows},
-          {"substituted_rows", notes.substituted_rows}, {"unknown_rows", notes.unknown_rows},
+  return {{"source", DescribeRouting(scenario)},
+          {"level", replayed ? "token" : "generated"},
+          {"native_top_k", selection.native_top_k},
+          {"mean_kept_experts", selection.mean_kept},
+          {"kept_gate_mass", selection.kept_gate_mass},
+          {"prefill_rows", notes.prefill_rows},
+          {"decode_rows", notes.decode_rows},
+          {"wrapped_rows", notes.wrapped_rows},
+          {"substituted_rows", notes.substituted_rows},
+          {"unknown_rows", notes.unknown_rows},
           {"padding_rows", notes.padding_rows},
           {"completed_share", selection.completed_share},
           {"steps_by_rule", array(notes.steps_by_rule.begin(), notes.steps_by_rule.end())}};
