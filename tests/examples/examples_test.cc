@@ -51,15 +51,27 @@ TEST(FirstForecast, PrintsTheGoldenTable) {
   EXPECT_TRUE(MatchesGolden("01_first_forecast/console.txt", WithoutBuild(outcome.out)));
 }
 
+/// The cells of a CSV line; a comma between quotes is text.
+std::vector<std::string> Cells(const std::string& line) {
+  std::vector<std::string> cells(1);
+  bool quoted = false;
+  for (const char c : line) {
+    if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      cells.emplace_back();
+    } else {
+      cells.back() += c;
+    }
+  }
+  return cells;
+}
+
 /// One column of table.csv, by case.
 std::vector<double> Column(const std::string& csv, const std::string& name) {
   std::istringstream lines(csv);
   std::vector<std::vector<std::string>> rows;
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream cells(line);
-    rows.emplace_back();
-    for (std::string cell; std::getline(cells, cell, ',');) rows.back().push_back(cell);
-  }
+  for (std::string line; std::getline(lines, line);) rows.push_back(Cells(line));
   const auto column =
       static_cast<size_t>(std::find(rows[0].begin(), rows[0].end(), name) - rows[0].begin());
   std::vector<double> values;
