@@ -149,7 +149,8 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
           .host_per_prefill_token = Seconds(in.host_per_prefill_token_us() * kMicro),
           .host_per_request = Seconds(in.host_per_request_us() * kMicro),
           .error = {.half80 = in.error_80(), .half95 = in.error_95()},
-          .eager_launch = Seconds(in.eager_launch_us() * kMicro)};
+          .eager_launch = Seconds(in.eager_launch_us() * kMicro),
+          .graph_gap = Seconds(in.graph_gap_us() * kMicro)};
 }
 
 }  // namespace moecast

@@ -105,6 +105,7 @@ std::string OverlayYaml(const std::string& name, std::span<const ServingPoint> p
        << "host_per_prefill_token_us: " << micro(e.host_per_prefill_token) << "\n"
        << "host_per_request_us: " << micro(e.host_per_request) << "\n"
        << "eager_launch_us: " << micro(e.eager_launch) << "\n"
+       << "graph_gap_us: " << micro(e.graph_gap) << "\n"
        << "error_80: " << ShortestDouble(e.error.half80) << "\n"
        << "error_95: " << ShortestDouble(e.error.half95) << "\nsources:\n"
        << "  all: \"those of " << e.name << ", but for the fitted ones\"\n";

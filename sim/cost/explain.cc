@@ -206,9 +206,22 @@ std::vector<OpLine> StepCost::Explain(const StepShape& step) {
   LowerSlowest(step);
   std::vector<OpLine> lines;
   std::array<Seconds, kStepPartCount> parts{};
+  int64_t kernels = 0;
   for (const CountedOp& counted : ops_) {
     lines.push_back(LineOf(counted));
+    if (profile_) kernels += PriceOf(counted).kernels;
     parts[static_cast<size_t>(lines.back().part)] += lines.back().all;
+  }
+  const Seconds gaps = GapsOf(kernels, step).time;
+  if (gaps.count() > 0) {
+    lines.push_back({.name = "graph.gaps",
+                     .shape = Join({"between ", std::to_string(kernels), " measured kernels"}),
+                     .part = StepPart::kDense,
+                     .count = kernels,
+                     .each = graph_gap_,
+                     .all = gaps,
+                     .bound = "latency"});
+    parts[static_cast<size_t>(StepPart::kDense)] += gaps;
   }
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   const std::array<Seconds, kHostItems> host = HostTimes(step, gpu);

@@ -23,10 +23,13 @@ KvLaunch LaunchOf(const KvLayout& kv, std::string_view op) {
   return launch;
 }
 
-std::string_view KernelOf(KvWrite write) {
-  switch (write) {
+/// `append` writes one token per sequence and is measured up to this many; chunks are packed.
+constexpr int64_t kMostAppended = 256;
+
+std::string_view KernelOf(const KvAppend& op) {
+  switch (op.write) {
     case KvWrite::kAppend:
-      return "append";
+      return op.tokens > kMostAppended ? "pack" : "append";
     case KvWrite::kFlush:
       return "flush";
     case KvWrite::kConvert:
@@ -56,7 +59,7 @@ KvLaunch KvLaunchOf(const PrefillAttention& op) {
 }
 
 KvLaunch KvLaunchOf(const KvAppend& op) {
-  KvLaunch launch = LaunchOf(op.kv, KernelOf(op.write));
+  KvLaunch launch = LaunchOf(op.kv, KernelOf(op));
   launch.features[kNewTokens] = static_cast<double>(op.tokens);
   return launch;
 }

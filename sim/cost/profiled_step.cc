@@ -96,6 +96,9 @@ KernelFeatures FeaturesOf(const Collective& op) {
   return f;
 }
 
+constexpr std::string_view kPlainScheme = "bf16";
+constexpr double kPlainBits = 16;
+
 /// Kernel names of roles; the table of forms (kernel_form.cc) has the same.
 std::string_view KernelOf(ElementwiseRole role) {
   switch (role) {
@@ -157,6 +160,29 @@ std::optional<KernelTime> KvTime(ProfileCost& profile, const KvLaunch& launch, d
                       floor);
 }
 
+/// A chunk attends to itself in bf16, whatever its cache stores: a scheme's kernel differs by the
+/// pairs that lie in the cached past. The scheme's rows have kPastShare of their pairs there or
+/// more; with fewer, the time lies between that of a bf16 cache and the scheme's, by the share.
+std::optional<KernelTime> ChunkTime(ProfileCost& profile, const PrefillAttention& op) {
+  constexpr double kPastShare = 2.0 / 3;
+  const std::optional<KernelTime> own = KvTime(profile, KvLaunchOf(op), 0);
+  const auto tokens = static_cast<double>(op.tokens);
+  const double past = std::max(static_cast<double>(op.context) - tokens, 0.0);
+  const double weight = past / (past + tokens / 2) / kPastShare;
+  if (weight >= 1 || op.kv.scheme == kPlainScheme) return own;
+  PrefillAttention in_bf16 = op;
+  in_bf16.kv.scheme = kPlainScheme;
+  in_bf16.kv.key_bits = in_bf16.kv.value_bits = kPlainBits;
+  in_bf16.kv.group = in_bf16.kv.residual = 0;
+  std::optional<KernelTime> plain = KvTime(profile, KvLaunchOf(in_bf16), 0);
+  if (!own || !plain) return own;
+  plain->seconds += weight * (own->seconds - plain->seconds);
+  plain->label = std::max(plain->label, own->label);
+  plain->band = {.half80 = std::max(plain->band.half80, own->band.half80),
+                 .half95 = std::max(plain->band.half95, own->band.half95)};
+  return plain;
+}
+
 /// Experts read whole and stored alike, as measured kernels do.
 bool IsEven(const ExpertGemm& op) { return op.read.whole() && op.mixed_format == nullptr; }
 
@@ -204,7 +230,7 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
                                 FeaturesOf(attention), floor);
           },
           [&](const PrefillAttention& attention) -> std::optional<KernelTime> {
-            if (const auto own = KvTime(profile, KvLaunchOf(attention), 0)) return own;
+            if (const auto own = ChunkTime(profile, attention)) return own;
             return profile.Find({.op = "prefill_attention", .format = kv_format_, .slot = 0},
                                 FeaturesOf(attention), 0);
           },
@@ -241,11 +267,16 @@ StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
 
 StepCost::Priced StepCost::PriceOf(const CountedOp& counted) {
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
-    if (profile_->has_experts() && IsEven(*experts)) return PriceExperts(*experts);
+    if (profile_->has_experts() && IsEven(*experts)) {
+      Priced priced = PriceExperts(*experts);
+      priced.kernels = counted.count;
+      return priced;
+    }
   }
   Priced priced;
   if (const auto time = ProfiledTime(counted.op)) {
     priced.Add(*time, static_cast<double>(counted.count));
+    if (time->seconds > 0) priced.kernels = counted.count;
     return priced;
   }
   priced.Add({.seconds = AnalyticTime(counted).count(),
@@ -255,17 +286,31 @@ StepCost::Priced StepCost::PriceOf(const CountedOp& counted) {
   return priced;
 }
 
+StepCost::Priced StepCost::GapsOf(int64_t kernels, const StepShape& step) const {
+  Priced gaps;
+  if (!step.graph) return gaps;
+  gaps.Add({.seconds = graph_gap_.count(), .label = Label::kAnalytic, .band = analytic_error_},
+           static_cast<double>(kernels));
+  return gaps;
+}
+
 StepTime StepCost::PredictProfiled(const StepShape& step) {
   std::array<Seconds, kStepPartCount> parts{};
   StepTime time;
   SpreadSum spreads;
+  int64_t kernels = 0;
+  const auto add = [&](const Priced& priced, StepPart part, ErrorSource source) {
+    parts[static_cast<size_t>(part)] += priced.time;
+    for (size_t i = 0; i < time.by_label.size(); ++i) time.by_label[i] += priced.by_label[i];
+    spreads.Add(source, priced.spread);
+    kernels += priced.kernels;
+  };
   for (const CountedOp& counted : ops_) {
     const Priced priced = PriceOf(counted);
-    parts[static_cast<size_t>(PartOf(counted.op))] += priced.time;
     if (std::holds_alternative<KvAppend>(counted.op)) time.cache_writes += priced.time;
-    for (size_t i = 0; i < time.by_label.size(); ++i) time.by_label[i] += priced.by_label[i];
-    spreads.Add(SourceOf(counted.op), priced.spread);
+    add(priced, PartOf(counted.op), SourceOf(counted.op));
   }
+  add(GapsOf(kernels, step), StepPart::kDense, ErrorSource::kElementwise);
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   for (const Seconds item : HostTimes(step, gpu)) time.host += item;
   const double host = time.host.count();

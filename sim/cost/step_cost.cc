@@ -85,6 +85,7 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
       host_per_sequence_(efficiencies.host_per_sequence),
       host_per_prefill_token_(efficiencies.host_per_prefill_token),
       eager_launch_(efficiencies.eager_launch),
+      graph_gap_(efficiencies.graph_gap),
       analytic_error_(efficiencies.error),
       rules_(efficiencies.rules),
       kv_format_(kv.stores.front().name),

@@ -101,6 +101,7 @@ class StepCost {
     Seconds time{};
     std::array<Seconds, kLabelCount> by_label{};
     ErrorBand spread{};
+    int64_t kernels = 0;  // of a profile, that take time
     void Add(const KernelTime& each, double count);
   };
 
@@ -119,6 +120,8 @@ class StepCost {
   // With a profile: profiled_step.cc.
   StepTime PredictProfiled(const StepShape& step);
   [[nodiscard]] Priced PriceOf(const CountedOp& counted);
+  /// Between `kernels` kernels of a profile in this step.
+  [[nodiscard]] Priced GapsOf(int64_t kernels, const StepShape& step) const;
   [[nodiscard]] Priced PriceExperts(const ExpertGemm& op);
   [[nodiscard]] std::optional<KernelTime> ProfiledTime(const Op& op);
   void ExplainProfile(const CountedOp& counted, OpLine& line);
@@ -139,6 +142,7 @@ class StepCost {
   Seconds host_per_sequence_;
   Seconds host_per_prefill_token_;
   Seconds eager_launch_;
+  Seconds graph_gap_;
   ErrorBand analytic_error_;
   RuleCosts rules_;
   std::string kv_format_;

@@ -117,6 +117,26 @@ TEST_F(ProfiledStep, LinesOfTheExplanationAddUpToThePrediction) {
   EXPECT_TRUE(named) << "the rows behind the experts' time are named";
 }
 
+TEST_F(ProfiledStep, GapsStandBetweenMeasuredKernelsOfAGraph) {
+  constexpr double kGap = 2e-6;
+  SetLoads(24);
+  const StepTime without = Cost(true).Predict(step_.Shape());
+  efficiencies_.graph_gap = Seconds(kGap);
+  StepCost cost = Cost(true);
+  const StepTime with = cost.Predict(step_.Shape());
+  const auto layers = static_cast<double>(model_.moe_layer_count());  // one kernel each
+  EXPECT_NEAR((with.dense - without.dense).count(), layers * kGap, 1e-12);
+  EXPECT_EQ(with.experts.count(), without.experts.count());
+  Seconds dense;
+  for (const OpLine& line : cost.Explain(step_.Shape())) {
+    if (line.part == StepPart::kDense) dense += line.all;
+  }
+  EXPECT_EQ(dense.count(), with.dense.count());
+
+  step_.graph = false;  // launched one by one: the host's launches are what is waited for
+  EXPECT_EQ(cost.Predict(step_.Shape()).dense.count(), without.dense.count());
+}
+
 TEST_F(ProfiledStep, IntervalsOfIndependentSourcesJoinAsRootsOfSquares) {
   SetLoads(24);
   const StepTime time = Cost(true).Predict(step_.Shape());
