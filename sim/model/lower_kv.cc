@@ -229,14 +229,15 @@ void Lowering::LowerGqaCache(const AttentionLoad& load, const GqaAttention& a,
                               .decode_context = split.decode_context_window,
                               .decode_older = &split.decode_older_window,
                               .window = model_->sliding_window};
-      for (const CacheSpans& spans : {full, window}) {
+      for (const CacheSpans* spans : {&full, &window}) {
+        if (spans->layers == 0) continue;
         const KvTraffic past =
-            Read(layers, kv_elements_, split.prefill_older, spans.prefill_context);
-        PushPrefill(split, spans, load.prefill_longest, kernel,
-                    past.bytes / static_cast<double>(std::max<int64_t>(1, spans.prefill_context)),
+            Read(layers, kv_elements_, split.prefill_older, spans->prefill_context);
+        PushPrefill(split, *spans, load.prefill_longest, kernel,
+                    past.bytes / static_cast<double>(std::max<int64_t>(1, spans->prefill_context)),
                     ops);
-        PushDecode(split, spans, load.decode_longest, kernel,
-                   Read(layers, kv_elements_, *spans.decode_older, spans.decode_context), ops);
+        PushDecode(split, *spans, load.decode_longest, kernel,
+                   Read(layers, kv_elements_, *spans->decode_older, spans->decode_context), ops);
       }
     }
   }

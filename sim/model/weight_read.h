@@ -19,6 +19,7 @@ struct WeightRead {
   /// Share of the matrix that at least one of `rows` rows uses: what is read. 0 without rows.
   [[nodiscard]] double touched(double rows) const {
     if (rows <= 0) return 0;
+    if (whole()) return 1;
     return always + (1 - always) * (1 - std::pow(1 - chance, rows));
   }
   friend bool operator==(const WeightRead&, const WeightRead&) = default;
