@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <tuple>
 
 #include "sim/base/rng.h"
 #include "sim/cost/step_cost.h"
@@ -184,6 +185,51 @@ TEST_F(ProfiledStep, AnEmptyRankCostsNothing) {
   const StepTime time = Cost(true).Predict(step_.Shape());
   EXPECT_EQ(time.by_label[static_cast<size_t>(Label::kInterpolated)].count(), 0);
   EXPECT_EQ(time.by_label[static_cast<size_t>(Label::kMeasured)].count(), 0);
+}
+
+/// Prefill attention over caches in bf16 and fp8, of constant times.
+std::shared_ptr<const Profile> ChunkProfile(double bf16_seconds, double fp8_seconds) {
+  Profile profile;
+  profile.name = "unit";
+  for (const auto& [format, bits, seconds] :
+       {std::tuple{"bf16", 16.0, bf16_seconds}, std::tuple{"fp8_e4m3", 8.0, fp8_seconds}}) {
+    KernelProfile kernel;
+    kernel.op = "attend_prefill";
+    kernel.format = format;
+    ShapeProfile shape;
+    shape.shape[Feature::kHeads] = 4;
+    shape.shape[Feature::kKvHeads] = 2;
+    shape.shape[Feature::kHeadDim] = 2;
+    shape.shape[Feature::kKeyBits] = bits;
+    shape.shape[Feature::kValueBits] = bits;
+    shape.fit.fixed = seconds;
+    shape.rows.push_back({.axes = {1, 1, 1}, .seconds = seconds, .weight = 0});
+    kernel.any_shape = shape.fit;
+    kernel.shapes.push_back(shape);
+    profile.kernels.push_back(kernel);
+  }
+  return std::make_shared<const Profile>(profile);
+}
+
+TEST(ProfiledChunks, CostWhatTheirPastIsStoredInByItsShareOfThePairs) {
+  constexpr double kBf16 = 1e-3;
+  constexpr double kFp8 = 4e-3;
+  const ModelSpec model = test::TinyDenseModel();
+  const auto seconds = [&](int64_t past) {
+    constexpr int64_t kTokens = 64;
+    test::Step step;
+    test::AddPrefill(step.groups[0], kTokens, past, past + kTokens);
+    StepCost cost(model, {}, PlanUniformKv(model, test::PlainKv(8, "fp8_e4m3")), test::TinyDevice(),
+                  test::TinyFabric(), test::Ideal(), ChunkProfile(kBf16, kFp8));
+    for (const OpLine& line : cost.Explain(step.Shape())) {
+      if (line.name == "attention.prefill") return line.each.count();
+    }
+    return 0.0;
+  };
+  EXPECT_NEAR(seconds(0), kBf16, 1e-9) << "nothing of it is stored in fp8";
+  EXPECT_NEAR(seconds(16), (kBf16 + kFp8) / 2, 1e-9) << "a third of its pairs";
+  EXPECT_NEAR(seconds(64), kFp8, 1e-9) << "two thirds: where measured rows begin";
+  EXPECT_NEAR(seconds(6400), kFp8, 1e-9);
 }
 
 }  // namespace
