@@ -1,4 +1,5 @@
 """What the study scripts share: running a scenario, and published beside predicted."""
+import csv
 import json
 import pathlib
 import subprocess
@@ -8,21 +9,34 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def run_into(folder, moecast, scenario, settings):
+    """Runs a scenario into folder/out. Errors of moecast end the study; a case without a forecast does not."""
+    out = pathlib.Path(folder) / "out"
+    command = [str(moecast), "run", str(scenario), "--out", str(out), "--threads", "1"]
+    for setting in settings:
+        command += ["--set", setting]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return out
+
+
 def run(moecast, scenario, *settings):
-    """Runs a scenario. RETURNS: {(load, variant): summary.json of the case}."""
+    """RETURNS: {(load, variant): summary.json of the case}."""
     with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder) / "out"
-        command = [str(moecast), "run", str(scenario), "--out", str(out), "--threads", "1"]
-        for setting in settings:
-            command += ["--set", setting]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(command)}\n{done.stderr}")
         cases = {}
-        for path in out.rglob("summary.json"):
+        for path in run_into(folder, moecast, scenario, settings).rglob("summary.json"):
             summary = json.loads(path.read_text())
             cases[summary["moecast"]["load"], summary["moecast"]["variant"]] = summary
         return cases
+
+
+def run_rows(moecast, scenario, *settings):
+    """RETURNS: {(load, variant): row of table.csv, texts}."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = run_into(folder, moecast, scenario, settings)
+        with open(out / "table.csv", newline="", encoding="utf-8") as file:
+            return {(row["load"], row["variant"]): row for row in csv.DictReader(file)}
 
 
 def figure(summary, name):

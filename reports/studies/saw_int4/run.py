@@ -9,7 +9,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from runs import run  # noqa: E402
+from study_table import run_rows  # noqa: E402
 from steps import table  # noqa: E402
 
 # README of SAW-INT4 (Together AI, SGLang): Qwen3-8B on one H100, output tokens/s with a bf16 cache and with 4 bits and rotated keys.
@@ -55,12 +55,12 @@ class Forecasts:
 
     def rows(self, share):
         if share not in self.known:
-            override = [f"cost.efficiencies.kv_reads.bits_4={share}"]
-            self.known[share] = {key: row for name in SCENARIOS for key, row in run(self.moecast, HERE / name, override).items()}
+            override = f"cost.efficiencies.kv_reads.bits_4={share}"
+            self.known[share] = {key: row for name in SCENARIOS for key, row in run_rows(self.moecast, HERE / name, override).items()}
         return self.known[share]
 
     def speed(self, share, variant, load):
-        return float(self.rows(share)[variant, load]["output_tokens_per_s"])
+        return float(self.rows(share)[load, variant]["output_tokens_per_s"])
 
     def gain(self, share, load):
         return self.speed(share, "saw_int4", load) / self.speed(share, "bf16", load)

@@ -16,7 +16,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from runs import run  # noqa: E402
+from study_table import run_rows, table  # noqa: E402
 
 EXPERTS = {"memory": 0.88, "compute": 0.45}  # of efficiencies analytic-default
 FACTORS = (2, 1.5, 1.2, 1.1, 1.05, 1.02)
@@ -45,8 +45,8 @@ class Experiment:
     def predict(self, overheads):
         """{(load, variant): total tokens/s}; as many tokens go in as come out."""
         settings = [f"cost.efficiencies.{name}={value:.6g}" for name, value in self.settings(overheads).items()]
-        rows = run(self.moecast, self.scenario, settings)
-        return {(int(load), variant): 2 * float(row["output_tokens_per_s"]) for (variant, load), row in rows.items()}
+        rows = run_rows(self.moecast, self.scenario, *settings)
+        return {(int(load), variant): 2 * float(row["output_tokens_per_s"]) for (load, variant), row in rows.items()}
 
     def settings(self, overheads):
         return {"host_per_step_us": overheads[0], "host_per_sequence_us": overheads[1], **THIRD[self.third][1](overheads[2])}
@@ -75,10 +75,6 @@ def fit(experiment, start):
     return best
 
 
-def table(header, rows):
-    return ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)] + ["| " + " | ".join(r) + " |" for r in rows] + [""]
-
-
 def mean(values):
     return sum(values) / len(values)
 
@@ -93,14 +89,14 @@ def section(title, note, experiment, overheads):
         rows.append([str(load), f"{told[load, native]:.0f}", f"{found[load, native]:.0f} ({100 * errors[i]:+.1f} %)"] +
                     [f"{ratios[v][i][0]:.3f} / {ratios[v][i][1]:.3f}" for v in others])
     lines = [f"## {title}", "", note, ""]
-    lines += table(["in flight", f"{native}: published, tokens/s", "predicted"] + [f"{v}: ratio published / predicted" for v in others], rows)
+    lines += [table(["in flight", f"{native}: published, tokens/s", "predicted"] + [f"{v}: ratio published / predicted" for v in others], rows)]
     lines += [f"Native totals within 15 % at {sum(abs(e) <= 0.15 for e in errors)} of {len(errors)} loads, worst {100 * max(map(abs, errors)):.1f} %.", ""]
     summary = []
     for variant, pairs in ratios.items():
         misses = [abs(a - b) for a, b in pairs]
         summary.append([variant, f"{sum(m <= 0.04 for m in misses)} of {len(misses)}", f"{100 * max(misses):.1f}",
                         f"{100 * (mean([a for a, _ in pairs]) - 1):.1f} / {100 * (mean([b for _, b in pairs]) - 1):.1f}"])
-    return lines + table(["variant", "ratios within 4 points", "worst, points", "mean gain published / predicted, %"], summary)
+    return lines + [table(["variant", "ratios within 4 points", "worst, points", "mean gain published / predicted, %"], summary)]
 
 
 HEAD = """# Fewer experts under load, published and predicted
