@@ -3,13 +3,14 @@
 
   python3 reports/studies/fp8_kv/run.py --moecast build/dev/sim/app/moecast
 """
-import argparse
 import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from page import Page, arguments  # noqa: E402
 from steps import Steps, table  # noqa: E402
+from study_table import ROOT  # noqa: E402
 
 PUBLISHED_SLOPE = 0.54  # vLLM blog, 2026-04-22: Llama-3.1-8B, one H100; slope of the inter-token latency over context, fp8 over bf16
 PUBLISHED_BREAK_EVEN = 7000  # tokens of context from which fp8 is faster
@@ -18,45 +19,59 @@ model: Llama-3.1-8B
 cluster: {gpu: H100-SXM}
 engine: {max_batch_tokens: 200000, max_sequences: 64}
 """
-CONTEXTS = [1024, 2048, 4096, 8192, 16384, 32768, 65536]
-BATCHES = [1, 4]
-PAGE = """# fp8 cache on Llama-3.1-8B
-
-Time of a decode step on one H100 by context, as `moecast explain` prices it with the stated analytic constants.
-
-{table}
-
-{comparison}
-
-Command: `python3 reports/studies/fp8_kv/run.py --moecast build/dev/sim/app/moecast`
-
-{notes}
-"""
+PRICES = {"measured kernels": SCENARIO + f"cost: {{profile: {ROOT}/calibration/profiles/h100_sxm.yaml}}\n", "analytic": SCENARIO}
+CONTEXTS = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
+BATCHES = [1, 4, 8]
+FITS = 8 * 32768  # tokens that are asked for at most
 
 
-def slope(times):
+def slope(contexts, times):
     """Of the least squares line through (context, time)."""
-    mean_x, mean_y = sum(CONTEXTS) / len(CONTEXTS), sum(times) / len(times)
-    return sum((x - mean_x) * (y - mean_y) for x, y in zip(CONTEXTS, times)) / sum((x - mean_x) ** 2 for x in CONTEXTS)
+    mean_x, mean_y = sum(contexts) / len(contexts), sum(times) / len(times)
+    return sum((x - mean_x) * (y - mean_y) for x, y in zip(contexts, times)) / sum((x - mean_x) ** 2 for x in contexts)
+
+
+def break_even(contexts, wide, narrow):
+    """The first context from which narrow stays faster, as text."""
+    slower = [i for i, (a, b) in enumerate(zip(wide, narrow)) if b >= a]
+    if not slower:
+        return f"below {contexts[0]:,}", 0
+    last = slower[-1]
+    if last + 1 == len(contexts):
+        return "none", contexts[-1]
+    return f"{contexts[last]:,} to {contexts[last + 1]:,}", contexts[last + 1]
+
+
+def saved_at(moecast, context):
+    """us a layer that fp8 saves one sequence of this context, by measured kernels."""
+    steps = Steps(moecast, PRICES["measured kernels"])
+    wide, narrow = (steps.decode(1, context, [f"kv.scheme={scheme}"]) for scheme in ("bf16", "fp8_e4m3"))
+    return 1e3 * (wide.ms() - narrow.ms()) / wide.lines["attention.decode"][0]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--moecast", required=True, type=pathlib.Path)
-    steps = Steps(parser.parse_args().moecast, SCENARIO)
-    rows, comparison = [], []
-    for batch in BATCHES:
-        bf16 = [steps.decode(batch, context).ms() for context in CONTEXTS]
-        fp8 = [steps.decode(batch, context, ["kv.scheme=fp8_e4m3"]).ms() for context in CONTEXTS]
-        rows += [[batch, c, f"{a:.3f}", f"{b:.3f}", f"{b / a:.3f}"] for c, a, b in zip(CONTEXTS, bf16, fp8)]
-        faster = [c for c, a, b in zip(CONTEXTS, bf16, fp8) if b < a]
-        ratio = slope(fp8) / slope(bf16)
-        comparison.append([batch, PUBLISHED_SLOPE, f"{ratio:.3f}", f"{ratio - PUBLISHED_SLOPE:+.3f}", PUBLISHED_BREAK_EVEN, f"below {min(faster)}" if faster else "none"])
-    text = table(["batch", "context", "bf16 ms", "fp8 ms", "ratio"], rows)
-    judged = table(["batch", "slope published", "predicted", "difference", "break-even published", "predicted"], comparison)
-    notes = (HERE / "notes.md").read_text().strip()
-    (HERE / "README.md").write_text(PAGE.format(table=text, comparison=judged, notes=notes))
-    print(text + "\n\n" + judged)
+    page = Page(__file__)
+    moecast = arguments(__doc__).moecast
+    rows, judged, ratios, turns = [], [], {}, {}
+    for price, scenario in PRICES.items():
+        steps = Steps(moecast, scenario)
+        for batch in BATCHES:
+            contexts = [c for c in CONTEXTS if batch * c <= FITS]
+            wide, narrow = ([steps.decode(batch, c, [f"kv.scheme={scheme}"]).ms() for c in contexts] for scheme in ("bf16", "fp8_e4m3"))
+            rows += [[price, batch, c, f"{a:.3f}", f"{b:.3f}", f"{b / a:.3f}"] for c, a, b in zip(contexts, wide, narrow)]
+            ratios[price, batch] = slope(contexts, narrow) / slope(contexts, wide)
+            where, turns[price, batch] = break_even(contexts, wide, narrow)
+            judged.append([price, batch, PUBLISHED_SLOPE, f"{ratios[price, batch]:.3f}", f"{ratios[price, batch] - PUBLISHED_SLOPE:+.3f}", f"{PUBLISHED_BREAK_EVEN:,}", where])
+    missing = saved_at(moecast, PUBLISHED_BREAK_EVEN)
+    own = [ratios["measured kernels", b] for b in BATCHES]
+    page.near("slope by measured kernels, most", max(own), 0.50, 0.60)
+    page.near("slope by measured kernels, least", min(own), 0.50, 0.60)
+    page.near("analytic slope", ratios["analytic", 1], 0.49, 0.51)
+    page.holds("measured kernels turn below the published context", max(turns["measured kernels", b] for b in BATCHES) < PUBLISHED_BREAK_EVEN)
+    page.near("what a layer lacks, us", missing, 1, 8)
+    page.write(page.fill("page.md", missing=f"{missing:.1f}", low=f"{min(own):.2f}", high=f"{max(own):.2f}", published=PUBLISHED_SLOPE,
+                         judged=table(["priced by", "batch", "slope published", "predicted", "difference", "break-even published", "predicted"], judged),
+                         table=table(["priced by", "batch", "context", "bf16, ms", "fp8, ms", "ratio"], rows)))
 
 
 if __name__ == "__main__":
