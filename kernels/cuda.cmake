@@ -15,6 +15,7 @@ add_library(
   bench/ceiling.cu
   bench/fill.cu
   bench/prefill_fill.cu
+  execute/glue.cu
   ops/attend/attend.cu
   ops/attend/attend_128x16.cu
   ops/attend/attend_128x8.cu
@@ -101,7 +102,6 @@ target_link_libraries(moecast_side_by_side PRIVATE moecast_kernels_ops moecast_k
 
 # Executes the steps of `moecast validate`: the application links it, so it sees sim/model.
 if(NOT MOECAST_KERNELS_ONLY)
-  target_sources(moecast_kernels_ops PRIVATE execute/glue.cu)
   add_library(
     moecast_execute STATIC
     execute/activations.cc

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/bench/check_support.h"
+#include "kernels/execute/glue.h"
 #include "kernels/ops/norm/norm.h"
 #include "kernels/ops/norm/reference.h"
 #include "kernels/ops/rope/reference.h"
@@ -22,6 +23,32 @@ constexpr double kDrawMargin = 1e-5;
 
 DeviceBuffer<Bf16> ToDevice(const Operand& operand) {
   return DeviceBuffer<Bf16>(std::span<const Bf16>(operand.row_major));
+}
+
+// Copies and zeros: to the bit.
+void CheckEmbedding(RngStream& rng, int32_t tokens, int32_t hidden, const Stream& stream,
+                    const Report& report) {
+  constexpr int32_t kVocabulary = 100;
+  const Operand table = Draw(rng, kVocabulary, hidden, 1);
+  std::vector<int32_t> ids;
+  for (int32_t t = 0; t < tokens; ++t)
+    ids.push_back(static_cast<int32_t>(kVocabulary * rng.NextUniform()));
+  const DeviceBuffer<int32_t> device_ids{std::span<const int32_t>(ids)};
+  const DeviceBuffer<Bf16> device_table = ToDevice(table);
+  DeviceBuffer<Bf16> residual(static_cast<size_t>(tokens) * static_cast<size_t>(hidden));
+  DeviceBuffer<Bf16> x(residual.size());
+  residual.Poison();
+  x.Poison();
+  CUDA_CHECK(cudaDeviceSynchronize());  // the stream does not wait for the default one
+  Embed(tokens, hidden, device_ids.data(), device_table.data(), residual.data(), x.data(),
+        stream.get());
+  Eigen::MatrixXd expected(tokens, hidden);
+  for (int32_t t = 0; t < tokens; ++t)
+    expected.row(t) = table.exact.row(ids[static_cast<size_t>(t)]);
+  const bool same =
+      ToMatrix(residual, tokens, hidden) == expected && ToMatrix(x, tokens, hidden).isZero(0);
+  if (!same) throw std::runtime_error("embedding: rows differ from the table's");
+  report("embedding T=" + std::to_string(tokens) + " H=" + std::to_string(hidden) + ": equal");
 }
 
 void CheckNorm(RngStream& rng, const NormShape& shape, const Stream& stream, const Report& report) {
@@ -138,6 +165,8 @@ void CheckSample(RngStream& rng, int rows, int vocabulary, const Stream& stream,
 
 void CheckSmall(uint64_t seed, const Stream& stream, const Report& report) {
   RngStream rng({.seed = seed}, "kernels/check_small");
+  CheckEmbedding(rng, 1, 8, stream, report);
+  CheckEmbedding(rng, 37, 2880, stream, report);
   for (const NormShape& shape : {NormShape{1, 8}, NormShape{3, 2048}, NormShape{5, 2880},
                                  NormShape{2, 7168}, NormShape{2, 16384}})
     CheckNorm(rng, shape, stream, report);

@@ -15,6 +15,9 @@ constexpr double kPoolBytes = 512e6;  // of weight copies, several times any L2
 constexpr int kMaxCopies = 16;
 constexpr int32_t kComputeBoundFrom = 512;  // tokens
 constexpr float kScale = 0.5F;
+// Tiles and waves of blocks change often up to some hundred rows, and little from thousands on.
+constexpr int32_t kTokens[] = {1,   8,   16,  32,   64,   128,  192, 256,
+                               384, 512, 768, 1024, 2048, 4096, 8192};
 
 // Operands of one projection, `copies` of the weights.
 struct DenseBuffers {
@@ -75,7 +78,7 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
   const DenseBuffers buffers(projection, projection.most_tokens, fp8, context.bench.stream);
   const cudaStream_t stream = context.bench.stream.get();
   const SuiteContext capped = UnderPowerCap(context);
-  for (const int32_t tokens : {1, 16, 128, 512, 8192}) {
+  for (const int32_t tokens : kTokens) {
     if (tokens > projection.most_tokens) continue;
     const DenseGemm gemm(
         blas,
@@ -97,7 +100,9 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
 
 }  // namespace
 
-std::vector<Measurement> RunDenseSuite(const SuiteContext& context) {
+std::vector<Measurement> RunDenseSuite(const SuiteContext& given) {
+  SuiteContext context = given;
+  context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.15};  // many rows
   std::vector<Measurement> rows;
   const std::unique_ptr<BlasLt> blas = BlasLt::Open();
   if (blas == nullptr) {

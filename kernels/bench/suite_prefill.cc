@@ -9,7 +9,7 @@
 namespace moecast::kernels {
 namespace {
 
-constexpr int kTokens[] = {256, 1024, 4096, 8192, 16384};
+constexpr int kTokens[] = {256, 512, 1024, 2048, 8192, 16384};
 constexpr int kSkewTokens = 8192;
 constexpr double kZipfExponents[] = {0.5, 1.0};
 

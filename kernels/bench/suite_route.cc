@@ -83,7 +83,7 @@ std::vector<Measurement> RunRouteSuite(const SuiteContext& context) {
   std::vector<Measurement> rows;
   for (const ModelShape& model : DistinctRouters(context.models)) {
     const WeightPool weights(model.shape, 0, context.bench.stream);
-    for (const int tokens : {1, 8, 16, 32, 64, 128, 256, 1024})
+    for (const int tokens : {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096})
       AppendModel(context, model, weights, tokens, rows);
   }
   return rows;

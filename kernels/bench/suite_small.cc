@@ -1,6 +1,8 @@
-// Suite of the small ops of a step: residual and norm, rotary embedding, sampling.
+// Suite of the small ops of a step: embedding, residual and norm, rotary embedding, sampling.
 #include "kernels/bench/fill.h"
+#include "kernels/bench/layer_bench.h"
 #include "kernels/bench/suites.h"
+#include "kernels/execute/glue.h"
 #include "kernels/harness/device_buffer.h"
 #include "kernels/ops/norm/norm.h"
 #include "kernels/ops/rope/rope.h"
@@ -30,6 +32,32 @@ DeviceBuffer<Bf16> Filled(double elements, float scale, uint64_t seed, const Str
   FillUniform(buffer.data(), buffer.size(), scale, seed, stream.get());
   stream.Synchronize();
   return buffer;
+}
+
+// Rows of a table far larger than any L2, each token another.
+void AppendEmbedding(const SuiteContext& context, const AttentionShape& model, int32_t tokens,
+                     std::vector<Measurement>& rows) {
+  constexpr int32_t kStride = 6151;  // a prime: neighbouring tokens are not neighbouring rows
+  const Stream& stream = context.bench.stream;
+  const double elements = static_cast<double>(tokens) * model.hidden;
+  const DeviceBuffer<Bf16> table =
+      Filled(static_cast<double>(model.vocabulary) * model.hidden, 1, 1, stream);
+  const DeviceBuffer<Bf16> residual = Filled(elements, 1, 2, stream);
+  const DeviceBuffer<Bf16> x = Filled(elements, 1, 3, stream);
+  std::vector<int32_t> ids(static_cast<size_t>(kRoutings) * static_cast<size_t>(tokens));
+  for (size_t i = 0; i < ids.size(); ++i)
+    ids[i] = static_cast<int32_t>(static_cast<int64_t>(i) * kStride % model.vocabulary);
+  const DeviceBuffer<int32_t> device_ids{std::span<const int32_t>(ids)};
+  Measurement row = DescribeSmall("embed", model.model, "scattered", tokens);
+  row.hidden = model.hidden;
+  row.bytes = 2 * 3 * elements;
+  AppendMeasured(
+      context,
+      [&](int r) {
+        Embed(tokens, model.hidden, device_ids.data() + r % kRoutings * tokens, table.data(),
+              residual.data(), x.data(), stream.get());
+      },
+      AllWarm, row, rows);
 }
 
 void AppendNorm(const SuiteContext& context, const AttentionShape& model, int32_t tokens,
@@ -117,11 +145,13 @@ void AppendSample(const SuiteContext& context, const AttentionShape& model, int3
 std::vector<Measurement> RunSmallSuite(const SuiteContext& context) {
   std::vector<Measurement> rows;
   for (const AttentionShape& model : context.attention) {
-    for (const int32_t tokens : {1, 16, 128, 1024, 8192}) {
+    for (const int32_t tokens : {1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192}) {
       AppendNorm(context, model, tokens, rows);
       AppendRope(context, model, tokens, rows);
+      AppendEmbedding(context, model, tokens, rows);
     }
-    for (const int32_t batch : {1, 16, 128, 512}) AppendSample(context, model, batch, rows);
+    for (const int32_t batch : {1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 512})
+      AppendSample(context, model, batch, rows);
   }
   return rows;
 }
