@@ -4,11 +4,8 @@
   python3 scripts/attend_tables.py --check    fails if the page differs from what would be written
 """
 
-import argparse
-import sys
-
-from attention_tables import newest
-from kv_tables import BEGIN, END, ROOT, cards, kind, read_rows, table
+from kernel_pages import ROOT, between_marks, cards, newest, percent, read_rows, table, write_or_check
+from kv_tables import kind
 
 PAGE = ROOT / "docs/kernels_attention.md"
 MAIN = "q32 kv8 d128"
@@ -17,10 +14,6 @@ LONG, MEDIUM = 262144, 16384
 GOALS = {16: (0.90, 0.60), 8: (0.82, 0.50), 4: (0.76, 0.45), 2: (0.66, 0.40), 1: (0.50, 0.35)}
 FLOOR_US, LINEAR = 8.0, 0.03
 ROUNDED = 0.999  # rows hold five significant digits
-
-
-def percent(value):
-    return f"{100 * value:.0f} %"
 
 
 def line_fit(points):
@@ -152,16 +145,7 @@ def render():
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--check", action="store_true")
-    text = PAGE.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    written = head + BEGIN + render() + END + rest.split(END)[1]
-    if parser.parse_args().check:
-        if written != text:
-            sys.exit(f"{PAGE}: differs from the committed rows; run python3 scripts/attend_tables.py")
-    else:
-        PAGE.write_text(written, encoding="utf-8")
+    write_or_check(__doc__, PAGE, between_marks(PAGE, render()))
 
 
 if __name__ == "__main__":

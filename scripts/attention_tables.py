@@ -5,21 +5,13 @@
   python3 scripts/attention_tables.py --check    fails if the page differs from what would be written
 """
 
-import argparse
-import csv
-import sys
-
-from kv_tables import BEGIN, END, ROOT, cards, read_rows, table
+from kernel_pages import (ROOT, between_marks, cards, newest, percent, read_csv, read_rows, table,
+                          write_or_check)
 
 PAGE = ROOT / "docs/kernels_mla_prefill.md"
 FEW_HEADS, MANY_HEADS = 16, 128
 FEW_HEADS_GOAL, MANY_HEADS_GOAL, PREFILL_GOAL = 0.86, 600, 550
 PASTS = (2048, 8192, 32768, 131072)
-
-
-def newest(kind, card, name):
-    found = sorted((ROOT / "calibration" / kind / card).glob(f"*/{name}"))
-    return found[-1] if found else None
 
 
 def rate(row):
@@ -60,7 +52,7 @@ def mla_lines(suite):
         for regime, sequences, tokens in points:
             cells = [found.get((f, regime, sequences, tokens)) for f in formats]
             body.append([regime, f"{sequences:.0f}", f"{tokens:.0f}"] +
-                        [f"{r['median_us']:.1f} ({100 * suite.share(r):.0f} %, {rate(r):.0f})" if r else "-"
+                        [f"{r['median_us']:.1f} ({percent(suite.share(r))}, {rate(r):.0f})" if r else "-"
                          for r in cells])
         lines += table(f"Latent decode, {heads} query heads: {suite.card}",
                        "Microseconds (share of datasheet memory bandwidth, TFLOP/s); cached tokens of all sequences.",
@@ -90,8 +82,7 @@ def beside_lines(card):
     path = newest("side_by_side", card["card"], "attention.csv")
     if not path:
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(path)
     for row in rows:
         for column in ("sequences", "cached_tokens", "new_tokens"):
             row[column] = f"{float(row[column]):.0f}"
@@ -109,7 +100,6 @@ def beside_lines(card):
 def card_lines(card):
     mla, prefill = Suite(card, "mla"), Suite(card, "attend_prefill")
     bf16 = [r for r in mla.rows if r["format"] == "mla_bf16"]
-    percent = lambda value: f"{100 * value:.0f} %"
     tflops = lambda value: f"{value:.0f} TFLOP/s"
     goals = mla.goal("latent decode, 16 heads, bf16, share of memory bandwidth",
                      [r for r in bf16 if r["query_heads"] == FEW_HEADS], mla.share, FEW_HEADS_GOAL, percent)
@@ -127,16 +117,7 @@ def generated():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare, do not write")
-    check = parser.parse_args().check
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    written = head + BEGIN + generated() + END + rest.split(END)[1]
-    if not check:
-        PAGE.write_text(written, encoding="utf-8")
-    elif page != written:
-        sys.exit(f"{PAGE.relative_to(ROOT)} does not agree with the measurements: run scripts/attention_tables.py")
+    write_or_check(__doc__, PAGE, between_marks(PAGE, generated()))
 
 
 if __name__ == "__main__":

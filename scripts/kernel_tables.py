@@ -4,27 +4,14 @@
   python3 scripts/kernel_tables.py --check    fails if the page differs from what would be written
 """
 
-import argparse
-import csv
-import pathlib
-import sys
-
 import kernel_goals
+from kernel_pages import ROOT, between_marks, grid, percent, read_rows, write_or_check
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels.md"
-BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
 SUITES = ("launch", "stream", "small", "dense", "route", "layer", "experts", "prefill", "formats")
 TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 ROUTE_TOKENS = (1, 8, 16, 32, 64, 128, 256, 1024)
 ROUTE_MODELS = ("OLMoE-1B-7B", "Qwen3-30B-A3B", "Qwen3-235B-A22B", "DeepSeek-V3")
-
-
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    text = ("op", "model", "regime", "rule", "stop", "format")
-    return [{k: v if k in text else float(v) for k, v in row.items()} for row in rows]
 
 
 def read_environment(folder):
@@ -60,12 +47,7 @@ class Card:
 
 
 def table(header, rows):
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
-
-
-def percent(value):
-    return f"{100 * value:.0f} %"
+    return [*grid(header, rows), ""]
 
 
 def layer_table(card):
@@ -271,18 +253,9 @@ def generated(cards):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare, do not write")
-    arguments = parser.parse_args()
     folders = sorted(p for p in (ROOT / "calibration/measurements").iterdir() if p.is_dir())
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    tail = rest.split(END)[1]
-    wanted = head + BEGIN + "\n" + generated([Card(f) for f in folders]) + END + tail
-    if not arguments.check:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif wanted != page:
-        sys.exit("docs/kernels.md does not agree with the measurements: run scripts/kernel_tables.py")
+    tables = "\n" + generated([Card(folder) for folder in folders])
+    write_or_check(__doc__, PAGE, between_marks(PAGE, tables))
 
 
 if __name__ == "__main__":

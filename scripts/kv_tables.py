@@ -5,36 +5,13 @@ kernels/data/kv_accuracy.csv.
   python3 scripts/kv_tables.py --check    fails if the page differs from what would be written
 """
 
-import argparse
-import csv
-import pathlib
-import sys
+from kernel_pages import ROOT, between_marks, cards, newest, percent, read_rows, table, write_or_check
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels_kv.md"
-BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
-TEXT = ("op", "model", "regime", "format", "stop", "scheme", "layer", "data", "output_error")
 BATCHES = (1, 16, 64, 256)
 PACKS = (128, 1024, 8192, 32768)
 DATA = ("gaussian", "outliers", "real_shaped")
 APPEND_GOAL_US, PACK_GOAL = 3.0, 0.85
-
-
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: v if k in TEXT else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def cards():
-    with open(ROOT / "kernels/data/cards.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def table(title, note, header, rows):
-    if not rows:
-        return []
-    lines = ["", f"### {title}", "", note, "", "| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def kind(row):
@@ -78,7 +55,7 @@ class Card:
 
     def rate(self, shape, **wanted):
         row = self.find(shape, **wanted)
-        return f"{row['median_us']:.1f} ({100 * self.share(row):.0f} %)" if row else None
+        return f"{row['median_us']:.1f} ({percent(self.share(row))})" if row else None
 
     def appends(self):
         return self.grid("Append of one token per sequence", "Microseconds of a launch in which no window flushes.",
@@ -100,7 +77,7 @@ class Card:
         rows = []
         for row in self.grouped:
             rows.append([row["model"], kind(row), f"{row['group']:.0f}", row["op"], f"{row['median_us']:.1f}",
-                         f"{100 * self.share(row):.0f} %"])
+                         percent(self.share(row))])
         return table(f"Groups of 64 and 128: {self.card}",
                      "Flush of all of 256 sequences, pack of 8192 tokens; microseconds, share of memory bandwidth.",
                      ["shape", "scheme, bits", "group", "op", "us", "share"], rows)
@@ -114,8 +91,8 @@ class Card:
         return ["", f"### Goals: {self.card}", "",
                 f"- append for 256 sequences <= {APPEND_GOAL_US:g} us: {len(met)} of {len(appends)} rows, "
                 f"from {min(r['median_us'] for r in appends):.2f} to {max(r['median_us'] for r in appends):.2f} us.",
-                f"- pack of {max(PACKS)} tokens >= {100 * PACK_GOAL:.0f} % of memory bandwidth: {len(full)} of "
-                f"{len(packs)} rows; best {100 * self.share(best):.0f} % ({best['model']}, {kind(best)})."]
+                f"- pack of {max(PACKS)} tokens >= {percent(PACK_GOAL)} of memory bandwidth: {len(full)} of "
+                f"{len(packs)} rows; best {percent(self.share(best))} ({best['model']}, {kind(best)})."]
 
     def lines(self):
         return self.goals() + self.appends() + self.flushes() + self.packs() + self.groups()
@@ -136,22 +113,13 @@ def accuracy():
 def generated():
     lines = []
     for card in cards():
-        found = sorted((ROOT / "calibration/measurements" / card["card"]).glob("*/append.csv"))
-        lines += Card(card, found[-1]).lines() if found else []
+        path = newest("measurements", card["card"], "append.csv")
+        lines += Card(card, path).lines() if path else []
     return "\n".join((lines or ["", "Not measured yet."]) + accuracy()) + "\n"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare, do not write")
-    check = parser.parse_args().check
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    written = head + BEGIN + generated() + END + rest.split(END)[1]
-    if not check:
-        PAGE.write_text(written, encoding="utf-8")
-    elif page != written:
-        sys.exit(f"{PAGE.relative_to(ROOT)} does not agree with the measurements: run scripts/kv_tables.py")
+    write_or_check(__doc__, PAGE, between_marks(PAGE, generated()))
 
 
 if __name__ == "__main__":

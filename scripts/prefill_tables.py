@@ -5,18 +5,14 @@ the side-by-side runs.
   python3 scripts/prefill_tables.py --check    fails if the page differs from what would be written
 """
 
-import argparse
-import csv
-import pathlib
-import sys
+import kernel_pages
+from kernel_pages import ROOT, cards, newest, percent, read_csv, read_rows, write_or_check
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels_prefill.md"
 TOKENS = (256, 1024, 4096, 8192, 16384)
 AT = 8192
 FORMATS = ("bf16", "fp8_tensor", "fp8_block", "w4a16_g32", "w4a16_g128")
 OURS = ("moecast_streamed", "moecast_prefill")
-TEXT = ("op", "model", "regime", "rule", "stop", "format")
 
 HEAD = """# Compute-bound expert kernels: tables
 
@@ -27,27 +23,8 @@ TAIL = """
 """
 
 
-def read_csv(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def read_rows(path):
-    return [{k: v if k in TEXT else float(v) for k, v in row.items()} for row in read_csv(path)]
-
-
-def newest(kind, card, name):
-    """The newest file of a card, or None."""
-    found = sorted((ROOT / "calibration" / kind / card).glob(f"*/{name}"))
-    return found[-1] if found else None
-
-
 def table(title, note, header, rows):
-    if not rows:
-        return []
-    lines = ["", f"## {title}", "", note, "", "| " + " | ".join(header) + " |",
-             "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+    return kernel_pages.table(title, note, header, rows, level=2)
 
 
 class Prefill:
@@ -73,7 +50,7 @@ class Prefill:
 
     def share(self, row):
         peak = self.peaks["fp8" if row["format"].startswith("fp8") else "bf16"]
-        return f"{100e12 * self.tera(row) / peak:.0f} %"
+        return percent(1e12 * self.tera(row) / peak)
 
     def products(self):
         rows = []
@@ -181,7 +158,7 @@ def side_by_side(card, path):
 
 def page():
     lines = []
-    for card in read_csv(ROOT / "kernels/data/cards.csv"):
+    for card in cards():
         prefill = newest("measurements", card["card"], "prefill.csv")
         beside = newest("side_by_side", card["card"], "moe_layer.csv")
         lines += Prefill(card, prefill).lines() if prefill else []
@@ -190,12 +167,7 @@ def page():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare, do not write")
-    if not parser.parse_args().check:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
-        sys.exit(f"{PAGE.relative_to(ROOT)} does not agree with the measurements: run scripts/prefill_tables.py")
+    write_or_check(__doc__, PAGE, page())
 
 
 if __name__ == "__main__":
