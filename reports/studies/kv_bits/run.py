@@ -3,13 +3,13 @@
 
   python3 reports/studies/kv_bits/run.py --moecast build/dev/sim/app/moecast
 """
-import argparse
 import pathlib
 import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from page import Page, arguments  # noqa: E402
 from steps import Steps, table  # noqa: E402
 
 SCENARIO = """
@@ -32,21 +32,6 @@ POLICIES = [
 # AsymKV (arXiv:2410.13212): memory below KIVI-2's on one A800, Llama-2-7B, batch 48, 4096 tokens generated.
 SAVED = [("AsymKV-16/0", "kv={asymkv: {key_layers: 16, value_layers: 0}}", 9.0), ("AsymKV-32/0", "kv={asymkv: {key_layers: 32, value_layers: 0}}", 6.0)]
 BATCH, GENERATED = 48, 4096
-PAGE = """# What XQuant and AsymKV really store
-
-Equivalent bits count codes alone and shared ones once. Stored bits have the scale and zero point of every group of 32 as well; read bits have shared codes again. Compression is
-16 bits over each; windows in 16 bits come on top, per sequence.
-
-{bits}
-
-Memory that AsymKV saves against KIVI-2, Llama-2-7B, batch 48, 4096 tokens generated:
-
-{saved}
-
-Command: `python3 reports/studies/kv_bits/run.py --moecast build/dev/sim/app/moecast`
-
-{notes}
-"""
 UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
@@ -61,26 +46,29 @@ class Cache:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--moecast", required=True, type=pathlib.Path)
-    moecast = parser.parse_args().moecast
-    rows = []
+    page = Page(__file__)
+    moecast = arguments(__doc__).moecast
+    rows, misses = [], []
     for name, model, policy, published in POLICIES:
         cache = Cache(moecast, model, policy)
+        misses.append(abs(cache.equivalent - published))
         rows.append([name, model, f"{published:.5g}", f"{cache.equivalent:.5g}", f"{cache.equivalent - published:+.3f}", f"{cache.stored:.5g}", f"{cache.read:.5g}",
                      f"{16 / cache.equivalent:.1f}", f"{16 / cache.stored:.1f}", f"{cache.window / 2**20:.1f}"])
-    bits = table(["policy", "model", "equivalent bits published", "computed", "difference", "stored bits", "read bits", "compression by equivalent bits", "by stored bits", "windows, MiB per sequence"], rows)
     elements = 32 * 2 * 4096  # layers, keys and values, channels of Llama-2-7B
     kivi = Cache(moecast, "Llama-2-7B", KIVI)
-    lines = []
+    lines, factors = [], []
     for name, policy, published in SAVED:
         cache = Cache(moecast, "Llama-2-7B", policy)
-        gb = (kivi.stored - cache.stored) * elements / 8 * GENERATED * BATCH / 1e9
-        lines.append([name, published, f"{gb:.1f}", f"{gb - published:+.1f}"])
-    saved = table(["policy", "GB saved published", "computed", "difference"], lines)
-    notes = (HERE / "notes.md").read_text().strip()
-    (HERE / "README.md").write_text(PAGE.format(bits=bits, saved=saved, notes=notes))
-    print(bits + "\n\n" + saved)
+        gib = (kivi.stored - cache.stored) * elements / 8 * GENERATED * BATCH / 2**30
+        factors.append(published / gib)
+        lines.append([name, published, f"{gib:.2f}", f"{factors[-1]:.2f}"])
+    page.near("equivalent bits, worst", max(misses), 0, 0.001)
+    page.near("AsymKV's factor, both", max(factors), 1.95, 2.05)
+    page.near("AsymKV's factor, both", min(factors), 1.95, 2.05)
+    page.write(page.fill(
+        "page.md", batch=BATCH, generated=GENERATED, twice=2 * GENERATED,
+        bits=table(["policy", "model", "equivalent bits published", "computed", "difference", "stored bits", "read bits", "compression by equivalent bits", "by stored bits", "windows, MiB per sequence"], rows),
+        saved=table(["policy", "GB saved published", "GiB by bits", "published over it"], lines)))
 
 
 if __name__ == "__main__":
