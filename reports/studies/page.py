@@ -35,6 +35,7 @@ class Page:
 
     def fill(self, template, **figures):
         """RETURNS: the file beside the script with its {figures} in place."""
+        figures = {name: value.rstrip() if isinstance(value, str) else value for name, value in figures.items()}
         return (self.folder / template).read_text(encoding="utf-8").format(**figures).strip() + "\n"
 
     def write(self, text):
