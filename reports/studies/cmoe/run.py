@@ -3,11 +3,11 @@
 
   python3 reports/studies/cmoe/run.py --moecast build/dev/sim/app/moecast
 """
-import argparse
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from page import Page, arguments  # noqa: E402
 from steps import Steps, miss, table  # noqa: E402
 
 TOKENS = 128  # of the published multiply-add counts
@@ -31,6 +31,8 @@ cluster: {gpu: H200-SXM, fabric: NVLink4, parallelism: {tensor: 2}}
 engine: {max_batch_tokens: 32768, max_sequences: 512, graph_batch_sizes: [1]}
 routing: uniform
 """
+MACHINES = [("A100-80G-SXM", True), ("A40", False)]  # whether the host's time of a token is fitted to the dense row
+CONTEXT = 512
 # Slices are as wide as dense blocks: the second prediction lets their grouped products run as dense ones do.
 AS_DENSE = ["cost.efficiencies.experts={memory: 0.84, compute: 0.80, fixed_us: 8}"]
 
@@ -52,18 +54,21 @@ def counts(moecast):
 
 
 def llama(moecast):
-    """Host time of a step fitted to the dense row, the others predicted."""
-    steps = Steps(moecast, ONE_GPU.format(model="Llama-2-7B", gpu="A100-80G-SXM"))
-    context = 512
-    host = 1e3 / LLAMA[0][2] - steps.decode(1, context, ["cost.efficiencies.host_per_step_us=0"]).ms()
-    rows = []
+    """Two machines: one whose host time is fitted to the dense row, one that needs none. Rows, and {(GPU, system): gain as dense products}."""
+    rows, gains, hosts = [], {}, {}
     base = LLAMA[0][2]
-    for name, changes, published in LLAMA:
-        own = [f"cost.efficiencies.host_per_step_us={host * 1e3:.1f}"]
-        speed, dense = (1e3 / steps.decode(1, context, changes + own + more).ms() for more in ([], AS_DENSE))
-        rows.append([name, published, f"{speed:.1f}", f"{dense:.1f}", f"{published / base:.3f}", f"{speed / base:.3f}",
-                     f"{dense / base:.3f}", "fitted" if name == "dense" else f"{miss(speed, published)} / {miss(dense, published)}"])
-    return rows, host
+    for gpu, fitted in MACHINES:
+        steps = Steps(moecast, ONE_GPU.format(model="Llama-2-7B", gpu=gpu))
+        bare = steps.decode(1, CONTEXT, ["cost.efficiencies.host_per_step_us=0"]).ms()
+        hosts[gpu] = 1e3 / base - bare if fitted else 0.0
+        own = [f"cost.efficiencies.host_per_step_us={hosts[gpu] * 1e3:.1f}"]
+        whole = 1e3 / (bare + hosts[gpu])
+        for name, changes, published in LLAMA:
+            speed, dense = (1e3 / steps.decode(1, CONTEXT, changes + own + more).ms() for more in ([], AS_DENSE))
+            gains[gpu, name] = dense / whole
+            note = "fitted" if fitted and name == "dense" else f"{miss(speed, published)} / {miss(dense, published)}"
+            rows.append([gpu, name, published, f"{speed:.1f}", f"{dense:.1f}", f"{published / base:.3f}", f"{speed / whole:.3f}", f"{dense / whole:.3f}", note])
+    return rows, gains, hosts
 
 
 def large(moecast):
@@ -73,63 +78,38 @@ def large(moecast):
             lambda o: steps.prefill(32768, o)]
     whole = [ask([]) for ask in asks]
     share = ffn / whole[0].multiply_adds
-    rows = []
+    rows, found = [], {}
     for shared, active, slices, *published in LARGE:
         change = [f"change={{name: cut, dense_to_moe: {{slices: {slices}, shared: {shared}, active: {active}}}}}"]
         predicted = [[base.ms() / ask(change + more).ms() for base, ask in zip(whole, asks)] for more in ([], AS_DENSE)]
+        found[f"S{shared}A{active}E{slices}"] = list(zip(published, *predicted))
         cells = [f"{want:.2f} / {first:.2f} / {second:.2f}" for want, first, second in zip(published, *predicted)]
         rows.append([f"S{shared}A{active}E{slices}"] + cells)
-    return rows, 1 / (1 - 0.25 * share)
+    return rows, 1 / (1 - 0.25 * share), found
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--moecast", type=pathlib.Path, required=True)
-    moecast = parser.parse_args().moecast
-    small, host = llama(moecast)
-    big, bound = large(moecast)
-    text = f"""# CMoE: experts made of dense blocks, and of experts
+    page = Page(__file__)
+    moecast = arguments(__doc__).moecast
+    small, gains, hosts = llama(moecast)
+    big, bound, found = large(moecast)
+    published = LLAMA[1][2] / LLAMA[0][2]
+    slow, fast = (gains[gpu, "CMoE S3A3E8"] for gpu, _ in MACHINES)
+    wina = [gains[gpu, LLAMA[2][0]] for gpu, _ in MACHINES]
+    page.holds("WINA's published gain lies between the machines' or below both", LLAMA[2][2] / LLAMA[0][2] < wina[1])
+    page.holds("on the fitted machine CMoE gains less than half of the published", slow - 1 < (published - 1) / 2)
+    page.near("on a machine without host time, gain over published", (fast - 1) / (published - 1), 0.7, 1.3)
+    page.holds("composition below the product", all(gains[g, "both"] < gains[g, "CMoE S3A3E8"] * gains[g, "WINA, a quarter left out"] for g, _ in MACHINES))
+    page.holds("as experts slower than dense in prefill", all(pairs[3][1] < 1 for pairs in found.values()))
+    page.near("as dense, 8 slices at 32k compute-bound, worst", max(abs(p[3][2] - p[3][0]) for name, p in found.items() if name.endswith("E8")), 0, 0.06)
+    page.holds("no gain above the bound", all(want <= bound for pairs in found.values() for want, *_ in pairs))
+    page.write(page.fill(
+        "page.md", tokens=TOKENS, counts=table(["model", "change", "published", "predicted", "miss"], counts(moecast)), host=f"{hosts[MACHINES[0][0]]:.1f}", bound=f"{bound:.2f}",
+        slow=f"{100 * (slow - 1):.1f}", fast=f"{100 * (fast - 1):.1f}", published=f"{100 * (published - 1):.1f}",
+        wina=f"{100 * (LLAMA[2][2] / LLAMA[0][2] - 1):.0f}", wina_slow=f"{100 * (wina[0] - 1):.0f}", wina_fast=f"{100 * (wina[1] - 1):.0f}",
+        small=table(["machine", "system", "published", "as experts", "as dense", "published gain", "as experts", "as dense", "misses"], small),
+        big=table(["form", "memory-bound, 4k", "memory-bound, 32k", "compute-bound, 4k", "compute-bound, 32k"], big)))
 
-    python3 reports/studies/cmoe/run.py --moecast BUILD/sim/app/moecast
-
-## Multiply-adds
-
-Of {TOKENS} tokens, billions; attention over the cache left out, routers counted.
-
-{table(["model", "change", "published", "predicted", "miss"], counts(moecast))}
-
-The router's two hidden x 5 products are what separates 707.2 from the published 707.4. Inside experts the published change leaves the inner routers out: they
-are one per expert and take a quarter of a point.
-
-## Llama-2-7B, batch 1
-
-Hugging Face Transformers, machine not stated; an A100 is assumed and {host:.1f} ms of host time per token fitted to the dense row. Tokens/s. Two predictions: the
-routed slices as the analytic model prices experts, and as dense products of their size.
-
-{table(["system", "published", "as experts", "as dense", "published gain", "as experts", "as dense", "misses"], small)}
-
-{NOTES["llama"]}
-
-## Qwen2.5-72B, a quarter of the weights left out
-
-Machine and batch not stated; two H200 (TP 2) stand in: one sequence that decodes, and a prompt alone. Published / predicted as experts / as dense, speed over the
-dense model; no form can exceed {bound:.2f} by its multiply-adds.
-
-{table(["form", "memory-bound, 4k", "memory-bound, 32k", "compute-bound, 4k", "compute-bound, 32k"], big)}
-
-{NOTES["large"]}
-"""
-    (pathlib.Path(__file__).parent / "README.md").write_text(text)
-    print(text)
-
-
-NOTES = {
-    "llama": """The cut takes 16 % of the bytes of a token, so +14.8 % needs a machine that spends nearly all of its 21.8 ms reading weights; on the assumed one more than half of them are the
-host's, and the gain is a quarter of the published one. WINA's row, which thins attention too, is within 3 %. Composition comes out below the product of both gains, as published.""",
-    "large": """As experts the cut models are slower than dense in prefill: the analytic model runs grouped products at 45 % of the peak (fitted to Triton kernels of small experts), dense ones at 80 %. As
-dense products the forms of 8 slices meet the published compute-bound figures at 32k within a few points and exceed them at 4k: published gains grow with context, while multiply-adds say the opposite, since
-attention grows. Finer slices are published as slower; as dense, nothing makes them so.""",
-}
 
 if __name__ == "__main__":
     main()
