@@ -8,7 +8,6 @@ DIR holds the published tables as CSV (v2lite_throughput_topk.csv, v2lite_throug
 Three numbers are fitted per machine, on the column of the native model alone, by least squares of the logarithm of total tokens/s: host time per step, host time per running
 sequence, and a third (THIRD). Everything in the other columns is predicted.
 """
-import argparse
 import csv
 import math
 import pathlib
@@ -16,6 +15,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from page import Page, arguments  # noqa: E402
 from study_table import run_rows, table  # noqa: E402
 
 EXPERTS = {"memory": 0.88, "compute": 0.45}  # of efficiencies analytic-default
@@ -42,10 +42,10 @@ class Experiment:
         self.loads = sorted({load for load, _ in self.published})
         self.variants = list(dict.fromkeys(variant for _, variant in self.published))
 
-    def predict(self, overheads):
+    def predict(self, overheads, *more):
         """{(load, variant): total tokens/s}; as many tokens go in as come out."""
         settings = [f"cost.efficiencies.{name}={value:.6g}" for name, value in self.settings(overheads).items()]
-        rows = run_rows(self.moecast, self.scenario, *settings)
+        rows = run_rows(self.moecast, self.scenario, *settings, *more)
         return {(int(load), variant): 2 * float(row["output_tokens_per_s"]) for (load, variant), row in rows.items()}
 
     def settings(self, overheads):
@@ -55,7 +55,7 @@ class Experiment:
         return f"{overheads[0] / 1000:.2f} ms per step, {overheads[1]:.0f} us per running sequence and step, {THIRD[self.third][0].format(overheads[2])}"
 
     def misfit(self, overheads):
-        found = self.predict(overheads)
+        found = self.predict(overheads, f"variants=[{{name: '{self.native}', set: {{experts: native}}}}]")
         return sum(math.log(found[c, self.native] / self.published[c, self.native]) ** 2 for c in self.loads)
 
 
@@ -79,24 +79,67 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def section(title, note, experiment, overheads):
-    found, told, native = experiment.predict(overheads), experiment.published, experiment.native
-    others = [v for v in experiment.variants if v != native]
-    errors = [found[c, native] / told[c, native] - 1 for c in experiment.loads]
-    ratios = {v: [(told[c, v] / told[c, native], found[c, v] / found[c, native]) for c in experiment.loads] for v in others}
-    rows = []
-    for i, load in enumerate(experiment.loads):
-        rows.append([str(load), f"{told[load, native]:.0f}", f"{found[load, native]:.0f} ({100 * errors[i]:+.1f} %)"] +
-                    [f"{ratios[v][i][0]:.3f} / {ratios[v][i][1]:.3f}" for v in others])
-    lines = [f"## {title}", "", note, ""]
-    lines += [table(["in flight", f"{native}: published, tokens/s", "predicted"] + [f"{v}: ratio published / predicted" for v in others], rows)]
-    lines += [f"Native totals within 15 % at {sum(abs(e) <= 0.15 for e in errors)} of {len(errors)} loads, worst {100 * max(map(abs, errors)):.1f} %.", ""]
-    summary = []
-    for variant, pairs in ratios.items():
-        misses = [abs(a - b) for a, b in pairs]
-        summary.append([variant, f"{sum(m <= 0.04 for m in misses)} of {len(misses)}", f"{100 * max(misses):.1f}",
-                        f"{100 * (mean([a for a, _ in pairs]) - 1):.1f} / {100 * (mean([b for _, b in pairs]) - 1):.1f}"])
-    return lines + [table(["variant", "ratios within 4 points", "worst, points", "mean gain published / predicted, %"], summary)]
+class Result:
+    """What an experiment predicts beside what was published."""
+
+    def __init__(self, experiment, overheads):
+        self.experiment, told = experiment, experiment.published
+        found, native = experiment.predict(overheads), experiment.native
+        self.loads, self.others = experiment.loads, [v for v in experiment.variants if v != native]
+        self.native = {c: (told[c, native], found[c, native]) for c in self.loads}
+        self.errors = {c: found[c, native] / told[c, native] - 1 for c in self.loads}
+        self.ratios = {v: {c: (told[c, v] / told[c, native], found[c, v] / found[c, native]) for c in self.loads} for v in self.others}
+
+    def within(self, variant, points):
+        return sum(abs(a - b) <= points for a, b in self.ratios[variant].values())
+
+    def gains(self, variant, leave_out=()):
+        """Mean gain over the loads: published, predicted, per cent."""
+        pairs = [pair for c, pair in self.ratios[variant].items() if c not in leave_out]
+        return tuple(100 * (mean([pair[i] for pair in pairs]) - 1) for i in (0, 1))
+
+    def section(self, title, note):
+        rows = []
+        for c in self.loads:
+            rows.append([str(c), f"{self.native[c][0]:.0f}", f"{self.native[c][1]:.0f} ({100 * self.errors[c]:+.1f} %)"] +
+                        [f"{a:.3f} / {b:.3f}" for a, b in (self.ratios[v][c] for v in self.others)])
+        lines = [f"## {title}", "", note, ""]
+        lines += [table(["in flight", f"{self.experiment.native}: published, tokens/s", "predicted"] + [f"{v}: ratio published / predicted" for v in self.others], rows)]
+        worst = max(map(abs, self.errors.values()))
+        lines += [f"Native totals within 15 % at {sum(abs(e) <= 0.15 for e in self.errors.values())} of {len(self.errors)} loads, worst {100 * worst:.1f} %.", ""]
+        summary = []
+        for variant, pairs in self.ratios.items():
+            misses = [abs(a - b) for a, b in pairs.values()]
+            published, predicted = self.gains(variant)
+            summary.append([variant, f"{self.within(variant, 0.04)} of {len(misses)}", f"{100 * max(misses):.1f}", f"{published:.1f} / {predicted:.1f}"])
+        return lines + [table(["variant", "ratios within 4 points", "worst, points", "mean gain published / predicted, %"], summary)]
+
+
+def both(pair):
+    return f"{pair[0]:.2f} against {pair[1]:.2f}"
+
+
+def said(page, lite, pruned, large):
+    """The words under the tables, and what they rest on."""
+    two = {c: pair for c, pair in lite.ratios["2"].items()}
+    best = max(two, key=lambda c: two[c][1])
+    trough = min(two, key=lambda c: two[c][1])
+    step = {v: 2 * 512 / (lite.native[512][0] * (1 if v == "6" else lite.ratios[v][512][0])) * 1e3 for v in ("6", "4", "2")}
+    without = large.gains("6", leave_out=(32,))
+    page.holds("native totals of V2-Lite within 15 % at every load", max(map(abs, lite.errors.values())) <= 0.15)
+    page.holds("ratios of top-4 within 4 points at 12 of 14 loads", lite.within("4", 0.04) >= 12)
+    page.holds("top-2 gains most at 4 to 16 in flight", 4 <= best <= 16)
+    page.holds("the trough of top-2 lies at 96 to 256", 96 <= trough <= 256)
+    page.holds("top-2 is forecast low at saturation", all(two[c][1] < two[c][0] for c in (512, 768)))
+    page.holds("deeper cuts gain more than predicted at few requests", all(pruned.ratios["32"][c][0] > pruned.ratios["32"][c][1] for c in (3, 6, 12)))
+    page.near("V3, top-6, mean without 32 in flight, points", without[1] - without[0], -0.5, 0.5)
+    return page.fill(
+        "page.md", within_two=f"{lite.within('2', 0.04)} of {len(two)}", saturated=" and ".join(both(two[c]) for c in (512, 768)), best=best, trough=trough, ratio_best=both(two[best]), ratio_trough=both(two[trough]),
+        step_6=f"{step['6']:.0f}", saved_4=f"{step['6'] - step['4']:.1f}", saved_2=f"{step['4'] - step['2']:.1f}", dent=f"{lite.native[192][0]:,.0f}", before=f"{lite.native[128][0]:,.0f}",
+        after=f"{lite.native[256][0]:,.0f}", cut=both(pruned.ratios["32"][6]), end=f"{100 * (max(pruned.ratios['6'][c][1] for c in (512, 784)) - 1):.0f}",
+        end_published=f"{100 * (max(pair[0] for r in pruned.ratios.values() for c, pair in r.items() if c > 192) - 1):.0f}", all_published=f"{large.gains('6')[0]:.1f}", all_predicted=f"{large.gains('6')[1]:.1f}",
+        peak=f"{100 * (large.ratios['6'][32][0] - 1):.1f}", peak_predicted=f"{100 * (large.ratios['6'][32][1] - 1):.1f}", without=f"{without[0]:.1f}", without_predicted=f"{without[1]:.1f}",
+        three=" and ".join(f"{large.ratios['3'][c][0]:.2f}" for c in (16, 32)), four=" and ".join(f"{large.ratios['4'][c][0]:.2f}" for c in (16, 32)))
 
 
 HEAD = """# Fewer experts under load, published and predicted
@@ -107,23 +150,20 @@ HEAD = """# Fewer experts under load, published and predicted
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--moecast", required=True, type=pathlib.Path)
-    parser.add_argument("--papers", required=True, type=pathlib.Path)
-    arguments = parser.parse_args()
-    if not (arguments.papers / "v2lite_throughput_topk.csv").exists():
-        sys.exit(f"{arguments.papers} has no v2lite_throughput_topk.csv: nothing to compare with")
-    moecast = arguments.moecast
-    lite = Experiment("v2lite.yaml", arguments.papers / "v2lite_throughput_topk.csv", "na", "experts", moecast)
-    pruned = Experiment("v2lite_pruned.yaml", arguments.papers / "v2lite_throughput_prune_ne.csv", "ne", "experts", moecast)
-    large = Experiment("v3.yaml", arguments.papers / "v3_throughput_topk.csv", "na", "prefill", moecast)
+    page = Page(__file__)
+    given = arguments(__doc__, "--papers")
+    if not (given.papers / "v2lite_throughput_topk.csv").exists():
+        sys.exit(f"{given.papers} has no v2lite_throughput_topk.csv: nothing to compare with")
+    lite = Experiment("v2lite.yaml", given.papers / "v2lite_throughput_topk.csv", "na", "experts", given.moecast)
+    pruned = Experiment("v2lite_pruned.yaml", given.papers / "v2lite_throughput_prune_ne.csv", "ne", "experts", given.moecast)
+    large = Experiment("v3.yaml", given.papers / "v3_throughput_topk.csv", "na", "prefill", given.moecast)
     a800 = fit(lite, [1400, 90, 0.5])
-    h200 = fit(large, [14000, 200, 20])
-    lines = section("DeepSeek-V2-Lite, top-k 6 to 2", f"Fitted: {lite.said(a800)}.", lite, a800)
-    lines += section("DeepSeek-V2-Lite, 64 experts cut to 6", "Nothing fitted: overheads of the table above.", pruned, a800)
-    lines += section("DeepSeek-V3, top-k 8 to 3", f"Fitted: {large.said(h200)}.", large, h200)
-    notes = (HERE / "notes.md").read_text(encoding="utf-8")
-    (HERE / "README.md").write_text(HEAD + "\n".join(lines) + "\n" + notes, encoding="utf-8")
+    h200 = fit(large, [16500, 340, 57])
+    results = [Result(lite, a800), Result(pruned, a800), Result(large, h200)]
+    lines = results[0].section("DeepSeek-V2-Lite, top-k 6 to 2", f"Fitted: {lite.said(a800)}.")
+    lines += results[1].section("DeepSeek-V2-Lite, 64 experts cut to 6", "Nothing fitted: overheads of the table above.")
+    lines += results[2].section("DeepSeek-V3, top-k 8 to 3", f"Fitted: {large.said(h200)}.")
+    page.write(HEAD + "\n".join(lines) + "\n" + said(page, *results))
 
 
 if __name__ == "__main__":
