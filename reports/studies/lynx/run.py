@@ -3,21 +3,13 @@
 
     python3 reports/studies/lynx/run.py --moecast build/dev/sim/app/moecast
 """
-import argparse
 import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from page import Page, arguments  # noqa: E402
 from study_table import figure, run, table  # noqa: E402
-
-HEADER = """# LYNX: time per output token
-
-[Lynx24], Table 2 (v3): p50 TPOT under vLLM, 1.13 to 1.30 times faster. The table does not say GPUs, batch or where the score distribution is cut, so this is a range, not a point: batches of 8 to 32 and three cuts, analytic costs, H100s, generated routing. Regenerate with
-
-    python3 reports/studies/lynx/run.py --moecast BUILD/sim/app/moecast
-
-"""
 
 # Table 2 of LYNX v3 (arXiv:2411.08982): p50 TPOT in ms, base and LYNX; the GPUs are our assumption.
 PUBLISHED = {
@@ -29,37 +21,45 @@ LOADS = ["8", "16", "32"]
 MASSES = ["mass 0.9", "mass 0.8", "mass 0.6"]
 
 
+def at_mass(points, wanted):
+    """The mass, between the scanned ones, at which the speed-up is `wanted`; the nearest end if it is outside."""
+    points = sorted(points)
+    if wanted <= points[0][1] or wanted >= points[-1][1]:
+        return min(points, key=lambda point: abs(point[1] - wanted))[0]
+    (a, x), (b, y) = next((p, q) for p, q in zip(points, points[1:]) if p[1] <= wanted <= q[1])
+    return a + (wanted - x) / (y - x) * (b - a)
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--moecast", required=True)
-    moecast = parser.parse_args().moecast
-    text = HEADER
-    reached = []
+    page = Page(__file__)
+    moecast = arguments(__doc__).moecast
+    sections, reached, masses, inside, top = "", [], [], 0, {}
     for model, (gpus, tasks) in PUBLISHED.items():
         cases = run(moecast, HERE / "scenario.yaml", f"model={model}", f"cluster.parallelism.tensor={gpus}")
-        rows, ratios = [], []
+        rows, ratios, bases = [], {}, {}
         for load in LOADS:
-            base = figure(cases[load, "native"], "tpot_median_ms")
-            row = [load, f"{base:.2f}", f"{figure(cases[load, 'native'], 'mean_distinct_experts'):.1f}"]
+            bases[load] = figure(cases[load, "native"], "tpot_median_ms")
+            row = [load, f"{bases[load]:.2f}", f"{figure(cases[load, 'native'], 'mean_distinct_experts'):.1f}"]
             for mass in MASSES:
                 case = cases[load, mass]
-                ratio = base / figure(case, "tpot_median_ms")
-                ratios.append(ratio)
-                row.append(f"{ratio:.3f} ({figure(case, 'mean_distinct_experts'):.1f})")
+                ratios[load, mass] = bases[load] / figure(case, "tpot_median_ms")
+                row.append(f"{ratios[load, mass]:.3f} ({figure(case, 'mean_distinct_experts'):.1f})")
             rows.append(row)
-        text += f"## {model}, {gpus} x H100\n\n"
-        text += table(["batch", "TPOT native, ms", "experts a layer"] + [f"speed-up at {m} (experts)" for m in MASSES], rows) + "\n"
+        top[model] = max(ratios.values())
+        sections += f"## {model}, {gpus} x H100\n\n" + table(["batch", "TPOT native, ms", "experts a layer"] + [f"speed-up at {m} (experts)" for m in MASSES], rows) + "\n"
         for task, (before, after) in tasks.items():
-            wanted = before / after
-            inside = min(ratios) <= wanted <= max(ratios)
-            nearest = min(ratios, key=lambda each: abs(each - wanted))
-            reached.append([model, task, f"{before} ms", f"{wanted:.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}", f"{nearest:.3f}",
-                            f"{(nearest - wanted) * 100:+.1f} points", "yes" if inside else "no"])
-    text += "## Published beside the range\n\n"
-    text += table(["model", "task", "base TPOT, published", "speed-up, published", "predicted range", "nearest", "difference", "inside"], reached)
-    text += "\n" + (HERE / "notes.md").read_text()
-    (HERE / "README.md").write_text(text)
-    print(text)
+            wanted, low, high = before / after, min(ratios.values()), max(ratios.values())
+            near = min(LOADS, key=lambda load, before=before: abs(bases[load] - before))
+            mass = at_mass([(-float(m.split()[1]), ratios[near, m]) for m in MASSES], wanted)
+            masses.append(-mass)
+            inside += low <= wanted <= high
+            reached.append([model, task, f"{before} ms", near, f"{bases[near]:.1f} ms", f"{wanted:.3f}", f"{low:.3f} to {high:.3f}", "yes" if low <= wanted <= high else "no", f"{-mass:.2f}"])
+    page.holds("every published speed-up is inside the range", inside == len(reached))
+    page.holds("Mixtral can gain least", min(top, key=top.get) == "Mixtral-8x7B-v0.1")
+    page.near("the masses wanted, width", max(masses) - min(masses), 0, 0.3)
+    page.write(page.fill(
+        "page.md", sections=sections, low=f"{min(masses):.2f}", high=f"{max(masses):.2f}", most_mixtral=f"{top['Mixtral-8x7B-v0.1']:.2f}",
+        reached=table(["model", "task", "base TPOT, published", "batch with the nearest base", "its base", "speed-up, published", "predicted range", "inside", "mass that gives it at that batch"], reached)))
 
 
 if __name__ == "__main__":

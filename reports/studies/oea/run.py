@@ -3,23 +3,14 @@
 
     python3 reports/studies/oea/run.py --moecast build/dev/sim/app/moecast
 """
-import argparse
 import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from page import Page, arguments  # noqa: E402
 from study_table import expert_layer_us, figure, percent, run, table  # noqa: E402
 
-HEADER = """# OEA: experts touched and layer time on one H100
-
-Qwen3-30B-A3B, bf16, decode batches of at most 16 [OEA25]. Regenerate with
-
-    python3 reports/studies/oea/run.py --moecast BUILD/sim/app/moecast
-
-One number was fitted, on the vanilla row alone: the popularity spread of the generated routing, so that 16 sequences touch the published 48.8 experts a layer (independent uniform routing would touch 82). Experts under k0 = 7 to 3 and every time are forecasts; times are those of this project's H100 profile (router, rule, products, combine), averaged over all steps.
-
-"""
 LAYERS = 48
 # Tables 3 to 5 of OEA (arXiv:2511.02237): mean unique experts and mean microseconds of an MoE layer.
 PUBLISHED = {"vanilla": (48.8, 175.7), "k0=7": (44.4, 163.0), "k0=6": (40.3, 151.3), "k0=5": (35.1, 136.0),
@@ -37,29 +28,32 @@ def line(points):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--moecast", required=True)
-    cases = run(parser.parse_args().moecast, HERE / "scenario.yaml")
-    rows, points = [], []
+    page = Page(__file__)
+    cases = run(arguments(__doc__).moecast, HERE / "scenario.yaml")
+    rows, points, misses, touched = [], [], [], []
     for name, (experts, time) in PUBLISHED.items():
         summary = cases["", name]
         mine, layer = figure(summary, "mean_distinct_experts"), expert_layer_us(summary, LAYERS)
         points.append((mine, layer))
-        rows.append([name, experts, f"{mine:.1f}", percent(mine / experts), time, f"{layer:.1f}", percent(layer / time),
-                     f"{figure(summary, 'mean_kept_experts'):.2f}"])
+        touched.append(mine / experts - 1)
+        misses.append(layer / time - 1)
+        rows.append([name, experts, f"{mine:.1f}", percent(mine / experts), time, f"{layer:.1f}", percent(layer / time), f"{figure(summary, 'mean_kept_experts'):.2f}"])
     fixed, slope = line(points)
-    first, last = points[0][1], points[-1][1]
-    text = HEADER
-    text += table(["rule", "experts, published", "predicted", "difference", "layer us, published", "predicted", "difference",
-                   "experts a token, predicted"], rows)
-    text += "\n" + table(["law t = a + b U", "published", "predicted", "difference"],
-                         [["a, us", LAW[0], f"{fixed:.1f}", percent(fixed / LAW[0])],
-                          ["b, us per expert", LAW[1], f"{slope:.3f}", percent(slope / LAW[1])],
-                          ["layer time, vanilla to k0=3", "-39.2 %", percent(last / first),
-                           f"{(last / first - 106.8 / 175.7) * 100:+.1f} points"]])
-    text += "\n" + (HERE / "notes.md").read_text()
-    (HERE / "README.md").write_text(text)
-    print(text)
+    saved = points[-1][1] / points[0][1]
+    published = PUBLISHED["k0=3"][1] / PUBLISHED["vanilla"][1]
+    expert = 3 * 2048 * 768 * 2  # bytes
+    page.near("layer times, worst", max(map(abs, misses)), 0, 0.08)
+    page.near("slope over published", slope / LAW[1], 0.9, 1.1)
+    page.near("saving, points", 100 * (saved - published), -4, 4)
+    page.near("experts touched, worst", max(touched), 0, 0.1)
+    page.holds("the vanilla row is what was fitted", abs(touched[0]) < 0.01)
+    page.write(page.fill(
+        "page.md", table=table(["rule", "experts, published", "predicted", "difference", "layer us, published", "predicted", "difference", "experts a token, predicted"], rows),
+        law=table(["law t = a + b U", "published", "predicted", "difference"],
+                  [["a, us", LAW[0], f"{fixed:.1f}", percent(fixed / LAW[0])], ["b, us per expert", LAW[1], f"{slope:.3f}", percent(slope / LAW[1])],
+                   ["layer time, vanilla to k0=3", percent(published), percent(saved), f"{100 * (saved - published):+.1f} points"]]),
+        worst=f"{100 * max(map(abs, misses)):.1f}", slope=f"{100 * abs(slope / LAW[1] - 1):.0f}", rate=f"{expert / slope / 1e6:.1f}", fixed=f"{fixed - LAW[0]:+.0f}", experts=f"{100 * max(touched):.0f}",
+        kept=f"{figure(cases['', 'k0=3'], 'mean_kept_experts'):.1f}", batch=f"{figure(cases['', 'vanilla'], 'mean_decode_batch'):.1f}"))
 
 
 if __name__ == "__main__":
