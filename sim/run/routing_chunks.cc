@@ -111,7 +111,7 @@ Result<ExpertUse> CountUse(RoutingReader& reader, const std::string& category) {
   std::vector<std::string> names;
   for (const RoutingSequence& sequence : reader.sequences()) names.push_back(sequence.category);
   std::ranges::sort(names);
-  names.erase(std::ranges::unique(names).begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   return Error{
       "no sequence of the trace has category '" + category + "'" + DidYouMean(category, names),
       "pruning.category"};
