@@ -44,10 +44,7 @@ void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue, K
 void AppendMeasured(const SuiteContext& context, const ReplayPlan& plan,
                     const EnqueueLaunch& enqueue, KvMeasurement row,
                     std::vector<KvMeasurement>& rows) {
-  Measurement timing;
-  timing.op = row.op;
-  Measure(context.bench, plan, enqueue, timing);
-  CopyTiming(timing, row);
+  Measure(context.bench, plan, enqueue, row);
   const Status status = CheckAgainstPeak(row, context.peak);
   if (!status.ok()) throw std::runtime_error(ToString(status.errors()));
   rows.push_back(std::move(row));

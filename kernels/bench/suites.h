@@ -9,6 +9,7 @@
 #include "kernels/harness/expert_load.h"
 #include "kernels/harness/kv_accuracy_table.h"
 #include "kernels/harness/measure.h"
+#include "kernels/harness/measurement.h"
 #include "kernels/ops/route/skip_rule.h"
 
 namespace moecast::kernels {

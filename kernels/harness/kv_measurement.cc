@@ -41,16 +41,4 @@ Status CheckAgainstPeak(const KvMeasurement& row, const CardPeak& peak) {
   return Ok();
 }
 
-void CopyTiming(const Measurement& from, KvMeasurement& to) {
-  to.launches = from.launches;
-  to.samples = from.samples;
-  to.discarded = from.discarded;
-  to.time_us = from.time_us;
-  to.stop = from.stop;
-  to.sm_mhz = from.sm_mhz;
-  to.power_w = from.power_w;
-  to.reasons = from.reasons;
-  to.samples_us = from.samples_us;
-}
-
 }  // namespace moecast::kernels

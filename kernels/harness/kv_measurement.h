@@ -1,6 +1,6 @@
 // KvMeasurement: one row of a suite of the KV path (append, attend, mla, attend_prefill), and its
-// CSV form. Columns, units and meaning are stated in docs/kernels_kv.md; VisitFields below is the
-// only list of them in the code.
+// CSV form. Columns, units and meaning are stated in docs/kernels_kv.md; VisitKvFields below is
+// the only list of them in the code, VisitTiming (timed_row.h) of those that every suite has.
 #pragma once
 
 #include <optional>
@@ -8,15 +8,14 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/harness/measurement.h"
 #include "kernels/harness/reference_data.h"
-#include "kernels/harness/stopping_rule.h"
+#include "kernels/harness/timed_row.h"
 #include "sim/base/result.h"
 
 namespace moecast::kernels {
 
-struct KvMeasurement {
-  std::string op;      // append, flush, pack, attend, attend_combine, attend_mla, ...
+/// op is append, flush, pack, attend, attend_combine, attend_mla, ...
+struct KvMeasurement : TimedRow {
   std::string model;   // head shape's name, or "-"
   std::string regime;  // how the lengths came about: even, one_long, lognormal, ...
   std::string format;  // scheme of kernels/data/kv_schemes.csv
@@ -41,15 +40,6 @@ struct KvMeasurement {
       output_error;  // of attention against bf16 on the same inputs; an empty cell
   double bytes = 0;  // compulsory traffic of one launch
   double flops = 0;
-  double launches = 0;    // in one sample
-  double samples = 0;     // kept
-  double discarded = 0;   // taken while the card was held back
-  SampleSummary time_us;  // of one launch
-  std::string stop;       // StopReason
-  double sm_mhz = 0;
-  double power_w = 0;
-  double reasons = 0;              // NVML event reason bits seen with the kept samples
-  std::vector<double> samples_us;  // kept apart from the CSV row
 };
 
 /// Calls visit(column, member) for every column in file order. Row is KvMeasurement or const of it.
@@ -78,19 +68,7 @@ void VisitKvFields(Row& row, Visit visit) {
   visit("output_error", row.output_error);
   visit("bytes", row.bytes);
   visit("flops", row.flops);
-  visit("launches", row.launches);
-  visit("samples", row.samples);
-  visit("discarded", row.discarded);
-  visit("median_us", row.time_us.median);
-  visit("min_us", row.time_us.min);
-  visit("p05_us", row.time_us.p05);
-  visit("p25_us", row.time_us.p25);
-  visit("p75_us", row.time_us.p75);
-  visit("p95_us", row.time_us.p95);
-  visit("stop", row.stop);
-  visit("sm_mhz", row.sm_mhz);
-  visit("power_w", row.power_w);
-  visit("reasons", row.reasons);
+  VisitTiming(row, visit);
 }
 
 /// Header and one line per row. Numbers have five significant digits.
@@ -107,8 +85,5 @@ std::string SamplesToCsv(const std::vector<KvMeasurement>& rows);
 /// ERRORS: bytes or bf16 operations over the median exceed the peak: they are miscounted, or the
 /// caches were warm.
 Status CheckAgainstPeak(const KvMeasurement& row, const CardPeak& peak);
-
-/// Copies the timing columns, which Measure (measure.h) fills in a Measurement.
-void CopyTiming(const Measurement& from, KvMeasurement& to);
 
 }  // namespace moecast::kernels

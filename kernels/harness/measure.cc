@@ -44,7 +44,7 @@ int LaunchesPerReplay(const Bench& bench, const ReplayPlan& plan, const EnqueueL
 }  // namespace
 
 void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& enqueue,
-             Measurement& row) {
+             TimedRow& row) {
   const int launches = LaunchesPerReplay(bench, plan, enqueue);
   const Graph graph(bench.stream, [&] {
     for (int i = 0; i < launches; ++i) enqueue(i);

@@ -5,9 +5,9 @@
 #include <functional>
 
 #include "kernels/harness/clock_monitor.h"
-#include "kernels/harness/measurement.h"
 #include "kernels/harness/stopping_rule.h"
 #include "kernels/harness/stream.h"
+#include "kernels/harness/timed_row.h"
 
 namespace moecast::kernels {
 
@@ -32,9 +32,9 @@ struct Bench {
 /// buffers by that number, so that a launch finds its weights outside the caches.
 using EnqueueLaunch = std::function<void(int launch)>;
 
-/// Fills the timing columns of `row`: launches to power_w. The kernels must have passed their check
-/// in this process.
+/// Fills the timing columns of `row`. The kernels must have passed their check in this process.
+/// ERRORS: throws CudaError, with row.op, when every sample was discarded.
 void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& enqueue,
-             Measurement& row);
+             TimedRow& row);
 
 }  // namespace moecast::kernels

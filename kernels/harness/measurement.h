@@ -1,5 +1,6 @@
 // Measurement: one row of a suite, and its CSV form. The columns, their units and their meaning are
-// stated in docs/measurement.md; VisitFields below is the only list of them in the code.
+// stated in docs/measurement.md; VisitFields below is the only list of them in the code,
+// VisitTiming (timed_row.h) of those that every suite has.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +9,13 @@
 #include <vector>
 
 #include "kernels/harness/reference_data.h"
-#include "kernels/harness/stopping_rule.h"
+#include "kernels/harness/timed_row.h"
 #include "sim/base/result.h"
 
 namespace moecast::kernels {
 
-struct Measurement {
-  std::string op;      // gate_up, down, layer, route, combine, copy, read, empty, ...
+/// op is gate_up, down, layer, route, combine, copy, read, empty, ...
+struct Measurement : TimedRow {
   std::string model;   // shape name, or "-"
   std::string regime;  // how the load came about: routed, even, hot, chain, ...
   std::string rule;    // skip rule with its parameters, or "-"
@@ -30,16 +31,7 @@ struct Measurement {
   double bytes = 0;        // compulsory traffic of one launch
   double flops = 0;        // of the assignments, without padding
   double warm_ratio = 0;   // part of the weight bytes that L2 may still hold from a former launch
-  double launches = 0;     // in one sample
-  double samples = 0;      // kept
-  double discarded = 0;    // taken while the card was held back
-  SampleSummary time_us;   // of one launch
-  std::string stop;        // StopReason
-  double sm_mhz = 0;
-  double power_w = 0;
-  double reasons = 0;              // NVML event reason bits seen with the kept samples
-  std::string format = "bf16";     // of the weights: bf16, fp8_tensor, w4a16_g128, ...
-  std::vector<double> samples_us;  // kept apart from the CSV row
+  std::string format = "bf16";  // of the weights: bf16, fp8_tensor, w4a16_g128, ...
 };
 
 /// Calls visit(column, member) for every column in file order. Row is Measurement or const of it.
@@ -61,19 +53,7 @@ void VisitFields(Row& row, Visit visit) {
   visit("bytes", row.bytes);
   visit("flops", row.flops);
   visit("warm_ratio", row.warm_ratio);
-  visit("launches", row.launches);
-  visit("samples", row.samples);
-  visit("discarded", row.discarded);
-  visit("median_us", row.time_us.median);
-  visit("min_us", row.time_us.min);
-  visit("p05_us", row.time_us.p05);
-  visit("p25_us", row.time_us.p25);
-  visit("p75_us", row.time_us.p75);
-  visit("p95_us", row.time_us.p95);
-  visit("stop", row.stop);
-  visit("sm_mhz", row.sm_mhz);
-  visit("power_w", row.power_w);
-  visit("reasons", row.reasons);
+  VisitTiming(row, visit);
   visit("format", row.format);
 }
 

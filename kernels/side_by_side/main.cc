@@ -14,6 +14,7 @@
 #include "kernels/harness/device_buffer.h"
 #include "kernels/harness/environment.h"
 #include "kernels/harness/measure.h"
+#include "kernels/harness/measurement.h"
 #include "kernels/ops/expert_gemm/expert_gemm.h"
 #include "kernels/ops/expert_prefill/expert_prefill.h"
 #include "kernels/ops/route/route.h"
