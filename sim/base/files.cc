@@ -92,7 +92,13 @@ std::string Sha256(std::string_view bytes) {
 Result<AtomicFile> AtomicFile::Create(const std::filesystem::path& path) {
   AtomicFile file;
   file.target_ = path;
-  if (std::filesystem::is_directory(path)) return OsError(path, "cannot write", EISDIR);
+  std::error_code unknown;
+  const auto status = std::filesystem::status(path, unknown);
+  if (std::filesystem::is_directory(status)) return OsError(path, "cannot write", EISDIR);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    // A rename would put a file in the place of a device or a pipe.
+    return Error{.message = "cannot write: is no ordinary file", .where = path.string()};
+  }
   const std::string prefix = path.string() + ".tmp-" + std::to_string(getpid()) + '-';
   // "x" fails on a name in use, which tells writers of one target on several threads apart.
   for (int n = 0; file.file_ == nullptr; ++n) {

@@ -157,6 +157,17 @@ TEST(AtomicFile, UnwritablePlacesAreErrors) {
   EXPECT_EQ(over_folder.errors()[0].message, "cannot write: Is a directory");
 }
 
+// Renaming over a device would put a file in its place.
+TEST(AtomicFile, DevicesAndPipesAreRefusedAndStay) {
+  const TemporaryFolder folder;
+  const auto pipe = folder / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const auto file = AtomicFile::Create(pipe);
+  ASSERT_FALSE(file.ok());
+  EXPECT_EQ(file.errors()[0].message, "cannot write: is no ordinary file");
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+}
+
 TEST(AtomicFile, MovesKeepTheFile) {
   const TemporaryFolder folder;
   AtomicFile file = std::move(AtomicFile::Create(folder / "a")).value();
