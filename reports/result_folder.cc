@@ -1,7 +1,10 @@
 #include "reports/result_folder.h"
 
+#include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <charconv>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -73,6 +76,23 @@ fs::path TopmostMissing(const fs::path& path) {
   return missing;
 }
 
+/// Removes the staging folders of runs that were killed before they could.
+void RemoveAbandoned(const fs::path& folder) {
+  std::error_code code;
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(kStagingPrefix)) continue;
+    pid_t owner = 0;
+    const char* end_of_name = name.data() + name.size();
+    const auto [rest, problem] =
+        std::from_chars(name.data() + kStagingPrefix.size(), end_of_name, owner);
+    if (problem != std::errc() || rest != end_of_name || owner <= 0) continue;
+    if (kill(owner, 0) == 0 || errno != ESRCH) continue;
+    std::error_code ignored;
+    fs::remove_all(it->path(), ignored);
+  }
+}
+
 /// Moves everything below `from` to the same place below `to`. Both are on one file system.
 Status MoveTree(const fs::path& from, const fs::path& to) {
   SIM_TRY(const std::vector<fs::path> entries, VisibleEntries(from));
@@ -109,6 +129,7 @@ Result<ResultFolder> ResultFolder::Open(const fs::path& target) {
         "new or an empty folder",
         target.string()};
   }
+  RemoveAbandoned(folder.target_);
   const fs::path staging =
       folder.target_ / (std::string(kStagingPrefix) + std::to_string(getpid()));
   fs::create_directory(staging, code);

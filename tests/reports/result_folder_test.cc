@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string>
@@ -49,6 +51,22 @@ TEST(ResultFolder, NothingAppearsWithoutPublish) {
   }
   EXPECT_THAT(Files(root.path()), IsEmpty());
   EXPECT_FALSE(std::filesystem::exists(root / "a"));
+}
+
+TEST(ResultFolder, RemovesWhatAKilledRunLeftAndKeepsALiveOnes) {
+  const TemporaryFolder root;
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) _exit(0);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);  // from here on no process has this number
+  const auto partial = [&](pid_t owner) {
+    return root / "out" / (".moecast-partial-" + std::to_string(owner));
+  };
+  Write(partial(child) / "requests.csv", "half");
+  Write(partial(getppid()) / "requests.csv", "half");
+  PublishInto(root / "out", {"table.csv"});
+  EXPECT_FALSE(std::filesystem::exists(partial(child)));
+  EXPECT_TRUE(std::filesystem::exists(partial(getppid())));
 }
 
 TEST(ResultFolder, PublishMovesEveryFileIntoPlace) {
