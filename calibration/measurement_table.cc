@@ -280,6 +280,10 @@ Status ParseSuite(std::string_view text, const std::string& file, Measurements& 
 Result<Measurements> ReadMeasurements(const std::filesystem::path& folder) {
   const std::vector<std::filesystem::path> suites = SuiteFolders(folder);
   if (suites.empty()) {
+    std::error_code unknown;
+    if (!std::filesystem::is_directory(folder, unknown)) {
+      return Error{"is not a folder", folder.string()};
+    }
     return Error{"holds no environment.yaml, which every folder of measurements has",
                  folder.string()};
   }

@@ -25,7 +25,9 @@ class ViewBuffer : public std::streambuf {
 // yaml-cpp catches with the library's own.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(std::string source) : source_(std::move(source)) {}
+  explicit TreeBuilder(std::string source) : source_(std::move(source)) {
+    root_.place = {.source = source_, .line = 1, .column = 1};  // of an empty document
+  }
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}

@@ -11,6 +11,8 @@
 #include "calibration/import/vidur.h"
 #include "calibration/serving/fit_serving.h"
 #include "scenarios/scenario_codec.h"
+#include "sim/app/argument_checks.h"
+#include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/files.h"
 
@@ -151,7 +153,7 @@ void AddSourceOptions(CLI::App& command, CalibrateSources& s) {
   command.add_option("--catalog", s.catalog, "Folder of models, GPUs and fabrics")
       ->type_name("DIR");
   command.add_option("--threads", s.threads, "Simulations at a time (default: all cores)")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1, kMostThreads))
       ->group(serving);
 }
 

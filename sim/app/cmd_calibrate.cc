@@ -1,6 +1,8 @@
 // `moecast calibrate`: measured kernels in, a profile and a report of its error out.
+#include <array>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "calibration/calibrate.h"
@@ -66,8 +68,27 @@ Status CheckSources(const CalibrateArguments& arguments) {
                ""};
 }
 
-Status Run(const CalibrateArguments& arguments) {
+/// ERRORS: an option that the chosen source would leave unread.
+Status CheckOptions(const CLI::App& command, const CalibrateSources& sources) {
+  const auto refuse = [&command](std::span<const char* const> names, const char* use) -> Status {
+    for (const char* name : names) {
+      if (command.count(name) > 0) return Error{std::string("is read only ") + use, name};
+    }
+    return Ok();
+  };
+  constexpr std::array kOfTables{"--engine", "--gpu", "--model", "--ops"};
+  constexpr std::array kOfPoints{"--scenario", "--set", "--fit", "--threads"};
+  if (!sources.has_tables()) {
+    SIM_RETURN_IF_ERROR(refuse(kOfTables, "with tables of other tools"));
+  }
+  if (sources.fit_serving.empty()) return refuse(kOfPoints, "with --fit-serving");
+  constexpr std::array kOfKernels{"--report"};
+  return refuse(kOfKernels, "when kernels are fitted");
+}
+
+Status Run(const CLI::App& command, const CalibrateArguments& arguments) {
   SIM_RETURN_IF_ERROR(CheckSources(arguments));
+  SIM_RETURN_IF_ERROR(CheckOptions(command, arguments.sources));
   if (!arguments.sources.fit_serving.empty()) {
     return FitServingPoints(arguments.sources, arguments.out);
   }
@@ -102,8 +123,8 @@ void AddCalibrateCommand(CLI::App& app, int& exit_code) {
       ->type_name("FILE");
   AddSourceOptions(*command, arguments->sources);
   command->footer(kFooter);
-  command->callback([arguments, &exit_code] {
-    const Status status = Run(*arguments);
+  command->callback([command, arguments, &exit_code] {
+    const Status status = Run(*command, *arguments);
     exit_code = status.ok() ? kExitOk : FailWith(status.errors());
   });
 }

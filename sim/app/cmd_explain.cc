@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "reports/explain_text.h"
+#include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/text.h"
@@ -22,6 +23,8 @@ constexpr const char* kFooter =
     "  moecast explain my.yaml --batch 128 --context 4096\n"
     "  moecast explain my.yaml --prefill 2048                 a prompt alone\n"
     "  moecast explain my.yaml --case top4@heavy --batch 64\n";
+
+constexpr uint64_t kMostTokens = uint64_t{1} << 40;  // of a step; sequences alike
 
 struct ExplainArguments {
   ScenarioArguments scenario;
@@ -72,12 +75,16 @@ void AddExplainCommand(CLI::App& app, int& exit_code) {
       ->type_name("VARIANT@LOAD");
   CLI::Option* batch =
       command->add_option("--batch", question.decode_sequences, "Sequences that decode one token")
+          ->check(WholeNumber(1, kMostTokens))
           ->capture_default_str();
   command->add_option("--context", question.context, "Tokens each of them attends to")
+      ->check(WholeNumber(1, kMostTokens))
       ->capture_default_str();
-  CLI::Option* prefill = command->add_option(
-      "--prefill", question.prefill_tokens,
-      "Tokens of a prompt that starts in this step; without --batch it runs alone");
+  CLI::Option* prefill =
+      command
+          ->add_option("--prefill", question.prefill_tokens,
+                       "Tokens of a prompt that starts in this step; without --batch it runs alone")
+          ->check(WholeNumber(1, kMostTokens));
   command->footer(kFooter);
   command->callback([arguments, batch, prefill, &exit_code] {
     if (prefill->count() > 0 && batch->count() == 0) arguments->question.decode_sequences = 0;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "scenarios/import_model.h"
+#include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/files.h"
@@ -26,6 +27,7 @@ std::string EntryName(const ImportModelArguments& arguments) {
 }
 
 Status RunImportModel(const ImportModelArguments& arguments) {
+  SIM_RETURN_IF_ERROR(KeepInputs(arguments.out, {&arguments.config, 1}));
   SIM_TRY(const std::filesystem::path catalog, FindCatalog(arguments.catalog));
   SIM_TRY(const ImportedModel model, ImportModel(arguments.config, EntryName(arguments), catalog));
   std::string notes;

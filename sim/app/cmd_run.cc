@@ -11,6 +11,7 @@
 #include "reports/quality.h"
 #include "reports/result_folder.h"
 #include "reports/write_results.h"
+#include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/text.h"
@@ -116,12 +117,12 @@ void AddRunCommand(CLI::App& app, int& exit_code) {
   command
       ->add_option("--threads", arguments->threads,
                    "Runs at a time; results do not depend on it (default: all cores)")
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(1, kMostThreads));
   command
       ->add_option("--routing-memory", arguments->routing_mib,
                    "MiB for routing tables; the rest lies in temporary files and is paged as it is "
                    "used. Results do not depend on it (default: 16384)")
-      ->check(CLI::Range(int64_t{16}, int64_t{1} << 30))
+      ->check(WholeNumber(16, uint64_t{1} << 30))
       ->type_name("MIB");
   command->add_flag("--resolve", arguments->resolve,
                     "Print the scenario with every default and catalog entry, and stop");

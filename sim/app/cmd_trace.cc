@@ -1,5 +1,4 @@
 // `moecast trace`: import, measure and synthesise expert-routing traces.
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,6 +6,7 @@
 #include <vector>
 
 #include "reports/routing_page.h"
+#include "sim/app/argument_checks.h"
 #include "sim/app/cmd_trace_import.h"
 #include "sim/app/cmd_trace_tune.h"
 #include "sim/app/cmd_trace_twin.h"
@@ -21,7 +21,7 @@
 namespace moecast {
 namespace {
 
-constexpr int64_t kMostTokens = int64_t{1} << 30;  // of a batch; draws alike
+constexpr uint64_t kMostTokens = uint64_t{1} << 30;  // of a batch; draws alike
 
 int ExitCodeOf(const Status& status) { return status.ok() ? kExitOk : FailWith(status.errors()); }
 
@@ -42,10 +42,7 @@ Status RunStats(const StatsArguments& arguments) {
   }
   std::optional<AtomicFile> report;  // created first: measuring may take long
   if (!arguments.report.empty()) {
-    std::error_code missing;
-    if (std::filesystem::equivalent(arguments.report, arguments.file, missing)) {
-      return Error{"names the trace itself, which it would overwrite", "--report"};
-    }
+    SIM_RETURN_IF_ERROR(KeepInputs(arguments.report, {&arguments.file, 1}, "--report"));
     SIM_TRY(AtomicFile file, AtomicFile::Create(arguments.report));
     report.emplace(std::move(file));
   }
@@ -74,17 +71,18 @@ void AddStats(CLI::App& trace, int& exit_code) {
       ->type_name("FILE.html");
   command->add_option("--batches", options.batches, "Batch sizes in tokens, as in 4,16,64")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{1}, kMostTokens));
+      ->check(WholeNumber(1, kMostTokens));
   command->add_option("--ranks", options.ranks, "Expert-parallel sizes, as in 2,4,8")
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{1}, kMostTokens));
+      ->check(WholeNumber(1, kMostTokens));
   command->add_option("--draws", options.draws, "Random batches per size (default 2000)")
-      ->check(CLI::Range(int64_t{1}, kMostTokens));
-  command->add_option("--seed", options.seed.seed, "Seed of the random batches (default 1)");
+      ->check(WholeNumber(1, kMostTokens));
+  command->add_option("--seed", options.seed.seed, "Seed of the random batches (default 1)")
+      ->check(WholeNumber(0, kMostWhole));
   command
       ->add_option("--window", options.window_tokens,
                    "Tokens between two rebalances of experts over ranks (default 1024)")
-      ->check(CLI::Range(int64_t{1}, kMostTokens));
+      ->check(WholeNumber(1, kMostTokens));
   command->callback([arguments, &exit_code] { exit_code = ExitCodeOf(RunStats(*arguments)); });
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "scenarios/import_model.h"
+#include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/files.h"
@@ -21,8 +22,8 @@
 namespace moecast {
 namespace {
 
-constexpr int64_t kMostTokens = int64_t{1} << 24;
-constexpr int64_t kMostRanks = 4096;
+constexpr uint64_t kMostTokens = uint64_t{1} << 24;
+constexpr uint64_t kMostRanks = 4096;
 
 int ExitCodeOf(const Status& status) { return status.ok() ? kExitOk : FailWith(status.errors()); }
 
@@ -128,6 +129,7 @@ Status ImportByContent(const ImportArguments& arguments) {
 }
 
 Status RunImport(const ImportArguments& arguments) {
+  SIM_RETURN_IF_ERROR(KeepInputs(arguments.out, arguments.inputs));
   const std::filesystem::path first = arguments.inputs[0];
   const bool described =
       arguments.inputs.size() == 1 && (first.extension() == ".yaml" || first.extension() == ".yml");
@@ -161,6 +163,7 @@ Status NameLayers(const CaptureModel& model, ExpertPlacement& placement) {
 }
 
 Status RunPlacement(const PlacementArguments& arguments) {
+  SIM_RETURN_IF_ERROR(KeepInputs(arguments.out, {&arguments.file, 1}));
   SIM_TRY(ExpertPlacement placement, ReadPlacement(arguments.file));
   SIM_TRY(const CaptureModel model, LoadCaptureModel(arguments.model));
   if (arguments.ranks > 0) placement.ranks = arguments.ranks;
@@ -216,7 +219,7 @@ void AddTraceImport(CLI::App& trace, int& exit_code) {
   command
       ->add_option("--first-token", arguments->first_token,
                    "Prompt tokens that the engine was asked to leave out (default 0)")
-      ->check(CLI::Range(int64_t{0}, kMostTokens));
+      ->check(WholeNumber(0, kMostTokens));
   command
       ->add_option("--placement", arguments->placement,
                    "Placement in force, for physical ids whose capture does not hold it")
@@ -246,7 +249,7 @@ void AddTracePlacement(CLI::App& trace, int& exit_code) {
       ->check(CLI::IsMember({"sglang", "trtllm", "vllm-ascend"}));
   command->add_option("--out", arguments->out, "File to write (default: print)")->type_name("FILE");
   command->add_option("--ranks", arguments->ranks, "Expert-parallel ranks, equal runs of slots")
-      ->check(CLI::Range(int64_t{1}, kMostRanks));
+      ->check(WholeNumber(1, kMostRanks));
   AddModelOptions(*command, arguments->model);
   command->callback([arguments, &exit_code] { exit_code = ExitCodeOf(RunPlacement(*arguments)); });
 }

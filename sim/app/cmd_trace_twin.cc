@@ -1,5 +1,6 @@
 #include "sim/app/cmd_trace_twin.h"
 
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -7,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/app/argument_checks.h"
 #include "sim/app/cmd_trace_import.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
@@ -35,6 +37,7 @@ struct FitArguments {
 };
 
 Status RunFit(const FitArguments& arguments) {
+  SIM_RETURN_IF_ERROR(KeepInputs(arguments.out, arguments.traces));
   const std::vector<std::filesystem::path> paths(arguments.traces.begin(), arguments.traces.end());
   SIM_TRY(const FitInput input, ReadFitInput(paths, arguments.read));
   const TwinFit fit = FitTwin(input, arguments.fit);
@@ -51,7 +54,8 @@ void AddFit(CLI::App& trace, int& exit_code) {
   command->add_option("--out", arguments->out, "Twin to write")->required()->type_name("TWIN.yaml");
   command->add_flag("--one-domain", arguments->read.one_domain,
                     "Do not tell the categories of sequences apart");
-  command->add_option("--seed", arguments->fit.seed.seed, "Seed of the draws (default 1)");
+  command->add_option("--seed", arguments->fit.seed.seed, "Seed of the draws (default 1)")
+      ->check(WholeNumber(0, kMostWhole));
   command->callback([arguments, &exit_code] { exit_code = ExitCodeOf(RunFit(*arguments)); });
 }
 
@@ -106,6 +110,8 @@ Result<Chosen> ChooseTwin(const SynthesizeArguments& arguments) {
 }
 
 Status RunSynthesize(SynthesizeArguments arguments) {
+  const std::array inputs{arguments.description, arguments.twin};
+  SIM_RETURN_IF_ERROR(KeepInputs(arguments.out, inputs));
   SIM_TRY(arguments.changes.domains, ParseDomains(arguments.domains));
   SIM_TRY(Chosen chosen, ChooseTwin(arguments));
   SIM_TRY(RoutingTwin twin, ChangeTwin(std::move(chosen.twin), arguments.changes));
@@ -140,7 +146,8 @@ void AddSynthesize(CLI::App& trace, int& exit_code) {
       ->type_name("DESCRIPTION");
   command->add_option("--twin", arguments->twin, "Twin to draw from")->type_name("TWIN.yaml");
   command->add_option("--out", arguments->out, "Trace to write")->required()->type_name("FILE");
-  command->add_option("--seed", arguments->seed, "Seed of the draws");
+  command->add_option("--seed", arguments->seed, "Seed of the draws")
+      ->check(WholeNumber(0, kMostWhole));
   command->add_option("--sequences", changes.sequences, "Sequences to draw");
   command->add_option("--prefill-tokens", changes.prefill_tokens, "Of every sequence");
   command->add_option("--decode-tokens", changes.decode_tokens, "Of every sequence");
@@ -163,6 +170,7 @@ struct TakeArguments {
 };
 
 Status RunTake(const TakeArguments& arguments) {
+  SIM_RETURN_IF_ERROR(KeepInputs(arguments.out, {&arguments.trace, 1}));
   SIM_TRY(RoutingReader reader, RoutingReader::Open(arguments.trace));
   SIM_TRY(RoutingWriter writer, RoutingWriter::Create(arguments.out, reader.header()));
   std::optional<SequenceId> last;
@@ -199,9 +207,9 @@ void AddTake(CLI::App& trace, int& exit_code) {
   command->add_option("trace", arguments->trace, "Trace to read")->required()->type_name("TRACE");
   command->add_option("--out", arguments->out, "Trace to write")->required()->type_name("FILE");
   command->add_option("--every", arguments->every, "n (default 2)")
-      ->check(CLI::Range(int64_t{1}, kMaxTwinSequences));
+      ->check(WholeNumber(1, kMaxTwinSequences));
   command->add_option("--from", arguments->from, "First sequence taken, below n (default 0)")
-      ->check(CLI::Range(int64_t{0}, kMaxTwinSequences));
+      ->check(WholeNumber(0, kMaxTwinSequences));
   command->callback([arguments, &exit_code] { exit_code = ExitCodeOf(RunTake(*arguments)); });
 }
 

@@ -19,6 +19,8 @@ using ::testing::TestWithParam;
 using ::testing::Values;
 
 constexpr const char* kExample = "scenarios/examples/01_first_forecast.yaml";
+constexpr const char* kTrace = "traces/data/moecast-reference.moetrace";
+constexpr const char* kMeasurements = "calibration/measurements/h200_sxm";
 
 struct BadInput {
   std::string name;
@@ -49,7 +51,25 @@ INSTANTIATE_TEST_SUITE_P(
            BadInput{"UnknownVerb", {"rnu"}, {"rnu", "did you mean 'run'"}},
            BadInput{"MissingFile", {"run", "no/such.yaml"}, {"no/such.yaml"}},
            BadInput{"AFolder", {"run", "scenarios"}, {"scenarios"}},
-           BadInput{"ZeroThreads", {"run", kExample, "--threads", "0"}, {"--threads"}},
+           BadInput{"UnknownTraceVerb", {"trace", "stat"}, {"stat", "did you mean 'stats'"}},
+           BadInput{"UnknownOption",
+                    {"explain", kExample, "--contex", "4"},
+                    {"--contex", "did you mean '--context'", "moecast explain --help"}},
+           BadInput{"WordTooMany", {"explain", kExample, "again"}, {"'again'"}},
+           BadInput{"EmptyFolderName", {"explain", kExample, "--catalog", ""}, {"--catalog"}},
+           BadInput{"ZeroThreads",
+                    {"run", kExample, "--threads", "0"},
+                    {"--threads", "from 1 to 4096", "'0'"}},
+           BadInput{"NegativeSeed",
+                    {"trace", "stats", kTrace, "--seed", "-1"},
+                    {"--seed", "whole number", "'-1'"}},
+           BadInput{"BatchWithExponent",
+                    {"explain", kExample, "--batch", "1e9"},
+                    {"--batch", "whole number", "'1e9'"}},
+           BadInput{"NegativePrefill", {"explain", kExample, "--prefill", "-7"}, {"'-7'"}},
+           BadInput{"EmptyProfile",
+                    {"explain", kExample, "--set", "cost.profile=/dev/null"},
+                    {"/dev/null"}},
            BadInput{"UnknownCase",
                     {"explain", kExample, "--case", "top-44@8 in flight"},
                     {"top-44", "did you mean 'top-4@8 in flight'"}},
@@ -146,10 +166,45 @@ TEST(Output, AFolderWithOtherFilesIsNotTouched) {
 }
 
 TEST(BadInput, AReportMayNotOverwriteItsTrace) {
-  const char* trace = "traces/data/moecast-reference.moetrace";
-  const Outcome outcome = RunMoecast({"trace", "stats", trace, "--report", trace});
+  const Outcome outcome = RunMoecast({"trace", "stats", kTrace, "--report", kTrace});
   EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("names the trace itself"));
+  EXPECT_THAT(outcome.err, HasSubstr("names the input"));
+}
+
+TEST(BadInput, NoVerbOverwritesWhatItReads) {
+  const TemporaryFolder folder;
+  const std::string mine = (folder / "mine").string();
+  ASSERT_TRUE(WriteFileAtomically(mine, "mine").ok());
+  const std::vector<std::vector<std::string>> calls = {
+      {"trace", "take", mine},       {"trace", "fit", mine},       {"trace", "import", mine},
+      {"trace", "synthesize", mine}, {"trace", "placement", mine}, {"import", "model", mine}};
+  for (std::vector<std::string> call : calls) {
+    call.insert(call.end(), {"--out", mine});
+    const Outcome outcome = RunMoecast(call);
+    EXPECT_EQ(outcome.exit_code, 2) << call[1];
+    EXPECT_THAT(outcome.err, HasSubstr("--out: names the input")) << call[1];
+    EXPECT_EQ(*ReadFile(mine), "mine");
+  }
+}
+
+TEST(BadInput, CalibrateRefusesOptionsThatItsSourceLeavesUnread) {
+  const TemporaryFolder folder;
+  const std::string out = (folder / "p.yaml").string();
+  for (const char* option : {"--ops", "--gpu", "--scenario", "--fit"}) {
+    const Outcome outcome =
+        RunMoecast({"calibrate", "--measurements", kMeasurements, "--out", out, option, "x"});
+    EXPECT_EQ(outcome.exit_code, 2) << option;
+    EXPECT_THAT(outcome.err, HasSubstr(std::string(option) + ": is read only with"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(BadInput, AbsentMeasurementsAreToldFromAFolderOfOtherThings) {
+  const auto message = [](const char* folder) {
+    return RunMoecast({"calibrate", "--measurements", folder, "--out", "unused.yaml"}).err;
+  };
+  EXPECT_THAT(message("no/such"), HasSubstr("no/such: is not a folder"));
+  EXPECT_THAT(message("docs"), HasSubstr("docs: holds no environment.yaml"));
 }
 
 }  // namespace
