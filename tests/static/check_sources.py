@@ -1,7 +1,7 @@
 """Rules of style that neither the compiler nor clang-tidy knows.
 
 Lengths, banned constructs of the simulator, iteration in hash order, left-over notes, paths of one
-machine, banners, and a comment at the head of every header.
+machine, banners, a comment at the head of every header, and tests that no target builds.
 """
 
 import re
@@ -90,8 +90,22 @@ def cpp_findings(root, file):
         yield from unordered_findings(path, text, declarations)
 
 
+def unbuilt_findings(root):
+    """Tests that no CMakeLists.txt names; of a fuzz target the name before _fuzz is enough."""
+    lists = source_tree.files(root, (".txt",))
+    named = " ".join(source_tree.read(root, file) for file in lists if file.name == "CMakeLists.txt")
+    if not named:
+        return
+    words = set(re.split(r"[\s()/]+", named))
+    for file in source_tree.files(root, (".cc",), ("tests",)):
+        if not file.stem.endswith(("_test", "_fuzz")):
+            continue
+        if file.name not in words and file.stem.removesuffix("_fuzz") not in words:
+            yield f"{file.as_posix()}: no CMakeLists.txt names it, so nothing builds it"
+
+
 def check(root):
-    findings = []
+    findings = list(unbuilt_findings(root))
     for file in source_tree.files(root, source_tree.CPP):
         findings += cpp_findings(root, file)
     for file in source_tree.files(root, source_tree.TEXT):

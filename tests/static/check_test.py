@@ -101,6 +101,13 @@ class Sources(TreeTest):
                      "a.cc:1")
         self.accepts(check_sources.check, {"sim/cost/a.cc": declared + "totals_.find(3);\n"})
 
+    def test_tests_that_nothing_builds(self):
+        lists = "moecast_test(t SOURCES a_test.cc)\nforeach(input zip)\n"
+        tree = {"tests/CMakeLists.txt": lists, "tests/a_test.cc": "", "tests/fuzz/zip_fuzz.cc": ""}
+        self.accepts(check_sources.check, tree)
+        self.refuses(check_sources.check, {**tree, "tests/b_test.cc": ""}, "tests/b_test.cc")
+        self.refuses(check_sources.check, {**tree, "tests/fuzz/npy_fuzz.cc": ""}, "npy_fuzz")
+
     def test_long_files_and_functions(self):
         self.accepts(check_sources.check, {"sim/a.cc": "x;\n" * 400})
         self.refuses_code("sim/a.cc", "x;\n" * 401, "401 lines")
