@@ -14,14 +14,16 @@ using enum Feature;
 
 /// Bytes that the simulator counts per row and element of `hidden` (docs/model/features.md): a norm
 /// reads and writes residual and branch in bf16, rotary embedding reads and writes heads in bf16,
-/// and sampling reads float32 logits.
+/// sampling reads float32 logits, and the embedding reads and writes a row in bf16.
 struct SmallOp {
   std::string_view suite;
   std::string_view form;
   double bytes_per_element;
 };
-constexpr std::array<SmallOp, 3> kSmallOps{
-    {{"norm", "norm", 4 * 2}, {"rope", "rope", 2 * 2}, {"sample", "sampling", sizeof(float)}}};
+constexpr std::array<SmallOp, 4> kSmallOps{{{"norm", "norm", 4 * 2},
+                                            {"rope", "rope", 2 * 2},
+                                            {"sample", "sampling", sizeof(float)},
+                                            {"embed", "embedding", 2 * 2}}};
 
 constexpr std::string_view kPrefill = "prefill_";
 /// Rows of a decode kernel's tile; on average an expert is padded by half a tile less half a row.
@@ -49,9 +51,18 @@ void TranslateAttention(KernelRow& row) {
   }
 }
 
+/// (query, key) pairs of one chunk: its token i sees min(past + i, window) keys; window 0 is none.
+double PairsOf(double tokens, double past, double window) {
+  // Of the first `growing` tokens each sees one more key than the one before.
+  const double growing = window > 0 ? std::clamp(window - past, 0.0, tokens) : tokens;
+  return growing * past + growing * (growing + 1) / 2 + (tokens - growing) * window;
+}
+
 void TranslateChunk(KernelRow& row) {
   KernelFeatures& f = row.features;
   f[kTokens] = f[kNewTokens];
+  const double sequences = std::max(f[kBatch], 1.0);
+  f[kPairs] = sequences * PairsOf(f[kTokens] / sequences, f[kContext] / sequences, f[kWindow]);
   if (f[kWindow] > 0) {
     row.variant = kSliding;
     f[kContext] = std::min(f[kContext], f[kBatch] * f[kWindow]);

@@ -183,7 +183,7 @@ OpLine StepCost::LineOf(const CountedOp& counted) {
               .shape = std::visit([](const auto& op) { return ShapeOf(op); }, counted.op),
               .part = PartOf(counted.op),
               .count = counted.count,
-              .all = TimeOf(counted)};
+              .all = PriceOf(counted).time};
   line.each = Seconds(line.all.count() / static_cast<double>(counted.count));
   std::visit(
       Overloaded{[&](const Collective& op) { ExplainWork(collective_.WorkOf(op), line); },
@@ -203,7 +203,8 @@ OpLine StepCost::LineOf(const CountedOp& counted) {
 }
 
 std::vector<OpLine> StepCost::Explain(const StepShape& step) {
-  LowerSlowest(step);
+  routed_tokens_ = static_cast<double>(step.rows_per_group);
+  lowering_.Lower(step, SlowestLoad(step), ops_);
   std::vector<OpLine> lines;
   std::array<Seconds, kStepPartCount> parts{};
   int64_t kernels = 0;
@@ -212,9 +213,9 @@ std::vector<OpLine> StepCost::Explain(const StepShape& step) {
     if (profile_) kernels += PriceOf(counted).kernels;
     parts[static_cast<size_t>(lines.back().part)] += lines.back().all;
   }
-  const Seconds gaps = GapsOf(kernels, step).time;
+  const Seconds gaps = GapsOf(kernels).time;
   if (gaps.count() > 0) {
-    lines.push_back({.name = "graph.gaps",
+    lines.push_back({.name = "kernel.gaps",
                      .shape = Join({"between ", std::to_string(kernels), " measured kernels"}),
                      .part = StepPart::kDense,
                      .count = kernels,
@@ -224,7 +225,7 @@ std::vector<OpLine> StepCost::Explain(const StepShape& step) {
     parts[static_cast<size_t>(StepPart::kDense)] += gaps;
   }
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
-  const std::array<Seconds, kHostItems> host = HostTimes(step, gpu);
+  const std::array<Seconds, kHostItems> host = HostTimes(step, gpu, LaunchCount(ops_));
   const std::array<std::string_view, kHostItems> names{
       "host.step", "host.sequences", "host.prefill_tokens", "host.exposed_launches"};
   for (size_t i = 0; i < host.size(); ++i) {

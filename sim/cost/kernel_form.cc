@@ -15,6 +15,7 @@ constexpr std::array kExpertShape{kHidden, kIntermediate, kExperts};
 constexpr std::array kRouteShape{kHidden, kExperts, kTopK};
 constexpr std::array kTokenSlots{kTokens, kAssignments};
 constexpr std::array kCombineShape{kHidden};
+constexpr std::array kPermuteAxes{kTokens, kAssignments, kHidden};
 constexpr std::array kExpertAxes{kTokens, kAssignments, kDistinct, kPaddedRows, kMaxLoad};
 constexpr std::array kGemmShape{kN, kK};
 constexpr std::array kTokensOnly{kTokens};
@@ -151,6 +152,7 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"layer", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork},
     {"route", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
     {"combine", kCombineShape, kTokenSlots, LogPlace, false, CombineWork},
+    {"permute", kNoShape, kPermuteAxes, LogPlace, false, CombineWork},
     {"gemm", kGemmShape, kTokensOnly, LogPlace, false, GemmWork},
     {"dense", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
     {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},

@@ -23,13 +23,10 @@ KvLaunch LaunchOf(const KvLayout& kv, std::string_view op) {
   return launch;
 }
 
-/// `append` writes one token per sequence and is measured up to this many; chunks are packed.
-constexpr int64_t kMostAppended = 256;
-
 std::string_view KernelOf(const KvAppend& op) {
   switch (op.write) {
     case KvWrite::kAppend:
-      return op.tokens > kMostAppended ? "pack" : "append";
+      return op.chunk_tokens > 0 ? "pack" : "append";  // one token per sequence is appended
     case KvWrite::kFlush:
       return "flush";
     case KvWrite::kConvert:
@@ -51,9 +48,12 @@ KvLaunch KvLaunchOf(const DecodeAttention& op) {
 
 KvLaunch KvLaunchOf(const PrefillAttention& op) {
   KvLaunch launch = LaunchOf(op.kv, op.kv.latent ? "mla_prefill" : "attend_prefill");
+  launch.features[kBatch] = static_cast<double>(op.sequences);
   launch.features[kTokens] = static_cast<double>(op.tokens);
+  launch.features[kMaxContext] = static_cast<double>(op.longest_context);
   launch.features[kContext] = static_cast<double>(op.context);
   launch.features[kHeads] = static_cast<double>(op.heads);
+  launch.features[kPairs] = op.pairs;
   launch.features[kFlops] = op.pairs * op.flops_per_pair;
   return launch;
 }

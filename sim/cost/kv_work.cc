@@ -1,6 +1,7 @@
 #include "sim/cost/kv_work.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace moecast {
 namespace {
@@ -48,6 +49,27 @@ std::array<double, kMemoryTerms> ReadTerms(const KernelFeatures& f, double queri
           Dequantised(f, coded)};
 }
 
+/// Attention of chunks as a kernel computes it: tiles of query rows walk along the cached past and
+/// then along the chunk, up to the diagonal.
+struct ChunkTiles {
+  double past = 0;     // (row, key) pairs of whole tiles, keys in the past
+  double own = 0;      // the same, keys in the chunk
+  double longest = 0;  // keys that one tile of rows walks along
+};
+
+ChunkTiles TilesOf(const KernelFeatures& f) {
+  constexpr double kTile = 128;  // query rows, and keys
+  if (f[kTokens] <= 0) return {};
+  const double sequences = std::max(f[kBatch], 1.0);
+  const double padded = std::ceil(f[kTokens] / sequences / kTile) * kTile * sequences / f[kTokens];
+  const double keys = f[kPairs] / f[kTokens];  // mean over query rows
+  const double past = std::min(std::max(f[kContext] - f[kTokens], 0.0) / sequences, keys);
+  // Half of the tile on the diagonal is masked; a causal row sees at most twice the mean.
+  return {.past = padded * f[kTokens] * past,
+          .own = padded * f[kTokens] * (keys - past + kTile / 2),
+          .longest = std::min(f[kMaxContext], 2 * keys)};
+}
+
 }  // namespace
 
 KernelWork AttendWork(const KernelFeatures& f, double) {
@@ -64,13 +86,18 @@ KernelWork AttendLatentWork(const KernelFeatures& f, double) {
 }
 
 KernelWork AttendPrefillWork(const KernelFeatures& f, double) {
-  return {.memory = ReadTerms(f, f[kTokens]), .compute = f[kFlops], .chain = kFloor};
+  const ChunkTiles tiles = TilesOf(f);
+  const double width = f[kHeads] * f[kHeadDim];
+  const double rows = kKeysAndValues * f[kTokens] * width * kPlainBits / kBitsPerByte;
+  return {.memory = {ReadTerms(f, 0).front() + rows, tiles.own * width, tiles.past * width},
+          .chain = tiles.longest * f[kHeadDim]};
 }
 
 KernelWork AttendExpandedWork(const KernelFeatures& f, double) {
-  return {.memory = {f[kContext] * f[kHeads], f[kTokens] * f[kHeads]},
-          .compute = f[kFlops],
-          .chain = kFloor};
+  const ChunkTiles tiles = TilesOf(f);
+  return {.memory = {(f[kContext] + f[kTokens]) * f[kHeads], tiles.own * f[kHeads],
+                     tiles.past * f[kHeads]},
+          .chain = tiles.longest};
 }
 
 KernelWork KvWriteWork(const KernelFeatures& f, double) {

@@ -1,4 +1,5 @@
-// Which efficiency an op is priced with and which part of a step it belongs to.
+// Which efficiency an op is priced with, which part of a step it belongs to, and with what its
+// error is correlated.
 #pragma once
 
 #include "sim/cost/roofline.h"
@@ -45,6 +46,14 @@ constexpr StepPart PartOf(const Collective&) { return StepPart::kCollectives; }
 
 inline StepPart PartOf(const Op& op) {
   return std::visit([](const auto& body) { return PartOf(body); }, op);
+}
+
+inline ErrorSource SourceOf(const Op& op) {
+  return std::visit(
+      Overloaded{[](const Collective&) { return ErrorSource::kCollective; },
+                 [](const ExpertExchange&) { return ErrorSource::kCollective; },
+                 [](const auto& body) { return static_cast<ErrorSource>(ClassOf(body)); }},
+      op);
 }
 
 }  // namespace moecast

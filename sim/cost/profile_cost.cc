@@ -23,12 +23,19 @@ constexpr std::string_view kRoute = "route";
 
 char Plain(char c) { return c == '-' ? '_' : c; }
 
-bool FormatServes(std::string_view kernel, std::string_view wanted) {
-  if (kernel.size() < wanted.size()) return false;
+/// How much the name of a kernel's format says beyond the wanted one; nothing where it does not
+/// serve. A name that does not say how far a scale reaches means one per tensor, as the catalog of
+/// formats has it.
+std::optional<size_t> ExtraName(std::string_view kernel, std::string_view wanted) {
+  constexpr std::string_view kPerTensor = "_tensor";
+  if (kernel.size() < wanted.size()) return std::nullopt;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    if (Plain(kernel[i]) != Plain(wanted[i])) return false;
+    if (Plain(kernel[i]) != Plain(wanted[i])) return std::nullopt;
   }
-  return kernel.size() == wanted.size() || Plain(kernel[wanted.size()]) == '_';
+  const std::string_view extra = kernel.substr(wanted.size());
+  if (extra.empty() || extra == kPerTensor) return 0;
+  if (Plain(extra.front()) != '_') return std::nullopt;
+  return extra.size();
 }
 
 size_t HashOf(const std::array<double, kMostAxes>& key) {
@@ -118,13 +125,14 @@ double ProfileCost::Floor(const OpFeatures& features) const {
 KernelChoice ProfileCost::Choose(std::string_view op, std::string_view format,
                                  const KernelFeatures& f) const {
   KernelChoice choice;
-  size_t shortest = std::numeric_limits<size_t>::max();  // an exact name beats a longer one
+  size_t least = std::numeric_limits<size_t>::max();  // just this beats a name that says more
   for (size_t i = 0; i < curves_.size(); ++i) {
     const KernelProfile& kernel = profile_->kernels[i];
-    if (kernel.op != op || !FormatServes(kernel.format, format)) continue;
-    if (kernel.format.size() > shortest) continue;
-    if (kernel.format.size() < shortest) choice.candidates.clear();
-    shortest = kernel.format.size();
+    if (kernel.op != op) continue;
+    const std::optional<size_t> extra = ExtraName(kernel.format, format);
+    if (!extra || *extra > least) continue;
+    if (*extra < least) choice.candidates.clear();
+    least = *extra;
     choice.candidates.push_back({.kernel = i, .shape = curves_[i].FindShape(f)});
   }
   // Where a variant has the shape, those that lack it are no choice.

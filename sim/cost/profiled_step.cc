@@ -2,6 +2,7 @@
 // step's.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "sim/cost/kv_kernels.h"
 #include "sim/cost/op_class.h"
@@ -11,27 +12,6 @@ namespace moecast {
 namespace {
 
 using enum Feature;
-
-/// Ops whose errors have one cause: fully correlated inside, independent of one another.
-enum class ErrorSource {
-  kGemm,
-  kExperts,
-  kRoute,
-  kDecodeAttention,
-  kPrefillAttention,
-  kElementwise,
-  kCollective,
-  kHost
-};
-constexpr size_t kErrorSources = 8;
-
-ErrorSource SourceOf(const Op& op) {
-  return std::visit(
-      Overloaded{[](const Collective&) { return ErrorSource::kCollective; },
-                 [](const ExpertExchange&) { return ErrorSource::kCollective; },
-                 [](const auto& body) { return static_cast<ErrorSource>(ClassOf(body)); }},
-      op);
-}
 
 /// Collects spreads by source, in seconds; sources join as independent errors do.
 class SpreadSum {
@@ -196,15 +176,6 @@ void StepCost::Priced::Add(const KernelTime& each, double count) {
   spread.half95 += seconds * each.band.half95;
 }
 
-double StepCost::RoutedTokens() const {
-  for (const CountedOp& counted : ops_) {
-    if (const auto* route = std::get_if<RouteTokens>(&counted.op)) {
-      return static_cast<double>(route->rows);
-    }
-  }
-  return 0;
-}
-
 std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
   ProfileCost& profile = *profile_;
   const std::string& activations = activation_format_;
@@ -234,9 +205,6 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
             return profile.Find({.op = "prefill_attention", .format = kv_format_, .slot = 0},
                                 FeaturesOf(attention), 0);
           },
-          [&](const KvAppend& append) -> std::optional<KernelTime> {
-            return KvTime(profile, KvLaunchOf(append), 0);
-          },
           [&](const Elementwise& each) -> std::optional<KernelTime> {
             return profile.Find({.op = KernelOf(each.role), .format = activations, .slot = 0},
                                 FeaturesOf(each), 0);
@@ -251,13 +219,12 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
 
 StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
   const auto ranks = static_cast<size_t>(op.ranks);
-  const double tokens = RoutedTokens();
   Priced priced;
   for (size_t first = 0; first < op.loads.size(); first += ranks) {
     KernelTime slowest;
     for (const ExpertLoad& load : op.loads.subspan(first, ranks)) {
       if (load.assignments <= 0) continue;
-      const KernelTime time = profile_->ExpertTime(tokens, load);
+      const KernelTime time = profile_->ExpertTime(routed_tokens_, load);
       if (time.seconds > slowest.seconds) slowest = time;
     }
     priced.Add(slowest, 1);
@@ -265,13 +232,33 @@ StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
   return priced;
 }
 
+std::optional<StepCost::Priced> StepCost::PriceWrites(const KvAppend& op, int64_t count) {
+  KvAppend decodes = op;
+  decodes.tokens -= std::exchange(decodes.chunk_tokens, 0);
+  KvAppend chunks = op;
+  chunks.tokens = op.chunk_tokens;
+  Priced priced;
+  for (const KvAppend& each : {decodes, chunks}) {
+    if (each.tokens == 0) continue;
+    const std::optional<KernelTime> time = KvTime(*profile_, KvLaunchOf(each), 0);
+    if (!time) return std::nullopt;
+    priced.Add(*time, static_cast<double>(count));
+    priced.kernels += count;
+  }
+  return priced;
+}
+
 StepCost::Priced StepCost::PriceOf(const CountedOp& counted) {
+  if (!profile_) return {.time = AnalyticTime(counted)};
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
     if (profile_->has_experts() && IsEven(*experts)) {
       Priced priced = PriceExperts(*experts);
       priced.kernels = counted.count;
       return priced;
     }
+  }
+  if (const auto* write = std::get_if<KvAppend>(&counted.op)) {
+    if (const auto priced = PriceWrites(*write, counted.count)) return *priced;
   }
   Priced priced;
   if (const auto time = ProfiledTime(counted.op)) {
@@ -286,15 +273,14 @@ StepCost::Priced StepCost::PriceOf(const CountedOp& counted) {
   return priced;
 }
 
-StepCost::Priced StepCost::GapsOf(int64_t kernels, const StepShape& step) const {
+StepCost::Priced StepCost::GapsOf(int64_t kernels) const {
   Priced gaps;
-  if (!step.graph) return gaps;
   gaps.Add({.seconds = graph_gap_.count(), .label = Label::kAnalytic, .band = analytic_error_},
            static_cast<double>(kernels));
   return gaps;
 }
 
-StepTime StepCost::PredictProfiled(const StepShape& step) {
+StepTime StepCost::PredictProfiled(const StepShape& step, RowOps& rows) {
   std::array<Seconds, kStepPartCount> parts{};
   StepTime time;
   SpreadSum spreads;
@@ -305,14 +291,23 @@ StepTime StepCost::PredictProfiled(const StepShape& step) {
     spreads.Add(source, priced.spread);
     kernels += priced.kernels;
   };
+  const auto add_rows = [&](size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i) {
+      const RowOps::Each& each = rows.priced[i];
+      add(each.by_load ? PriceLoads(rows.ops[i], step) : each.price, each.part, each.source);
+    }
+  };
+  add_rows(0, rows.before);
   for (const CountedOp& counted : ops_) {
     const Priced priced = PriceOf(counted);
     if (std::holds_alternative<KvAppend>(counted.op)) time.cache_writes += priced.time;
     add(priced, PartOf(counted.op), SourceOf(counted.op));
   }
-  add(GapsOf(kernels, step), StepPart::kDense, ErrorSource::kElementwise);
+  add_rows(rows.before, rows.ops.size());
+  add(GapsOf(kernels), StepPart::kDense, ErrorSource::kElementwise);
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
-  for (const Seconds item : HostTimes(step, gpu)) time.host += item;
+  const int64_t launches = rows.launches + LaunchCount(ops_);
+  for (const Seconds item : HostTimes(step, gpu, launches)) time.host += item;
   const double host = time.host.count();
   spreads.Add(ErrorSource::kHost,
               {.half80 = host * analytic_error_.half80, .half95 = host * analytic_error_.half95});
@@ -341,7 +336,7 @@ void StepCost::ExplainProfile(const CountedOp& counted, OpLine& line) {
   }
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
     if (profile_->has_experts() && IsEven(*experts) && !experts->loads.empty()) {
-      note("first layer: " + profile_->DescribeExperts(RoutedTokens(), experts->loads.front()));
+      note("first layer: " + profile_->DescribeExperts(routed_tokens_, experts->loads.front()));
     }
     return;
   }
@@ -353,7 +348,7 @@ void StepCost::ExplainProfile(const CountedOp& counted, OpLine& line) {
   }
   if (std::holds_alternative<RouteTokens>(counted.op) && profile_->has_route()) {
     const SelectionKind rule = std::get<RouteTokens>(counted.op).selection;
-    note(profile_->DescribeRoute(RoutedTokens(),
+    note(profile_->DescribeRoute(routed_tokens_,
                                  profile_->has_route(rule) ? rule : SelectionKind::kNative));
   } else if (line.label != Label::kAnalytic) {
     note(profile_->DescribeLast());

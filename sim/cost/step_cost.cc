@@ -36,10 +36,17 @@ Efficiencies ForModel(Efficiencies e, const ModelSpec& model) {
   return e;
 }
 
-int64_t LaunchCount(const std::vector<CountedOp>& ops) {
-  int64_t launches = 0;
-  for (const CountedOp& counted : ops) launches += counted.count;
-  return launches;
+/// Steps of different rows that are remembered, as a power of two. Decode steps of a run have at
+/// most as many as graphs are captured.
+constexpr int kRowOpsLog2 = 7;
+
+size_t RowOpsSlot(const StepShape& step) {
+  constexpr uint64_t kGoldenRatio = 0x9e3779b97f4a7c15;
+  constexpr int kWordBits = 64;
+  constexpr int kHalf = 32;
+  const auto key = static_cast<uint64_t>(step.rows_per_group) +
+                   (static_cast<uint64_t>(step.logit_rows_per_group) << kHalf);
+  return key * kGoldenRatio >> (kWordBits - kRowOpsLog2);
 }
 
 }  // namespace
@@ -89,34 +96,70 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
       analytic_error_(efficiencies.error),
       rules_(efficiencies.rules),
       kv_format_(kv.stores.front().name),
-      activation_format_(model.formats.activations.name) {
+      activation_format_(model.formats.activations.name),
+      row_ops_(size_t{1} << kRowOpsLog2) {
   SIM_CHECK(parallelism.gpus() == 1 || fabric.bandwidth.count() > 0);
   if (profile != nullptr) {
     profile_.emplace(std::move(profile), device, ExpertLayerOf(model, parallelism));
   }
 }
 
-void StepCost::LowerSlowest(const StepShape& step) {
-  SIM_CHECK(static_cast<int64_t>(step.attention.size()) == parallelism_.data);
+const AttentionLoad& StepCost::SlowestLoad(const StepShape& step) {
   const AttentionLoad* slowest = &step.attention.front();
-  if (step.attention.size() > 1) {
-    Seconds worst(-1);
-    for (const AttentionLoad& load : step.attention) {
-      group_.clear();
-      lowering_.LowerCache(step, load, group_);
-      Seconds time;
-      for (const CountedOp& counted : group_) time += TimeOf(counted);
-      if (time > worst) {
-        worst = time;
-        slowest = &load;
-      }
+  if (step.attention.size() == 1) return *slowest;
+  Seconds worst(-1);
+  for (const AttentionLoad& load : step.attention) {
+    group_.clear();
+    lowering_.LowerCache(step, load, group_);
+    Seconds time;
+    for (const CountedOp& counted : group_) time += PriceOf(counted).time;
+    if (time > worst) {
+      worst = time;
+      slowest = &load;
     }
   }
-  lowering_.Lower(step, *slowest, ops_);
+  return *slowest;
 }
 
-Seconds StepCost::TimeOf(const CountedOp& counted) {
-  return profile_ ? PriceOf(counted).time : AnalyticTime(counted);
+StepCost::RowOps& StepCost::RowOpsOf(const StepShape& step) {
+  RowOps& rows = row_ops_[RowOpsSlot(step)];
+  if (rows.rows != step.rows_per_group || rows.logit_rows != step.logit_rows_per_group ||
+      rows.selection != step.selection) {
+    FillRowOps(step, rows);
+  }
+  return rows;
+}
+
+void StepCost::FillRowOps(const StepShape& step, RowOps& rows) {
+  rows.rows = step.rows_per_group;
+  rows.logit_rows = step.logit_rows_per_group;
+  rows.selection = step.selection;
+  rows.ops.clear();
+  rows.priced.clear();
+  if (step.rows_per_group > 0) lowering_.LowerBeforeCache(step, rows.ops);
+  rows.before = rows.ops.size();
+  if (step.rows_per_group > 0) lowering_.LowerAfterCache(step, rows.ops);
+  rows.launches = LaunchCount(rows.ops);
+  for (const CountedOp& counted : rows.ops) {
+    const bool by_load = std::holds_alternative<ExpertGemm>(counted.op) ||
+                         std::holds_alternative<ExpertExchange>(counted.op);
+    rows.priced.push_back({.price = by_load ? Priced{} : PriceOf(counted),
+                           .part = PartOf(counted.op),
+                           .source = SourceOf(counted.op),
+                           .by_load = by_load});
+  }
+}
+
+StepCost::Priced StepCost::PriceLoads(CountedOp& counted, const StepShape& step) {
+  if (auto* experts = std::get_if<ExpertGemm>(&counted.op)) experts->loads = step.experts;
+  if (auto* exchange = std::get_if<ExpertExchange>(&counted.op)) exchange->loads = step.experts;
+  return PriceOf(counted);
+}
+
+int64_t StepCost::LaunchCount(const std::vector<CountedOp>& ops) {
+  int64_t launches = 0;
+  for (const CountedOp& counted : ops) launches += counted.count;
+  return launches;
 }
 
 Seconds StepCost::AnalyticTime(const CountedOp& counted) const {
@@ -192,8 +235,8 @@ Seconds StepCost::UnevenExpertTime(const ExpertGemm& op) const {
   return sum;
 }
 
-std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& step,
-                                                              Seconds gpu) const {
+std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& step, Seconds gpu,
+                                                              int64_t launches) const {
   int64_t sequences = 0;  // every group has its own host process; the fullest is waited for
   int64_t prefill_tokens = 0;
   for (const AttentionLoad& load : step.attention) {
@@ -203,26 +246,38 @@ std::array<Seconds, StepCost::kHostItems> StepCost::HostTimes(const StepShape& s
   // Eager launches run ahead of the GPU: only what exceeds its time is waited for.
   Seconds exposed;
   if (!step.graph) {
-    const Seconds launches = eager_launch_ * static_cast<double>(LaunchCount(ops_));
-    exposed = std::max(launches - gpu, Seconds(0));
+    exposed = std::max(eager_launch_ * static_cast<double>(launches) - gpu, Seconds(0));
   }
   return {host_per_step_, host_per_sequence_ * static_cast<double>(sequences),
           host_per_prefill_token_ * static_cast<double>(prefill_tokens), exposed};
 }
 
 StepTime StepCost::Predict(const StepShape& step) {
-  LowerSlowest(step);
-  if (profile_) return PredictProfiled(step);
+  routed_tokens_ = static_cast<double>(step.rows_per_group);
+  RowOps& rows = RowOpsOf(step);
+  ops_.clear();
+  if (step.rows_per_group > 0) lowering_.LowerCache(step, SlowestLoad(step), ops_);
+  if (profile_) return PredictProfiled(step, rows);
   std::array<Seconds, kStepPartCount> parts{};
+  const auto add_rows = [&](size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i) {
+      const RowOps::Each& each = rows.priced[i];
+      parts[static_cast<size_t>(each.part)] +=
+          each.by_load ? PriceLoads(rows.ops[i], step).time : each.price.time;
+    }
+  };
+  add_rows(0, rows.before);
   Seconds cache_writes;
   for (const CountedOp& counted : ops_) {
     const Seconds op_time = AnalyticTime(counted);
     parts[static_cast<size_t>(PartOf(counted.op))] += op_time;
     if (std::holds_alternative<KvAppend>(counted.op)) cache_writes += op_time;
   }
+  add_rows(rows.before, rows.ops.size());
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   Seconds& host = parts[static_cast<size_t>(StepPart::kHost)];
-  for (const Seconds item : HostTimes(step, gpu)) host += item;
+  const int64_t launches = rows.launches + LaunchCount(ops_);
+  for (const Seconds item : HostTimes(step, gpu, launches)) host += item;
   const Seconds sum = gpu + host;
   StepTime time{.total = RoundUpToNs(sum),
                 .attention = parts[static_cast<size_t>(StepPart::kAttention)],

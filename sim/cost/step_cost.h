@@ -36,6 +36,20 @@ enum class StepPart {
 inline constexpr int kStepPartCount = 5;
 std::string_view StepPartName(StepPart part);
 
+/// Ops whose errors have one cause: fully correlated inside, independent of one another. Classes
+/// of ops first, in their order (op_class.h).
+enum class ErrorSource {
+  kGemm,
+  kExperts,
+  kRoute,
+  kDecodeAttention,
+  kPrefillAttention,
+  kElementwise,
+  kCollective,
+  kHost
+};
+inline constexpr size_t kErrorSources = 8;
+
 /// A step's time and its parts. `total` is the sum of the parts in the order written here, rounded
 /// up to 1 ns.
 struct StepTime {
@@ -105,9 +119,30 @@ class StepCost {
     void Add(const KernelTime& each, double count);
   };
 
-  /// Fills ops_ with the step as seen by the slowest attention group.
-  void LowerSlowest(const StepShape& step);
-  [[nodiscard]] Seconds TimeOf(const CountedOp& counted);
+  /// The ops that steps of equal rows have in common, before and after the cache, and their prices.
+  struct RowOps {
+    struct Each {
+      Priced price{};
+      StepPart part{};
+      ErrorSource source{};
+      bool by_load = false;  // priced anew in every step, from its expert loads
+    };
+    int64_t rows = -1;
+    int64_t logit_rows = 0;
+    SelectionKind selection{};
+    std::vector<CountedOp> ops{};
+    size_t before = 0;           // of ops, those before the cache
+    std::vector<Each> priced{};  // [op]
+    int64_t launches = 0;
+  };
+  /// Of the step, remembered.
+  RowOps& RowOpsOf(const StepShape& step);
+  void FillRowOps(const StepShape& step, RowOps& rows);
+  [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step);
+  [[nodiscard]] static int64_t LaunchCount(const std::vector<CountedOp>& ops);
+
+  /// The attention group that a step waits for.
+  [[nodiscard]] const AttentionLoad& SlowestLoad(const StepShape& step);
   [[nodiscard]] Seconds AnalyticTime(const CountedOp& counted) const;
   [[nodiscard]] Seconds ExpertTime(const ExpertGemm& op) const;
   /// The same where experts are read in part or stored in two formats: bounds of the parts add up.
@@ -115,18 +150,20 @@ class StepCost {
   [[nodiscard]] Bounds BoundsOf(const ExpertGemm& op, const ExpertLoad& load,
                                 double assignments) const;
   /// Time per step, of all sequences, of all prompt tokens, and launches the GPU waits for.
-  [[nodiscard]] std::array<Seconds, kHostItems> HostTimes(const StepShape& step, Seconds gpu) const;
+  [[nodiscard]] std::array<Seconds, kHostItems> HostTimes(const StepShape& step, Seconds gpu,
+                                                          int64_t launches) const;
 
   // With a profile: profiled_step.cc.
-  StepTime PredictProfiled(const StepShape& step);
+  StepTime PredictProfiled(const StepShape& step, RowOps& rows);
   [[nodiscard]] Priced PriceOf(const CountedOp& counted);
+  /// Cache writes, `count` times: of sequences that decode by one kernel, of chunks by another.
+  /// Nothing where the profile lacks either.
+  [[nodiscard]] std::optional<Priced> PriceWrites(const KvAppend& op, int64_t count);
   /// Between `kernels` kernels of a profile in this step.
-  [[nodiscard]] Priced GapsOf(int64_t kernels, const StepShape& step) const;
+  [[nodiscard]] Priced GapsOf(int64_t kernels) const;
   [[nodiscard]] Priced PriceExperts(const ExpertGemm& op);
   [[nodiscard]] std::optional<KernelTime> ProfiledTime(const Op& op);
   void ExplainProfile(const CountedOp& counted, OpLine& line);
-  /// Tokens the step routes on each GPU, for the kernels of its expert layers.
-  [[nodiscard]] double RoutedTokens() const;
 
   [[nodiscard]] OpLine LineOf(const CountedOp& counted);
   void ExplainBounds(const ExpertGemm& op, OpLine& line) const;
@@ -149,7 +186,9 @@ class StepCost {
   std::string activation_format_;
   std::optional<ProfileCost> profile_;
   StepQuantile quantile_ = StepQuantile::kExpected;
-  std::vector<CountedOp> ops_;    // reused from call to call
+  double routed_tokens_ = 0;      // on each GPU, in the step being priced
+  std::vector<RowOps> row_ops_;   // direct mapped
+  std::vector<CountedOp> ops_;    // of the cache, or in Explain all; reused from call to call
   std::vector<CountedOp> group_;  // reused from call to call
 };
 

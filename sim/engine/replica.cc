@@ -65,7 +65,7 @@ const StepRecord& Replica::StartStep(Time now, CostModel& cost, RoutingSource& r
   step_ = {.start = now, .replica = config_.id};
   for (size_t g = 0; g < groups_.size(); ++g) {
     plan_[g] = groups_[g].FormBatch(now, outcome_.executed);
-    attention_[g] = plan_[g].load;
+    if (groups_.size() > 1) attention_[g] = plan_[g].load;
     step_.decode_sequences += plan_[g].load.decode_sequences;
     step_.prefill_tokens += plan_[g].load.prefill_tokens;
     step_.tokens_emitted += plan_[g].emitting;
@@ -89,7 +89,8 @@ StepDetail Replica::Detail(const CostModel& cost, const StepShape& shape) {
 }
 
 StepShape Replica::Shape() const {
-  StepShape shape{.attention = attention_,
+  StepShape shape{.attention = groups_.size() > 1 ? std::span<const AttentionLoad>(attention_)
+                                                  : std::span(&plan_.front().load, 1),
                   .tokens = step_.decode_sequences + step_.prefill_tokens,
                   .experts = experts_};
   for (const GroupStep& group : plan_) {

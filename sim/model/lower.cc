@@ -35,30 +35,37 @@ double Lowering::ActivationBytes(int64_t rows, int64_t width) const {
 
 void Lowering::Lower(const StepShape& step, const AttentionLoad& load,
                      std::vector<CountedOp>& ops) const {
-  const int64_t rows = step.rows_per_group;
-  const int64_t layers = model_->layer_count();
-  const int64_t tensor = parallelism_.tensor;
   ops.clear();
-  if (rows == 0) return;
+  if (step.rows_per_group == 0) return;
+  LowerBeforeCache(step, ops);
+  LowerCache(step, load, ops);
+  LowerAfterCache(step, ops);
+}
+
+void Lowering::LowerBeforeCache(const StepShape& step, std::vector<CountedOp>& ops) const {
+  const int64_t rows = step.rows_per_group;
   ops.push_back({.op = Elementwise{.role = ElementwiseRole::kEmbedding,
                                    .rows = rows,
                                    .bytes_per_row = ActivationBytes(2, model_->hidden)}});
-  if (tensor > 1) {  // the embedding table is split over the vocabulary
+  if (parallelism_.tensor > 1) {  // the embedding table is split over the vocabulary
     ops.push_back({.op = Collective{.kind = CollectiveKind::kAllReduce,
-                                    .ranks = tensor,
+                                    .ranks = parallelism_.tensor,
                                     .bytes = ActivationBytes(rows, model_->hidden)}});
   }
   ops.push_back({.op = Elementwise{.role = ElementwiseRole::kNorm,
                                    .rows = rows,
                                    .bytes_per_row = ActivationBytes(kNormTensors, model_->hidden)},
-                 .count = kNormsPerLayer * layers + 1});
+                 .count = kNormsPerLayer * model_->layer_count() + 1});
   LowerProjections(rows, ops);
-  LowerCache(step, load, ops);
-  if (tensor > 1) {  // attention output
+}
+
+void Lowering::LowerAfterCache(const StepShape& step, std::vector<CountedOp>& ops) const {
+  const int64_t rows = step.rows_per_group;
+  if (parallelism_.tensor > 1) {  // attention output
     ops.push_back({.op = Collective{.kind = CollectiveKind::kAllReduce,
-                                    .ranks = tensor,
+                                    .ranks = parallelism_.tensor,
                                     .bytes = ActivationBytes(rows, model_->hidden)},
-                   .count = layers});
+                   .count = model_->layer_count()});
   }
   if (dense_layers_ > 0) LowerDenseFeedForward(rows, ops);
   if (moe_layers_ > 0) LowerMoe(step, ops);

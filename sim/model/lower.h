@@ -31,10 +31,14 @@ class Lowering {
   /// REQUIRES: step.experts holds moe_layers * expert entries.
   /// COST: no allocation once `ops` has grown; O(op classes), independent of layers and experts.
   void Lower(const StepShape& step, const AttentionLoad& load, std::vector<CountedOp>& ops) const;
-  /// Appends only the ops whose work differs between attention groups of one step: attention over
-  /// the cache, its latent projections and the cache append.
+  /// The same in three parts, each appended to `ops`. What comes before and after the cache is
+  /// alike in all steps of equal rows, logit rows and selection, but for the loads of experts.
+  void LowerBeforeCache(const StepShape& step, std::vector<CountedOp>& ops) const;
+  /// The ops whose work differs between attention groups of one step: attention over the cache, its
+  /// latent projections and the cache append.
   void LowerCache(const StepShape& step, const AttentionLoad& load,
                   std::vector<CountedOp>& ops) const;
+  void LowerAfterCache(const StepShape& step, std::vector<CountedOp>& ops) const;
 
  private:
   enum class Phase { kPrefill, kDecode };

@@ -35,6 +35,7 @@ struct KvTraffic {
   void Add(const KvCode& code, double elements) {
     const double more = elements * code.read_bits() / kBitsPerByte;
     bytes += more;
+    if (code.bits > kNarrowWidths.front()) return;
     for (size_t i = 0; i < narrow.size(); ++i) {
       if (code.bits == kNarrowWidths[i]) narrow[i] += more;
     }
@@ -123,14 +124,15 @@ void PushDecode(const KvSplit& split, const CacheSpans& spans, int64_t longest,
        .count = spans.layers});
 }
 
-void PushPrefill(const KvSplit& split, const CacheSpans& spans, int64_t longest,
+void PushPrefill(const KvSplit& split, const CacheSpans& spans, const AttentionLoad& load,
                  const KernelShape& kernel, double kv_bytes_per_token,
                  std::vector<CountedOp>& ops) {
   if (split.prefill_tokens == 0 || spans.layers == 0) return;
-  ops.push_back({.op = PrefillAttention{.tokens = split.prefill_tokens,
+  ops.push_back({.op = PrefillAttention{.sequences = load.prefill_chunks,
+                                        .tokens = split.prefill_tokens,
                                         .pairs = spans.prefill_pairs,
                                         .context = spans.prefill_context,
-                                        .longest_context = longest,
+                                        .longest_context = load.prefill_longest,
                                         .heads = kernel.heads,
                                         .kv_bytes_per_token = kv_bytes_per_token,
                                         .query_bytes_per_token = kernel.query_bytes_per_token,
@@ -175,9 +177,11 @@ void Lowering::LowerWrites(const KvSplit& split, const KvLayerClass& layers, int
   // A rotation reads and writes the queries too; keys pass through the same kernel anyway.
   const double rotated = layers.rotated ? ActivationBytes(2, query_elements) : 0;
   ops.push_back({.op = KvAppend{.tokens = split.decode_sequences + split.prefill_tokens,
+                                .chunk_tokens = split.prefill_tokens,
                                 .bytes_per_token = inputs + written + rotated,
                                 .kv = layout},
                  .count = layers.layers()});
+  if (layers.key_boundaries.empty() && layers.value_boundaries.empty()) return;
   const double flushed =
       FlushBytes(keys, layers.key_boundaries, split.moved, kv_elements_.keys) +
       FlushBytes(values, layers.value_boundaries, split.moved, kv_elements_.values);
@@ -231,13 +235,17 @@ void Lowering::LowerGqaCache(const AttentionLoad& load, const GqaAttention& a,
                               .window = model_->sliding_window};
       for (const CacheSpans* spans : {&full, &window}) {
         if (spans->layers == 0) continue;
-        const KvTraffic past =
-            Read(layers, kv_elements_, split.prefill_older, spans->prefill_context);
-        PushPrefill(split, *spans, load.prefill_longest, kernel,
-                    past.bytes / static_cast<double>(std::max<int64_t>(1, spans->prefill_context)),
-                    ops);
-        PushDecode(split, *spans, load.decode_longest, kernel,
-                   Read(layers, kv_elements_, *spans->decode_older, spans->decode_context), ops);
+        if (split.prefill_tokens > 0) {
+          const KvTraffic past =
+              Read(layers, kv_elements_, split.prefill_older, spans->prefill_context);
+          PushPrefill(
+              split, *spans, load, kernel,
+              past.bytes / static_cast<double>(std::max<int64_t>(1, spans->prefill_context)), ops);
+        }
+        if (split.decode_sequences > 0) {
+          PushDecode(split, *spans, load.decode_longest, kernel,
+                     Read(layers, kv_elements_, *spans->decode_older, spans->decode_context), ops);
+        }
       }
     }
   }
@@ -310,7 +318,7 @@ void Lowering::LowerMlaAttention(const AttentionLoad& load, const MlaAttention& 
                              .decode_context = attended,
                              .decode_older = &split.decode_older};
       if (phase == Phase::kPrefill) {
-        PushPrefill(split, spans, load.prefill_longest,
+        PushPrefill(split, spans, load,
                     {.heads = heads,
                      .query_bytes_per_token = rebuilt,
                      .flops_per_pair = PairFlops(heads, query_dim, a.v_head_dim),

@@ -112,6 +112,7 @@ struct DecodeAttention {
 
 /// Prefill attention, causal over past and chunk.
 struct PrefillAttention {
+  int64_t sequences = 0;        // chunks, of one sequence each
   int64_t tokens = 0;           // query tokens
   double pairs = 0;             // (query, key) pairs
   int64_t context = 0;          // cached tokens read
@@ -147,6 +148,7 @@ enum class KvWrite { kAppend, kFlush, kConvert };
 struct KvAppend {
   KvWrite write = KvWrite::kAppend;
   int64_t tokens = 0;
+  int64_t chunk_tokens = 0;    // of them of prompts' chunks
   double bytes_per_token = 0;  // read in one format and written in another
   KvLayout kv{};
 };

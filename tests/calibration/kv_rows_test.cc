@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "calibration/calibrate.h"
@@ -65,6 +66,28 @@ TEST(KvRows, AChunkReadsItsOwnTokensToo) {
       test::KvLine({.op = "attend_prefill", .sequences = 2, .length = 512, .new_tokens = 100}, 90));
   EXPECT_EQ(m.rows.front().features[Feature::kTokens], 100);
   EXPECT_EQ(m.rows.front().features[Feature::kContext], 2 * 512 + 100);
+}
+
+TEST(KvRows, PairsOfAChunkAreThoseThatCausalQueriesSee) {
+  const auto pairs = [](int length, int window) {
+    const Measurements m = Read(test::KvLine({.op = "attend_prefill",
+                                              .sequences = 2,
+                                              .length = length,
+                                              .window = window,
+                                              .new_tokens = 2 * 100},
+                                             90));
+    return m.rows.front().features[Feature::kPairs];
+  };
+  const auto counted = [](int past, int window) {  // of one sequence of 100 tokens
+    double sum = 0;
+    for (int i = 1; i <= 100; ++i) sum += window > 0 ? std::min(past + i, window) : past + i;
+    return 2 * sum;
+  };
+  for (const int past : {0, 30, 100, 512}) {
+    for (const int window : {0, 1, 64, 120, 4096}) {
+      EXPECT_EQ(pairs(past, window), counted(past, window)) << past << " " << window;
+    }
+  }
 }
 
 TEST(KvRows, RepeatsThatDifferInAnUnfittedFeatureAreToldNotRefused) {

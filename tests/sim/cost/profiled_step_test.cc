@@ -118,7 +118,7 @@ TEST_F(ProfiledStep, LinesOfTheExplanationAddUpToThePrediction) {
   EXPECT_TRUE(named) << "the rows behind the experts' time are named";
 }
 
-TEST_F(ProfiledStep, GapsStandBetweenMeasuredKernelsOfAGraph) {
+TEST_F(ProfiledStep, GapsStandBetweenMeasuredKernelsHoweverTheyAreLaunched) {
   constexpr double kGap = 2e-6;
   SetLoads(24);
   const StepTime without = Cost(true).Predict(step_.Shape());
@@ -134,8 +134,8 @@ TEST_F(ProfiledStep, GapsStandBetweenMeasuredKernelsOfAGraph) {
   }
   EXPECT_EQ(dense.count(), with.dense.count());
 
-  step_.graph = false;  // launched one by one: the host's launches are what is waited for
-  EXPECT_EQ(cost.Predict(step_.Shape()).dense.count(), without.dense.count());
+  step_.graph = false;
+  EXPECT_EQ(cost.Predict(step_.Shape()).dense.count(), with.dense.count());
 }
 
 TEST_F(ProfiledStep, IntervalsOfIndependentSourcesJoinAsRootsOfSquares) {
@@ -230,6 +230,59 @@ TEST(ProfiledChunks, CostWhatTheirPastIsStoredInByItsShareOfThePairs) {
   EXPECT_NEAR(seconds(16), (kBf16 + kFp8) / 2, 1e-9) << "a third of its pairs";
   EXPECT_NEAR(seconds(64), kFp8, 1e-9) << "two thirds: where measured rows begin";
   EXPECT_NEAR(seconds(6400), kFp8, 1e-9);
+}
+
+KernelProfile ConstantKernel(const char* op, const char* format, double seconds) {
+  KernelProfile kernel;
+  kernel.op = op;
+  kernel.format = format;
+  kernel.any_shape.fixed = seconds;
+  kernel.shapes.push_back({.shape = {},
+                           .fit = kernel.any_shape,
+                           .rows = {{.axes = {1, 1, 1}, .seconds = seconds, .weight = 0}}});
+  return kernel;
+}
+
+TEST(ProfiledWrites, DecodesAreAppendedAndChunksPacked) {
+  constexpr double kAppend = 1e-3;
+  constexpr double kPack = 4e-3;
+  Profile profile;
+  profile.name = "unit";
+  profile.kernels = {ConstantKernel("append", "bf16", kAppend),
+                     ConstantKernel("pack", "bf16", kPack)};
+  const ModelSpec model = test::TinyDenseModel();
+  const auto seconds = [&](bool decode, bool prefill) {
+    test::Step step;
+    if (decode) test::AddDecode(step.groups[0], 100, 100);
+    if (prefill) test::AddPrefill(step.groups[0], 64, 0, 64);
+    StepCost cost(model, {}, test::Bf16Kv(model), test::TinyDevice(), test::TinyFabric(),
+                  test::Ideal(), std::make_shared<const Profile>(profile));
+    return cost.Predict(step.Shape()).cache_writes.count() /
+           static_cast<double>(model.layer_count());
+  };
+  EXPECT_NEAR(seconds(true, false), kAppend, 1e-9);
+  EXPECT_NEAR(seconds(false, true), kPack, 1e-9);
+  EXPECT_NEAR(seconds(true, true), kAppend + kPack, 1e-9);
+}
+
+TEST(ProfiledFormats, AScaleThatIsNotSpokenOfIsOnePerTensor) {
+  constexpr double kTensor = 1e-3;
+  Profile profile;
+  profile.name = "unit";
+  profile.kernels = {ConstantKernel("dense", "fp8_block", 2e-3),
+                     ConstantKernel("dense", "fp8_tensor", kTensor),
+                     ConstantKernel("dense", "int4_g32", 3e-3)};
+  const auto shared = std::make_shared<const Profile>(profile);
+  ProfileCost cost(shared, test::TinyDevice(), std::nullopt);
+  const auto seconds = [&](const char* format) {
+    const auto time = cost.Find({.op = "dense", .format = format, .slot = 0}, {}, 0);
+    return time ? time->seconds : 0;
+  };
+  EXPECT_EQ(seconds("fp8"), kTensor);
+  EXPECT_EQ(seconds("fp8-tensor"), kTensor);
+  EXPECT_EQ(seconds("fp8-block"), 2e-3);
+  EXPECT_EQ(seconds("int4"), 3e-3) << "the only one of its width";
+  EXPECT_EQ(seconds("int"), 0) << "half a word names nothing";
 }
 
 }  // namespace
