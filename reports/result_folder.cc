@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sim/base/files.h"
+#include "sim/base/temporaries.h"
 
 namespace moecast {
 namespace {
@@ -132,8 +133,12 @@ Result<ResultFolder> ResultFolder::Open(const fs::path& target) {
   RemoveAbandoned(folder.target_);
   const fs::path staging =
       folder.target_ / (std::string(kStagingPrefix) + std::to_string(getpid()));
+  RememberTemporary(staging);
   fs::create_directory(staging, code);
-  if (code) return Failure("cannot write to the result folder", code, target);
+  if (code) {
+    ForgetTemporary(staging);
+    return Failure("cannot write to the result folder", code, target);
+  }
   folder.staging_ = staging;
   return folder;
 }
@@ -145,13 +150,17 @@ ResultFolder::ResultFolder(ResultFolder&& other) noexcept
 
 ResultFolder::~ResultFolder() {
   std::error_code ignored;
-  if (!staging_.empty()) fs::remove_all(staging_, ignored);
+  if (!staging_.empty()) {
+    fs::remove_all(staging_, ignored);
+    ForgetTemporary(staging_);
+  }
   if (created_.empty()) return;
   // Only empty folders go: someone else may have put a file there meanwhile.
   for (fs::path p = target_; fs::remove(p, ignored) && p != created_; p = p.parent_path()) continue;
 }
 
 Status ResultFolder::Publish() {
+  const auto hold = HoldInterrupts();
   SIM_RETURN_IF_ERROR(RemoveEarlierResult(target_, false));
   SIM_RETURN_IF_ERROR(MoveTree(staging_, target_));
   created_.clear();

@@ -11,8 +11,8 @@ namespace moecast {
 
 /// Files are written below staging(), a hidden folder inside the target, so that publishing is a
 /// rename on one file system. Without Publish the staging folder and every folder that Open created
-/// are removed; what a killed process left is removed by the next Open. One process per target at a
-/// time.
+/// are removed; on an interrupt the staging folder is (sim/base/temporaries.h); what a killed
+/// process left, the next Open removes. One process per target at a time.
 class ResultFolder {
  public:
   /// Creates the target when absent. ERRORS: not a folder, not writable, or not empty and not an

@@ -7,6 +7,7 @@
 
 #include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
+#include "sim/base/temporaries.h"
 #include "sim/base/version.h"
 
 namespace {
@@ -46,6 +47,7 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  moecast::RemoveTemporariesOnInterrupt();
   try {
     return Run(argc, argv);
   } catch (const std::exception& error) {  // out of memory, most likely

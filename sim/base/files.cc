@@ -8,6 +8,8 @@
 #include <memory>
 #include <system_error>
 
+#include "sim/base/temporaries.h"
+
 namespace moecast {
 namespace {
 
@@ -21,6 +23,12 @@ using OpenFile = std::unique_ptr<std::FILE, CloseFile>;
 Error OsError(const std::filesystem::path& path, std::string_view failed_action, int code) {
   return {.message = std::string(failed_action) + ": " + std::generic_category().message(code),
           .where = path.string()};
+}
+
+void RemoveTemporary(const std::filesystem::path& path) {
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  ForgetTemporary(path);
 }
 
 // Calls consume(bytes) for each chunk of the file, in order.
@@ -103,8 +111,11 @@ Result<AtomicFile> AtomicFile::Create(const std::filesystem::path& path) {
   // "x" fails on a name in use, which tells writers of one target on several threads apart.
   for (int n = 0; file.file_ == nullptr; ++n) {
     file.temporary_ = prefix + std::to_string(n);
+    RememberTemporary(file.temporary_);
     file.file_ = std::fopen(file.temporary_.c_str(), "wbx");
-    if (file.file_ == nullptr && errno != EEXIST) return OsError(path, "cannot create", errno);
+    const int code = errno;
+    if (file.file_ == nullptr) ForgetTemporary(file.temporary_);
+    if (file.file_ == nullptr && code != EEXIST) return OsError(path, "cannot create", code);
   }
   return file;
 }
@@ -126,8 +137,7 @@ AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
 AtomicFile::~AtomicFile() {
   if (file_ == nullptr) return;
   std::fclose(file_);
-  std::error_code ignored;
-  std::filesystem::remove(temporary_, ignored);
+  RemoveTemporary(temporary_);
 }
 
 Status AtomicFile::Write(std::string_view bytes) {
@@ -147,9 +157,11 @@ Status AtomicFile::Commit() {
   if (first_errno_ == 0) remember(fsync(fileno(file_)) == 0);
   remember(std::fclose(std::exchange(file_, nullptr)) == 0);
   if (first_errno_ == 0) remember(std::rename(temporary_.c_str(), target_.c_str()) == 0);
-  if (first_errno_ == 0) return Ok();
-  std::error_code ignored;
-  std::filesystem::remove(temporary_, ignored);
+  if (first_errno_ == 0) {
+    ForgetTemporary(temporary_);
+    return Ok();
+  }
+  RemoveTemporary(temporary_);
   return OsError(target_, "cannot write", first_errno_);
 }
 
