@@ -48,9 +48,10 @@ Traffic AttendPrefillTraffic(const AttendPrefillCase& attend) {
   const double query_elements = s.query_heads * (s.key_dim + s.value_dim);
   const double cached_elements = s.kv_heads * (s.key_dim + s.value_dim);
   double bytes = attend.new_tokens * 2.0 * (query_elements + cached_elements);
-  if (attend.past_tokens > 0)
-    bytes += attend.past_tokens * cached_elements *
-             ReadBits(attend.scheme, s.key_dim, attend.past_tokens) / 8;
+  if (attend.past_tokens > 0) {
+    const int32_t read = s.window > 0 ? std::min(attend.past_tokens, s.window) : attend.past_tokens;
+    bytes += read * cached_elements * ReadBits(attend.scheme, s.key_dim, attend.past_tokens) / 8;
+  }
   return {.bytes = s.sequences * bytes, .flops = s.sequences * Pairs(attend) * 2 * query_elements};
 }
 

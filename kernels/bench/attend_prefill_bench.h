@@ -20,8 +20,8 @@ struct AttendPrefillCase {
   KvScheme scheme = {};      // of the past
 };
 
-/// Each input and output once, pages of the past at the width they are stored in; products of the
-/// pairs that the causal mask and the window leave.
+/// Each input and output once, what the window leaves of the past at the width it is stored in;
+/// products of the pairs that the causal mask and the window leave.
 Traffic AttendPrefillTraffic(const AttendPrefillCase& attend);
 
 class AttendPrefillBench {

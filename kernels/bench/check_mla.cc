@@ -86,7 +86,10 @@ std::vector<MlaCase> Cases() {
     cases.push_back({{.query_heads = 16, .element = element}, {1}});
     cases.push_back({{.query_heads = 16, .element = element}, {0, 33, 64, 65, 0, 700, 31, 4, 0}});
     cases.push_back({{.query_heads = 16, .element = element}, {9000}});
+    cases.push_back({{.query_heads = 8, .element = element}, {1, 130, 0, 2049}});
+    cases.push_back({{.query_heads = 32, .element = element}, {127, 64, 1500, 2}});
     cases.push_back({{.query_heads = 64, .element = element}, {128, 1, 95}});
+    cases.push_back({{.query_heads = 64, .element = element}, {14000, 200}});
     cases.push_back({{.query_heads = 128, .element = element}, {2100, 0, 37}});
   }
   // More sequences than blocks.

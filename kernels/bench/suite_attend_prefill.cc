@@ -1,5 +1,5 @@
-// Suite of prefill attention: new tokens alone over head shapes, lengths and batches, and chunks
-// over a past in pages of several schemes.
+// Suite of prefill attention: new tokens alone over head shapes, lengths and batches, chunks over a
+// past in pages of several schemes, and the short chunks that prompts of a chat are cut into.
 #include "kernels/bench/suite_attend_prefill.h"
 
 #include <stdexcept>
@@ -30,6 +30,16 @@ constexpr HeadShape kHeadShapes[] = {
      "mla_prefill",
      {.query_heads = 128, .kv_heads = 128, .key_dim = 192, .value_dim = 128}},
 };
+// OLMoE's, of which short chunks alone are measured.
+constexpr HeadShape kNarrowHeads = {
+    "q16 kv16 d128",
+    "attend_prefill",
+    {.query_heads = 16, .kv_heads = 16, .key_dim = 128, .value_dim = 128}};
+// DeepSeek-V2-Lite's latents, expanded: likewise.
+constexpr HeadShape kNarrowLatents = {
+    "q16 kv16 d192",
+    "mla_prefill",
+    {.query_heads = 16, .kv_heads = 16, .key_dim = 192, .value_dim = 128}};
 constexpr int32_t kSlidingWindow = 128;  // of every other layer of gpt-oss, which is q64 kv8 d64
 constexpr std::string_view kPastSchemes[] = {"bf16", "fp8_e4m3", "int8", "int4", "kivi4", "kivi2"};
 
@@ -96,6 +106,35 @@ void AppendChunks(const HeadShape& heads, const FittedScheme& scheme, Rows& rows
   }
 }
 
+// Chunks of the lengths in which prompts of a chat come.
+void AppendShort(const HeadShape& heads, const FittedScheme& scheme,
+                 const std::vector<int32_t>& batches, Rows& rows) {
+  AttendPrefillCase attend{.shape = heads.shape, .scheme = scheme.scheme};
+  for (const int32_t past : {256, 1024, 4096}) {
+    for (const int32_t tokens : {64, 256, 512}) {
+      for (const int32_t sequences : batches) {
+        attend.shape.sequences = sequences;
+        attend.past_tokens = past;
+        attend.new_tokens = tokens;
+        rows.Append(heads, attend, scheme);
+      }
+    }
+  }
+}
+
+void AppendShortAlone(const HeadShape& heads, const FittedScheme& bf16,
+                      const std::vector<int32_t>& chunks, const std::vector<int32_t>& batches,
+                      Rows& rows) {
+  AttendPrefillCase attend{.shape = heads.shape};
+  for (const int32_t tokens : chunks) {
+    for (const int32_t sequences : batches) {
+      attend.shape.sequences = sequences;
+      attend.new_tokens = tokens;
+      rows.Append(heads, attend, bf16);
+    }
+  }
+}
+
 const NamedScheme& SchemeOf(const SuiteContext& context, std::string_view name) {
   for (const NamedScheme& scheme : context.kv_schemes)
     if (scheme.name == name) return scheme;
@@ -120,6 +159,23 @@ std::vector<KvMeasurement> RunAttendPrefillSuite(const SuiteContext& context) {
   for (const std::string_view name : kPastSchemes)
     AppendChunks(kHeadShapes[0], Fitted(SchemeOf(context, name), kHeadShapes[0].shape.key_dim),
                  rows);
+  HeadShape sliding = kHeadShapes[2];
+  sliding.shape.window = kSlidingWindow;
+  const FittedScheme heads_of_128 = Fitted(bf16, kNarrowHeads.shape.key_dim);
+  AppendShortAlone(kNarrowHeads, heads_of_128, {32, 128, 256, 512, 1024, 2048}, {1, 4}, rows);
+  AppendShort(kNarrowHeads, heads_of_128, {1, 4}, rows);
+  for (const HeadShape& heads : {kHeadShapes[1], kHeadShapes[2], sliding}) {
+    const FittedScheme fitted = Fitted(bf16, heads.shape.key_dim);
+    AppendShortAlone(heads, fitted, {32, 128, 256, 384}, {1, 4}, rows);
+    AppendShort(heads, fitted, {1, 4}, rows);
+  }
+  AppendShortAlone(kNarrowLatents, Fitted(bf16, kNarrowLatents.shape.key_dim),
+                   {64, 128, 256, 512, 1024, 2048}, {1, 4, 8}, rows);
+  for (const std::string_view name : kPastSchemes) {
+    if (name != bf16.name)
+      AppendShort(kHeadShapes[1], Fitted(SchemeOf(context, name), kHeadShapes[1].shape.key_dim),
+                  {1}, rows);
+  }
   return std::move(rows.measured);
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/bench/fill.h"
 #include "kernels/bench/kv_rows.h"
+#include "kernels/bench/latent_rows.h"
 #include "kernels/harness/device_buffer.h"
 #include "kernels/ops/kv/latent.h"
 
@@ -17,31 +18,15 @@ constexpr int kRows = 262144;  // that launches take their inputs from: beyond L
 constexpr int kContext = 1064;
 constexpr int kPagesPerSequence = 32;
 
-struct LatentScheme {
-  const char* name;
-  KvElement element;
-};
-
 KvMeasurement Describe(const SuiteContext& context, const LatentScheme& scheme, const char* op,
                        const EvenContext& cached) {
-  const LatentLayout layout = LatentLayoutOf(scheme.element);
-  KvMeasurement row;
+  KvMeasurement row = DescribeLatents(context, scheme);
   row.op = op;
   row.model = "DeepSeek-V3";
   row.regime = "even";
-  row.format = scheme.name;
   row.sequences = static_cast<double>(cached.sequences);
   row.cached_tokens = static_cast<double>(cached.sequences * cached.tokens);
   row.max_context = static_cast<double>(cached.tokens);
-  row.kv_heads = 1;
-  row.head_dim = kWidth;
-  row.key_bits = row.value_bits = BitsOf(scheme.element);
-  const int32_t group = scheme.element == KvElement::kBf16 ? 0 : kLatentGroup;
-  row.group = group;
-  row.stored_bits = row.read_bits = 8.0 * layout.page_bytes / (kPageTokens * kWidth);
-  row.equivalent_bits = (row.key_bits * kLatentChannels + 16.0 * kRotaryChannels) / kWidth;
-  row.output_error =
-      OutputError(context.kv_accuracy, {.scheme = scheme.name, .head_dim = kWidth, .group = group});
   return row;
 }
 
@@ -125,9 +110,7 @@ void AppendLatentRows(const SuiteContext& context, std::vector<KvMeasurement>& r
   const DeviceBuffer<Bf16> x(static_cast<size_t>(kRows) * kWidth);
   FillUniform(x.data(), x.size(), 1, 1, stream.get());
   stream.Synchronize();
-  for (const LatentScheme& scheme :
-       {LatentScheme{"mla_bf16", KvElement::kBf16}, LatentScheme{"mla_fp8", KvElement::kE4m3},
-        LatentScheme{"mla_int4", KvElement::kInt4}}) {
+  for (const LatentScheme& scheme : kLatentSchemes) {
     for (const int sequences : {1, 16, 64, 256}) Append(context, scheme, x, sequences, rows);
     for (const int tokens : {1024, 8192, 32768}) Pack(context, scheme, x, tokens, rows);
   }

@@ -1,5 +1,6 @@
 // Suite of latent decode attention: 16 query heads (one of eight tensor-parallel slices) and all
-// 128, latents at 16, 8 and 4 bits, over batch, context and skew of lengths.
+// 128, latents at 16, 8 and 4 bits, over batch, context and skew of lengths; a few rows of other
+// slices.
 #include "kernels/bench/suite_mla.h"
 
 #include <algorithm>
@@ -27,6 +28,8 @@ struct Heads {
   int32_t query_heads;
 };
 constexpr Heads kHeads[] = {{"DeepSeek-V3-TP8", 16}, {"DeepSeek-V3", 128}};
+constexpr Heads kOtherSlices[] = {
+    {"DeepSeek-V3-TP16", 8}, {"DeepSeek-V3-TP4", 32}, {"DeepSeek-V3-TP2", 64}};
 
 // Lengths of a batch and the word for them.
 struct Batch {
@@ -34,12 +37,16 @@ struct Batch {
   std::vector<int32_t> lengths;
 };
 
+Batch EvenBatch(size_t sequences, int32_t tokens) {
+  return {"even", std::vector<int32_t>(sequences, tokens)};
+}
+
 std::vector<Batch> Batches() {
   std::vector<Batch> batches;
   for (const int64_t sequences : {1, 16, 64, 256}) {
     for (const int32_t tokens : {1024, 4096, 16384, 65536}) {
       if (sequences * tokens <= kMostTokens)
-        batches.push_back({"even", std::vector<int32_t>(static_cast<size_t>(sequences), tokens)});
+        batches.push_back(EvenBatch(static_cast<size_t>(sequences), tokens));
     }
   }
   constexpr int kSkewed = 64;
@@ -150,18 +157,28 @@ std::vector<KvMeasurement> RunMlaSuite(const SuiteContext& context) {
   const DeviceBuffer<uint8_t> arena(static_cast<size_t>(kArenaBytes));
   FillCodes(arena.data(), arena.size(), 1, stream.get());
   std::vector<KvMeasurement> rows;
+  const auto append = [&](const LatentScheme& scheme, const Heads& heads, const Batch& batch) {
+    const AttendMlaShape shape{.sequences = static_cast<int32_t>(batch.lengths.size()),
+                               .query_heads = heads.query_heads,
+                               .element = scheme.element};
+    const MlaBench bench(shape, batch.lengths, arena,
+                         kCachesBetweenUses * context.environment.l2_bytes, stream);
+    AppendMeasured(
+        steady, [&](int launch) { bench.Launch(launch, stream); },
+        Describe(context, scheme, heads, batch), rows);
+  };
   for (const LatentScheme& scheme : kLatentSchemes) {
     for (const Heads& heads : kHeads) {
-      for (const Batch& batch : Batches()) {
-        const AttendMlaShape shape{.sequences = static_cast<int32_t>(batch.lengths.size()),
-                                   .query_heads = heads.query_heads,
-                                   .element = scheme.element};
-        const MlaBench bench(shape, batch.lengths, arena,
-                             kCachesBetweenUses * context.environment.l2_bytes, stream);
-        AppendMeasured(
-            steady, [&](int launch) { bench.Launch(launch, stream); },
-            Describe(context, scheme, heads, batch), rows);
-      }
+      for (const Batch& batch : Batches()) append(scheme, heads, batch);
+    }
+    for (const int32_t tokens : {128, 256, 512, 1024}) {  // of DeepSeek-V2-Lite, which has 16 heads
+      for (const size_t sequences : {1, 4, 16, 64})
+        if (tokens < 1024 || sequences == 4)
+          append(scheme, kHeads[0], EvenBatch(sequences, tokens));
+    }
+    for (const Heads& heads : kOtherSlices) {
+      for (const Batch& batch : {EvenBatch(1, 16384), EvenBatch(16, 4096), EvenBatch(64, 16384)})
+        append(scheme, heads, batch);
     }
   }
   return rows;

@@ -128,6 +128,15 @@ __device__ __forceinline__ void LoadBox(void* to, const CUtensorMap* map, int co
       "l"(map), "r"(SharedAddress(barrier)), "r"(column), "r"(row)
       : "memory");
 }
+/// The same with a policy of createpolicy.
+__device__ __forceinline__ void LoadBox(void* to, const CUtensorMap* map, int column, int row,
+                                        uint64_t* barrier, uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(SharedAddress(to)),
+      "l"(map), "r"(SharedAddress(barrier)), "r"(column), "r"(row), "l"(policy)
+      : "memory");
+}
 /// Orders this thread's writes of shared memory before reads by the copy engine and the tensor
 /// cores (9.7.13.4 fence.proxy).
 __device__ __forceinline__ void SharedWritesFence() {
@@ -150,6 +159,11 @@ __device__ __forceinline__ uint4 LoadShared(uint32_t address) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "r"(address));
   return v;
+}
+__device__ __forceinline__ void StoreShared(uint32_t address, const uint4& v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z),
+               "r"(v.w)
+               : "memory");
 }
 /// Sees what was written before the matching release by another block.
 __device__ __forceinline__ uint32_t LoadAcquire(const uint32_t* address) {

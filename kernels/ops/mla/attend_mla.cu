@@ -1,15 +1,14 @@
-// Decode attention over latents: each block streams its share of the cache through a ring. Two
-// warpgroups take turns at the scores, a step each, and share the result: each has 256 of its 512
-// channels. While one computes scores and weights of the next step, both multiply the weights of
-// this one with its latents.
+// Decode attention over latents: each block streams its share of the cache through a ring, one
+// warpgroup brings it and two multiply. Many query heads are rows of the products, few are columns.
 #include <string>
 
 #include "kernels/ops/expert_prefill/launch_plan.h"
 #include "kernels/ops/expert_prefill/tensor_map.h"
 #include "kernels/ops/launch.h"
 #include "kernels/ops/mla/attend_mla.h"
-#include "kernels/ops/mla/consumer.cuh"
 #include "kernels/ops/mla/copier.cuh"
+#include "kernels/ops/mla/few_heads.cuh"
+#include "kernels/ops/mla/many_heads.cuh"
 
 namespace moecast::kernels {
 namespace mla {
@@ -21,21 +20,19 @@ template <KvElement kElement>
 constexpr int kCopyRegisters = kElement == KvElement::kBf16 ? 40 : 88;
 template <KvElement kElement>
 constexpr int kConsumerRegisters = kElement == KvElement::kBf16 ? 232 : 208;
-template <KvElement kElement>
-constexpr int kCopyWarps = kElement == KvElement::kBf16 ? 1 : 4;
-
-template <int kRows, KvElement kElement>
+// Consumer: FewHeads or ManyHeads.
+template <class Consumer, KvElement kElement>
 __global__ void __launch_bounds__(kThreads, 1)
     AttendMlaKernel(const __grid_constant__ Maps maps, const __grid_constant__ Task task) {
   extern __shared__ __align__(1024) uint8_t shared_bytes[];
-  auto& shared = *reinterpret_cast<Shared<kRows>*>(shared_bytes);
+  auto& shared = *reinterpret_cast<typename Consumer::Shared*>(shared_bytes);
+  constexpr bool kCodes = kElement != KvElement::kBf16;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  if (threadIdx.x == 32) shared.Init(kCopyWarps<kElement>);
-  shared.Clear();
+  if (threadIdx.x == 32) shared.Init(kCodes);
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
   if (warp == 0) {
-    const int32_t units = CountUnits<Geometry<kRows>::kTokens>(task.args);
+    const int32_t units = CountUnits(task.args);
     if (threadIdx.x == 0) shared.units = units;
   }
   __syncthreads();
@@ -44,14 +41,15 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (split.first == split.end) return;
   if (warp < 4) {
     ptx::ReleaseRegisters<kCopyRegisters<kElement>>();
-    if (warp < kCopyWarps<kElement>)
-      Copier<kRows, kElement>{
-          shared, maps, task, StepWalk<Geometry<kRows>::kTokens>(task.args, split), {}}
+    if constexpr (kCodes) {
+      CodeCopier<kElement>{shared.ring, maps, task.args.cache.pages, UnitWalk(task.args, split)}
           .Run();
+    } else if (warp == 0) {
+      BoxCopier<kElement>{shared.ring, maps}.Run(UnitWalk(task.args, split));
+    }
   } else {
     ptx::ClaimRegisters<kConsumerRegisters<kElement>>();
-    const int row = warp % 4 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
-    Consumer<kRows>{shared, maps, task, split, warp / 4 - 1, row, warp % 4 * 16 < kRows}.Run();
+    Consumer{shared, maps, {task, split}, warp / 4 - 1}.Run();
   }
 }
 
@@ -61,15 +59,9 @@ int BlocksOf(const AttendMlaShape& shape) {
   return PersistentBlocks() / groups * groups;
 }
 
-template <int kRows>
-size_t WorkspaceBytes(const AttendMlaShape& shape) {
-  return static_cast<size_t>(BlocksOf<kRows>(shape)) * (2 * sizeof(Part<kRows>) + sizeof(Meeting));
-}
-
 // Latents and rotary parts of bf16 pages as two matrices over the same pool.
-Maps MapsFor(const AttendMlaArgs& args, int rows, int tokens) {
-  constexpr int64_t kPageBytes = LatentLayoutOf(KvElement::kBf16).page_bytes;
-  const int64_t bytes = args.cache.page_count * kPageBytes;
+Maps MapsFor(const AttendMlaArgs& args, int rows) {
+  const int64_t bytes = args.cache.page_count * LatentLayoutOf(args.shape.element).page_bytes;
   const AttendMlaShape& shape = args.shape;
   Maps maps{};
   maps.query = EncodeTensorMap({.data = args.query,
@@ -78,75 +70,89 @@ Maps MapsFor(const AttendMlaArgs& args, int rows, int tokens) {
                                 .columns = kLatentChannels + kRotaryChannels,
                                 .box_rows = rows,
                                 .box_columns = kBlockColumns});
+  maps.rotary = EncodeTensorMap({.data = args.cache.pages,
+                                 .element = MapElement::kBf16,
+                                 .rows = bytes / (kRotaryChannels * 2),
+                                 .columns = kRotaryChannels,
+                                 .box_rows = kPageTokens,
+                                 .box_columns = kBlockColumns});
   if (shape.element != KvElement::kBf16) return maps;
   maps.latents = EncodeTensorMap({.data = args.cache.pages,
                                   .element = MapElement::kBf16,
                                   .rows = bytes / (kLatentChannels * 2),
                                   .columns = kLatentChannels,
-                                  .box_rows = tokens,
+                                  .box_rows = kPageTokens,
                                   .box_columns = kBlockColumns});
-  maps.rotary = EncodeTensorMap({.data = args.cache.pages,
-                                 .element = MapElement::kBf16,
-                                 .rows = bytes / (kRotaryChannels * 2),
-                                 .columns = kRotaryChannels,
-                                 .box_rows = tokens,
-                                 .box_columns = kBlockColumns});
   return maps;
 }
 
-template <int kRows, KvElement kElement>
+template <class Consumer, KvElement kElement>
 void LaunchAttend(const AttendMlaArgs& args, cudaStream_t stream) {
   constexpr float kLog2E = 1.44269504F;
+  constexpr int kRows = Consumer::kRows;
   const Task task{
       .args = args, .head_groups = args.shape.query_heads / kRows, .scale = args.scale * kLog2E};
-  Launch(AttendMlaKernel<kRows, kElement>,
-         {BlocksOf<kRows>(args.shape), kThreads, sizeof(Shared<kRows>)}, stream,
-         MapsFor(args, kRows, Geometry<kRows>::kTokens), task);
+  Launch(AttendMlaKernel<Consumer, kElement>,
+         {BlocksOf<kRows>(args.shape), kThreads, sizeof(typename Consumer::Shared)}, stream,
+         MapsFor(args, kRows), task);
 }
 
-template <int kRows>
-void Dispatch(const AttendMlaArgs& args, cudaStream_t stream) {
-  switch (args.shape.element) {
-    case KvElement::kBf16:
-      return LaunchAttend<kRows, KvElement::kBf16>(args, stream);
-    case KvElement::kE4m3:
-      return LaunchAttend<kRows, KvElement::kE4m3>(args, stream);
-    case KvElement::kInt4:
-      return LaunchAttend<kRows, KvElement::kInt4>(args, stream);
-    case KvElement::kE5m2:
-    case KvElement::kInt8:
-    case KvElement::kInt2:
-    case KvElement::kInt1:
+template <class Consumer>
+struct Form {
+  static size_t WorkspaceBytes(const AttendMlaShape& shape) {
+    constexpr int kRows = Consumer::kRows;
+    return static_cast<size_t>(BlocksOf<kRows>(shape)) *
+           (2 * sizeof(PartResult<kRows>) + sizeof(Meeting));
+  }
+
+  static void Attend(const AttendMlaArgs& args, cudaStream_t stream) {
+    switch (args.shape.element) {
+      case KvElement::kBf16:
+        return LaunchAttend<Consumer, KvElement::kBf16>(args, stream);
+      case KvElement::kE4m3:
+        return LaunchAttend<Consumer, KvElement::kE4m3>(args, stream);
+      case KvElement::kInt4:
+        return LaunchAttend<Consumer, KvElement::kInt4>(args, stream);
+      case KvElement::kE5m2:
+      case KvElement::kInt8:
+      case KvElement::kInt2:
+      case KvElement::kInt1:
+        break;
+    }
+    throw CudaError("AttendMla: latents of " + std::string(Name(args.shape.element)) +
+                    "; known are bf16, fp8_e4m3 and int4");
+  }
+};
+
+// Calls use with the form that serves the shape's number of heads.
+template <class Use>
+auto WithForm(const AttendMlaShape& shape, Use use) {
+  switch (shape.query_heads) {
+    case 8:
+      return use(Form<FewHeads<8>>{});
+    case 16:
+      return use(Form<FewHeads<16>>{});
+    case 32:
+      return use(Form<FewHeads<32>>{});
+    default:
       break;
   }
-  throw CudaError("AttendMla: latents of " + std::string(Name(args.shape.element)) +
-                  "; known are bf16, fp8_e4m3 and int4");
-}
-
-constexpr int kFewHeads = 16;
-
-void RequireHeads(const AttendMlaShape& shape) {
-  if (shape.query_heads == kFewHeads ||
-      (shape.query_heads > 0 && shape.query_heads % kProductRows == 0))
-    return;
+  if (shape.query_heads > 0 && shape.query_heads % kManyHeads == 0) return use(Form<ManyHeads>{});
   throw CudaError("AttendMla: " + std::to_string(shape.query_heads) +
-                  " query heads; known are 16 and multiples of 64");
+                  " query heads; known are 8, 16, 32 and multiples of 64");
 }
 
 }  // namespace
 }  // namespace mla
 
 size_t AttendMlaWorkspaceBytes(const AttendMlaShape& shape) {
-  mla::RequireHeads(shape);
-  return shape.query_heads == mla::kFewHeads ? mla::WorkspaceBytes<mla::kFewHeads>(shape)
-                                             : mla::WorkspaceBytes<mla::kProductRows>(shape);
+  return mla::WithForm(shape, [&](auto form) { return form.WorkspaceBytes(shape); });
 }
 
 void AttendMla(const AttendMlaArgs& args, cudaStream_t stream) {
-  mla::RequireHeads(args.shape);
-  if (args.shape.sequences == 0) return;
-  if (args.shape.query_heads == mla::kFewHeads) return mla::Dispatch<mla::kFewHeads>(args, stream);
-  mla::Dispatch<mla::kProductRows>(args, stream);
+  mla::WithForm(args.shape, [&](auto form) {
+    if (args.shape.sequences > 0) form.Attend(args, stream);
+  });
 }
 
 }  // namespace moecast::kernels

@@ -8,8 +8,8 @@
 // with c_t a token's latent and r_t its rotary part; the value half of the up-projection is applied
 // to the result by the caller.                                                [DeepSeekV2, 2.1.2]
 //
-// Work is cut in equal shares of pages or half pages, whatever the lengths are; blocks that share a
-// sequence merge their parts in the same launch. docs/kernels_mla_prefill.md.
+// Work is cut in equal shares of pages, whatever the lengths are; blocks that share a sequence
+// merge their parts in the same launch. docs/kernels_mla_prefill.md.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -25,7 +25,7 @@ namespace moecast::kernels {
 
 struct AttendMlaShape {
   int32_t sequences = 0;
-  int32_t query_heads = 0;               // 16, or a multiple of 64
+  int32_t query_heads = 0;               // 8, 16, 32, or a multiple of 64
   KvElement element = KvElement::kBf16;  // of latents: kBf16, kE4m3 or kInt4
 
   bool operator==(const AttendMlaShape&) const = default;

@@ -6,12 +6,13 @@
 #include <cuda_bf16.h>
 
 #include "kernels/ops/mla/pipeline.cuh"
+#include "kernels/ops/mla/task.cuh"
 
 namespace moecast::kernels::mla {
 
 // What a block leaves of kRows rows.
 template <int kRows>
-struct Part {
+struct PartResult {
   float sum[kRows][kLatentChannels];
   float largest[kRows];  // of the products, unscaled
   float weight[kRows];
@@ -26,11 +27,11 @@ struct Meeting {
 // Device memory behind AttendMlaArgs::workspace; blocks are counted with their head groups.
 template <int kRows>
 struct Workspace {
-  Part<kRows>* parts;  // [blocks][2]: of a sequence begun before, of one begun here
-  Meeting* meetings;   // [blocks]
+  PartResult<kRows>* parts;  // [blocks][2]: of a sequence begun before, of one begun here
+  Meeting* meetings;         // [blocks]
 
   __device__ Workspace(void* memory, int blocks)
-      : parts(static_cast<Part<kRows>*>(memory)),
+      : parts(static_cast<PartResult<kRows>*>(memory)),
         meetings(reinterpret_cast<Meeting*>(parts + 2 * blocks)) {}
 };
 
@@ -136,5 +137,71 @@ __device__ inline void Leave(Meeting& meeting, int count) {
   meeting.arrived = 0;
   meeting.left = 0;
 }
+
+// Where the multiplying warps of a block leave results, and what they owe to other blocks.
+template <int kRows>
+struct Results {
+  const Task& task;
+  const Split& split;
+  SharedSequence begun_before;
+  SharedSequence ends_later;
+
+  __device__ static bool Leads() { return threadIdx.x == 128; }
+  __device__ int Block() const { return static_cast<int>(blockIdx.x) / task.head_groups; }
+  __device__ int HeadGroup() const { return static_cast<int>(blockIdx.x) % task.head_groups; }
+  // Row of the query matrix, and of `out`, that a sequence's first head of this block has.
+  __device__ int64_t FirstRow(int sequence) const {
+    return static_cast<int64_t>(sequence) * task.args.shape.query_heads + HeadGroup() * kRows;
+  }
+  __device__ __nv_bfloat16* Out(int sequence) const {
+    return task.args.out + FirstRow(sequence) * kLatentChannels;
+  }
+  __device__ PartResult<kRows>& PlaceOf(int block, bool begins) const {
+    const Workspace<kRows> workspace(task.args.workspace, static_cast<int>(gridDim.x));
+    return workspace.parts[2 * (block * task.head_groups + HeadGroup()) + (begins ? 1 : 0)];
+  }
+
+  [[nodiscard]] __device__ bool Whole(const Part& part) const {
+    return part.begin >= split.first && part.end <= split.end;
+  }
+  // RETURNS: where this block leaves its part of a sequence that is not whole.
+  __device__ PartResult<kRows>& Share(const Part& part) {
+    const bool begins = part.begin >= split.first;
+    const int first = OwnerOf(split.units, split.blocks, part.begin);
+    (begins ? ends_later : begun_before) = {
+        part.sequence, first, OwnerOf(split.units, split.blocks, part.end - 1) - first + 1};
+    return PlaceOf(Block(), begins);
+  }
+
+  // All multiplying warps, when all parts are written.
+  __device__ void Merge() {
+    __threadfence();
+    MeetAll();
+    if (Leads()) {
+      if (begun_before.sequence >= 0) Arrive(MeetingOf(begun_before));
+      if (ends_later.sequence >= 0) Arrive(MeetingOf(ends_later));
+    }
+    MergeWithOthers(begun_before);
+    MergeWithOthers(ends_later);
+  }
+
+ private:
+  __device__ Meeting& MeetingOf(const SharedSequence& met) const {
+    const Workspace<kRows> workspace(task.args.workspace, static_cast<int>(gridDim.x));
+    return workspace.meetings[met.first * task.head_groups + HeadGroup()];
+  }
+
+  __device__ void MergeWithOthers(const SharedSequence& met) {
+    if (met.sequence < 0) return;
+    if (Leads()) WaitForAll(MeetingOf(met), met.count);
+    MeetAll();
+    MergeSlice<kRows>(
+        [&](int i) -> const PartResult<kRows>& { return PlaceOf(met.first + i, i == 0); },
+        Block() - met.first, met.count, static_cast<int>(threadIdx.x) / 32 - 4, kConsumerWarps,
+        task.scale, Out(met.sequence));
+    MeetAll();
+    if (Leads()) Leave(MeetingOf(met), met.count);
+  }
+};
 
 }  // namespace moecast::kernels::mla

@@ -1,5 +1,5 @@
-// A block's share of the work: which pages or half pages it reads, in order. The units of
-// split_plan.h are steps of kTokens tokens here, its KV heads one.
+// A block's share of the work: which pages it reads, in order. The units of split_plan.h are pages
+// here, its KV heads one.
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,9 @@ namespace moecast::kernels::mla {
 
 constexpr uint32_t kWarp = 0xffffffffU;
 
-template <int kTokens>
 __device__ __forceinline__ int UnitsOfLength(int length) {
-  return (length + kTokens - 1) / kTokens;
+  return (length + kPageTokens - 1) / kPageTokens;
 }
-
-// One unit, as the warps that multiply need to know it.
-struct Step {
-  int32_t sequence = 0;
-  int32_t valid = 0;  // tokens of it that the sequence has
-  int32_t part = 0;   // counts the sequences of this block
-  bool ends_part = false;
-  // Units of the sequence in the row of all units.
-  int32_t begin = 0;
-  int32_t end = 0;
-};
 
 // All units, and how blocks share them.
 struct Split {
@@ -35,14 +23,29 @@ struct Split {
   int32_t end = 0;
 };
 
+// The units of one sequence that one block has.
+struct Part {
+  int32_t sequence = 0;
+  int32_t length = 0;  // of the sequence in tokens
+  // Units of the whole sequence in the row of all units.
+  int32_t begin = 0;
+  int32_t end = 0;
+
+  [[nodiscard]] __device__ int Units(const Split& split) const {
+    return min(end, split.end) - max(begin, split.first);
+  }
+  // Tokens that the sequence has from the part's unit `unit` on.
+  [[nodiscard]] __device__ int TokensFrom(const Split& split, int unit) const {
+    return length - (max(begin, split.first) - begin + unit) * kPageTokens;
+  }
+};
+
 // REQUIRES: a whole warp.
-template <int kTokens>
-__device__ int32_t CountUnits(const AttendMlaArgs& args) {
+__device__ inline int32_t CountUnits(const AttendMlaArgs& args) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int32_t units = 0;
 #pragma unroll 4
-  for (int s = lane; s < args.shape.sequences; s += 32)
-    units += UnitsOfLength<kTokens>(args.lengths[s]);
+  for (int s = lane; s < args.shape.sequences; s += 32) units += UnitsOfLength(args.lengths[s]);
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) units += __shfl_xor_sync(kWarp, units, step);
   return units;
@@ -58,11 +61,10 @@ __device__ inline Split SplitFor(int32_t units, int most_blocks, int block) {
 
 // One warp's walk through its block's units. Table entries of up to 32 units of a sequence are read
 // at once, one by each lane.
-template <int kTokens>
-class StepWalk {
+class UnitWalk {
  public:
   // REQUIRES: a whole warp, split.first < split.end.
-  __device__ StepWalk(const AttendMlaArgs& args, const Split& split)
+  __device__ UnitWalk(const AttendMlaArgs& args, const Split& split)
       : args_(args), split_(split), unit_(split.first) {
     while (end_ <= unit_) NextSequence(32);
     ReadPages();
@@ -70,23 +72,14 @@ class StepWalk {
 
   [[nodiscard]] __device__ bool AtEnd() const { return unit_ == split_.end; }
   [[nodiscard]] __device__ bool BeginsPart() const { return unit_ == max(begin_, split_.first); }
+  [[nodiscard]] __device__ int PartNumber() const { return part_; }
+  [[nodiscard]] __device__ Part CurrentPart() const { return {sequence_, length_, begin_, end_}; }
 
-  [[nodiscard]] __device__ Step Current() const {
-    return {.sequence = sequence_,
-            .valid = min(length_ - (unit_ - begin_) * kTokens, kTokens),
-            .part = part_,
-            .ends_part = unit_ + 1 == min(end_, split_.end),
-            .begin = begin_,
-            .end = end_};
-  }
-  // Page of the unit that is `ahead` of this one, -1: not known yet; and its first token in it.
+  // Page of the unit that is `ahead` of this one, -1: not known yet.
   [[nodiscard]] __device__ int32_t PageAhead(int ahead) const {
     const int at = unit_ + ahead - batch_;
     const int32_t page = __shfl_sync(kWarp, page_, at % 32);
     return at < 32 && unit_ + ahead < min(end_, split_.end) ? page : -1;
-  }
-  [[nodiscard]] __device__ int TokenAhead(int ahead) const {
-    return (unit_ + ahead - begin_) * kTokens % kPageTokens;
   }
 
   __device__ void Advance() {
@@ -107,7 +100,7 @@ class StepWalk {
     const int first = sequence_ + 1;
     const int candidate = min(first + lane, args_.shape.sequences - 1);
     const int length = lane < most ? args_.lengths[candidate] : 0;
-    int upto = lane < most ? UnitsOfLength<kTokens>(length) : 0;
+    int upto = lane < most ? UnitsOfLength(length) : 0;
     const int own = upto;
 #pragma unroll
     for (int step = 1; step < 32; step *= 2) {
@@ -126,8 +119,7 @@ class StepWalk {
     batch_ = unit_;
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int64_t row = static_cast<int64_t>(sequence_) * args_.cache.pages_per_sequence;
-    const int32_t unit = min(unit_ + lane, end_ - 1);
-    page_ = args_.cache.block_table[row + (unit - begin_) / (kPageTokens / kTokens)];
+    page_ = args_.cache.block_table[row + min(unit_ + lane, end_ - 1) - begin_];
   }
 
   const AttendMlaArgs& args_;
