@@ -18,19 +18,12 @@ namespace moecast {
 class RankedTable {
  public:
   class Builder;
-  /// One token: [moe_layer][rank_stride]. `weights` is null where the rule has none.
-  struct Row {
-    const uint16_t* ids;
-    const uint16_t* weights;
-  };
-
   [[nodiscard]] const RankedShape& shape() const { return shape_; }
-  [[nodiscard]] bool has_weights() const { return has_weights_; }
   [[nodiscard]] int64_t row_count(SequenceId sequence, RoutingPhase phase) const {
     return part(sequence, phase).count;
   }
-  /// REQUIRES: 0 <= row < row_count.
-  [[nodiscard]] Row row(SequenceId sequence, RoutingPhase phase, int64_t row) const;
+  /// All but `native`, which is the row of a ReplayTable. REQUIRES: 0 <= row < row_count.
+  [[nodiscard]] RankedRow row(SequenceId sequence, RoutingPhase phase, int64_t row) const;
 
   [[nodiscard]] bool on_disk() const { return store_.on_disk(); }
   /// As ReplayTable's: what its user may read before ReleaseMemory when rows lie on disk.
@@ -45,13 +38,24 @@ class RankedTable {
     int64_t first = 0;
     int64_t count = 0;
   };
-  RankedTable(const RankedShape& shape, bool has_weights, int64_t resident_bytes);
+  /// Where the parts of a token lie in its row of the store, in bytes; weights and scores may be
+  /// absent, or one part.
+  struct Parts {
+    int64_t weights = 0;
+    int64_t scores = 0;
+    int64_t best = 0;
+    int64_t ranked = 0;
+    int64_t order = 0;
+    int64_t end = 0;
+  };
+  static Parts PartsOf(const RankedShape& shape, const BatchRule& rule, bool has_scores);
+  RankedTable(const RankedShape& shape, const Parts& parts, int64_t resident_bytes);
   [[nodiscard]] const Part& part(SequenceId sequence, RoutingPhase phase) const {
     return sequences_[sequence.value()][static_cast<size_t>(phase)];
   }
 
   RankedShape shape_;
-  bool has_weights_;
+  Parts parts_;
   RowStore store_;
   std::vector<std::array<Part, 2>> sequences_;  // by phase
   int64_t window_bytes_;
@@ -68,8 +72,9 @@ class RankedTable::Builder {
   RankedTable Finish() && { return std::move(table_); }
 
  private:
-  void FillRow(const RoutingChunk& chunk, int64_t cell, int64_t moe_layer, uint16_t* ids,
-               uint16_t* weights) const;
+  void FillRow(const RoutingChunk& chunk, int64_t token, char* row) const;
+  void FillIds(const RoutingChunk& chunk, int64_t cell, uint16_t* ids) const;
+  void FillScores(const RoutingChunk& chunk, int64_t token, char* row) const;
 
   RankedTable table_;
   BatchRule rule_;

@@ -65,17 +65,35 @@ void SelectingSource::GatherRanked(const RuleRows& rows, const RoutedSpan& span)
   const SourceRows source = SourceOf(*rows.table, span);
   int64_t at = span.first_row % source.rows;
   for (int64_t i = 0; i < span.rows; ++i) {
-    const RankedTable::Row row = rows.ranked->row(span.sequence, source.phase, at);
-    ids_.push_back(row.ids);
-    if (row.weights != nullptr) weights_.push_back(row.weights);
+    batch_.push_back(rows.ranked->row(span.sequence, source.phase, at));
+    batch_.back().native = rows.table->row(span.sequence, source.phase, at)->words;
     if (++at == source.rows) at = 0;
   }
 }
 
 void SelectingSource::AddBatch(const RuleRows& rows, const BatchRule& rule) {
-  if (ids_.empty()) return;
-  rule.Count({.shape = rows.ranked->shape(), .ids = ids_, .weights = weights_}, scratch_);
-  counter_.AddCounts(scratch_.counts);
+  if (batch_.empty()) return;
+  const RankedShape& shape = rows.ranked->shape();
+  const auto lines = static_cast<size_t>(rows.table->layout().lines());
+  chosen_lines_.resize(batch_.size() * lines + 1);  // and what may be written past the last row
+  chosen_.clear();
+  for (size_t i = 0; i < batch_.size(); ++i) {
+    chosen_.push_back(chosen_lines_[i * lines].words);
+  }
+  rule.Choose({.shape = shape, .rows = batch_, .chosen = chosen_}, scratch_);
+  if (const Sere* sere = rule.redirecting()) return AddRedirected(shape, *sere);
+  for (size_t i = 0; i < batch_.size(); ++i) counter_.AddRow(&chosen_lines_[i * lines]);
+}
+
+void SelectingSource::AddRedirected(const RankedShape& shape, const Sere& rule) {
+  span_counter_.Clear();
+  for (const RankedRow& row : batch_) {
+    span_counter_.AddRow(reinterpret_cast<const Line*>(row.native));
+  }
+  const std::span<const uint32_t> counts = span_counter_.Counts();
+  filtered_.assign(counts.begin(), counts.end());
+  rule.Redirect(shape, scratch_, filtered_);
+  counter_.AddCounts(filtered_);
 }
 
 void SelectingSource::AddSpan(const RuleRows& rows, const RoutedSpan& span, bool acts) {
@@ -100,8 +118,7 @@ void SelectingSource::Count(std::span<const RoutedSpan> spans, int64_t padding_r
   selection_ = acts ? KindOf(rows.rule) : SelectionKind::kNative;
   ++notes_.steps_by_rule[chosen];
   counter_.Clear();
-  ids_.clear();
-  weights_.clear();
+  batch_.clear();
   int64_t tokens = 0;
   for (const RoutedSpan& span : spans) {
     AddSpan(rows, span, acts);
@@ -121,18 +138,20 @@ void SelectingSource::Count(std::span<const RoutedSpan> spans, int64_t padding_r
   notes_.selected_cells += static_cast<uint64_t>(tokens * rows.table->layout().moe_layers);
   AddStepToTotals();
   counter_.Loads(shape_, loads);
+  for (const ExpertLoad& of_rank : loads) {
+    notes_.selected_experts += static_cast<uint64_t>(of_rank.assignments);
+  }
   MoveWindow(rows, tokens);
 }
 
 void SelectingSource::AddStepToTotals() {
   const RowLayout& layout = rules_.rules.front().table->layout();
   const std::span<const uint32_t> counts = counter_.Counts();
-  uint64_t* total = totals_.data();
   for (int64_t layer = 0; layer < layout.moe_layers; ++layer) {
     const uint32_t* const count = counts.data() + layer * layout.stride();
+    uint64_t* const total = totals_.data() + layer * layout.experts;
     for (int64_t expert = 0; expert < layout.experts; ++expert) {
-      *total++ += count[expert];
-      notes_.selected_experts += count[expert];
+      total[expert] += count[expert];
     }
   }
 }

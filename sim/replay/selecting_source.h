@@ -40,6 +40,7 @@ class SelectingSource {
   void AddFiltered(const EacPrefill& rule, const ReplayTable& table, const RoutedSpan& span);
   void GatherRanked(const RuleRows& rows, const RoutedSpan& span);
   void AddBatch(const RuleRows& rows, const BatchRule& rule);
+  void AddRedirected(const RankedShape& shape, const Sere& rule);
   void AddSpan(const RuleRows& rows, const RoutedSpan& span, bool acts);
   void AddStepToTotals();
   void MoveWindow(const RuleRows& rows, int64_t tokens);
@@ -54,8 +55,9 @@ class SelectingSource {
   ExpertCounter counter_;
   ExpertCounter span_counter_;
   std::vector<uint32_t> filtered_;
-  std::vector<const uint16_t*> ids_;
-  std::vector<const uint16_t*> weights_;
+  std::vector<RankedRow> batch_;
+  std::vector<Line> chosen_lines_;  // bit rows of batch_
+  std::vector<uint64_t*> chosen_;
   BatchScratch scratch_;
   int64_t window_used_ = 0;
 };

@@ -1,7 +1,10 @@
 #include "sim/policy/experts/alloc_tokens.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "sim/policy/experts/expert_set.h"
@@ -11,6 +14,33 @@ namespace moecast {
 namespace {
 
 constexpr uint16_t kAlways = std::numeric_limits<uint16_t>::max();
+constexpr int64_t kValueBlock = 8;
+
+/// Fills values, zeros behind the top-k, and known.
+void GatherValues(const RankedBatch& batch, int64_t stride, BatchScratch& scratch) {
+  const RankedShape& shape = batch.shape;
+  const int64_t last_block = stride - kValueBlock;
+  std::array<uint16_t, kValueBlock> own{};  // ones for the native ranks of the last block
+  std::fill_n(own.begin(), shape.top_k - last_block, kAlways);
+  const auto mask = std::bit_cast<std::array<uint64_t, 2>>(own);
+  int64_t* const known = scratch.known.data();
+  uint16_t* to_token = scratch.values.data();
+  for (const RankedRow& row : batch.rows) {
+    const uint16_t* from = row.weights;
+    uint16_t* to = to_token;
+    for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
+      known[layer] += from[0] != 0 ? 1 : 0;
+      if (last_block > 0) std::copy_n(from, last_block, to);
+      std::array<uint64_t, 2> last{};
+      std::memcpy(last.data(), from + last_block, sizeof(last));
+      last = {last[0] & mask[0], last[1] & mask[1]};
+      std::memcpy(to + last_block, last.data(), sizeof(last));
+      from += shape.rank_stride();
+      to += batch.tokens() * stride;
+    }
+    to_token += stride;
+  }
+}
 
 }  // namespace
 
@@ -20,46 +50,29 @@ uint16_t AllocTokens::Weight(const RankScore& rank) const {
   return std::clamp<uint16_t>(ScoreWeight(rank.score), 1, kAlways - 1);
 }
 
-void AllocTokens::Count(const RankedBatch& batch, BatchScratch& scratch) const {
+void AllocTokens::Choose(const RankedBatch& batch, BatchScratch& scratch) const {
   const RankedShape& shape = batch.shape;
-  const auto tokens = static_cast<size_t>(batch.tokens());
-  const auto top_k = static_cast<size_t>(shape.top_k);
-  const ExpertSetLoops& loops = BestExpertSetLoops();
-  ClearSets(shape, scratch);  // with a place behind the last layer: unknown rows add 0 there
-  scratch.counts.push_back(0);
-  scratch.values.resize(tokens * top_k);
+  const int64_t stride = RoundUp(shape.top_k, kValueBlock);
+  const int64_t of_layer = batch.tokens() * stride;
+  scratch.values.resize(static_cast<size_t>(shape.moe_layers * of_layer));
+  scratch.known.assign(static_cast<size_t>(shape.moe_layers), 0);
+  GatherValues(batch, stride, scratch);
+  scratch.thresholds.resize(static_cast<size_t>(shape.moe_layers));
   for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
-    const int64_t row = layer * shape.rank_stride();
-    size_t known = 0;  // tokens whose row was recorded
-    for (size_t token = 0; token < tokens; ++token) {
-      const uint16_t* const from = batch.weights[token] + row;
-      std::copy_n(from, top_k, scratch.values.begin() + static_cast<int64_t>(token * top_k));
-      known += from[0] != 0 ? 1 : 0;
-    }
-    const auto slots = static_cast<int64_t>(mean_k.At(layer) * static_cast<double>(known));
-    const auto size = static_cast<int64_t>(scratch.values.size());
-    const uint32_t threshold =
-        std::max<uint32_t>(1, loops.threshold_by_count16(scratch.values.data(), size, slots));
-    uint32_t* const counts = scratch.counts.data() + layer * shape.expert_stride();
-    int64_t ties = slots;
-    const uint16_t* value = scratch.values.data();
-    for (size_t token = 0; token < tokens; ++token) {
-      const uint16_t* const ids = batch.ids[token] + row;
-      for (size_t rank = 0; rank < top_k; ++rank) {
-        const uint32_t above = *value++ > threshold ? 1 : 0;  // no branch: half of them are
-        counts[ids[rank]] += above;
-        ties -= above;
-      }
-    }
-    auto tie = scratch.values.begin();
-    for (; ties > 0; --ties, ++tie) {
-      tie = std::find(tie, scratch.values.end(), threshold);
-      if (tie == scratch.values.end()) break;
-      const auto at = static_cast<size_t>(tie - scratch.values.begin());
-      ++counts[batch.ids[at / top_k][row + static_cast<int64_t>(at % top_k)]];
-    }
+    // From tokens whose row was recorded to slots, and on to what the threshold leaves of them.
+    int64_t& slots = scratch.known[static_cast<size_t>(layer)];
+    slots = static_cast<int64_t>(mean_k.At(layer) * static_cast<double>(slots));
+    const uint16_t* const values = scratch.values.data() + layer * of_layer;
+    const auto threshold = static_cast<uint16_t>(
+        std::max<uint32_t>(1, BestExpertSetLoops().threshold_by_count16(values, of_layer, slots)));
+    scratch.thresholds[static_cast<size_t>(layer)] = threshold;
+    slots -= BestExpertSetLoops().count_above16(values, of_layer, threshold);
   }
-  scratch.counts.pop_back();
+  BestExpertSetLoops().above({.shape = shape,
+                              .rows = batch.rows,
+                              .chosen = batch.chosen,
+                              .thresholds = scratch.thresholds.data(),
+                              .ties = scratch.known.data()});
 }
 
 }  // namespace moecast

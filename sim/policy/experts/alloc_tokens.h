@@ -17,9 +17,10 @@ struct AllocTokens {
   PerMoeLayer mean_k;  // in [base_k, top_k]
   int64_t base_k = 1;
   [[nodiscard]] int64_t RanksWanted(int64_t top_k) const { return top_k; }
+  [[nodiscard]] int64_t BestRanks(int64_t /*top_k*/) const { return base_k; }
   /// Base ranks weigh most, so that they are the highest; no other rank does.
   [[nodiscard]] uint16_t Weight(const RankScore& rank) const;
-  void Count(const RankedBatch& batch, BatchScratch& scratch) const;
+  void Choose(const RankedBatch& batch, BatchScratch& scratch) const;
   friend bool operator==(const AllocTokens&, const AllocTokens&) = default;
 };
 

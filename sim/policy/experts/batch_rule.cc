@@ -23,8 +23,12 @@ uint16_t BatchRule::Weight(const RankScore& rank) const {
   return std::visit([&rank](const auto& rule) { return rule.Weight(rank); }, kind);
 }
 
-void BatchRule::Count(const RankedBatch& batch, BatchScratch& scratch) const {
-  std::visit([&](const auto& rule) { rule.Count(batch, scratch); }, kind);
+int64_t BatchRule::BestRanks(int64_t top_k) const {
+  return std::visit([top_k](const auto& rule) { return rule.BestRanks(top_k); }, kind);
+}
+
+void BatchRule::Choose(const RankedBatch& batch, BatchScratch& scratch) const {
+  std::visit([&](const auto& rule) { rule.Choose(batch, scratch); }, kind);
 }
 
 }  // namespace moecast

@@ -33,9 +33,12 @@ struct BatchRule {
   [[nodiscard]] bool HasWeights() const;
   [[nodiscard]] int64_t RanksWanted(int64_t top_k) const;
   [[nodiscard]] uint16_t Weight(const RankScore& rank) const;
-  /// Fills scratch.counts: tokens per MoE layer and expert.
-  /// COST: a few additions per token, layer and rank. docs/performance/replay.md.
-  void Count(const RankedBatch& batch, BatchScratch& scratch) const;
+  [[nodiscard]] int64_t BestRanks(int64_t top_k) const;
+  /// Writes every token's experts to batch.chosen, unless redirecting(): then every token
+  /// computes its native experts where Sere::Redirect moves them. COST: docs/performance/replay.md.
+  void Choose(const RankedBatch& batch, BatchScratch& scratch) const;
+  /// The rule that replaces whole experts, or null.
+  [[nodiscard]] const Sere* redirecting() const { return std::get_if<Sere>(&kind); }
   friend bool operator==(const BatchRule&, const BatchRule&) = default;
 };
 

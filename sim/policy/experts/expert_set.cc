@@ -1,7 +1,10 @@
 #include "sim/policy/experts/expert_set.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 
 #include "sim/base/check.h"
 #include "sim/policy/experts/expert_set_loops.h"
@@ -9,35 +12,47 @@
 namespace moecast {
 namespace {
 
-constexpr int64_t kBitBytes = 32;  // of one layer's set in TakeJob
-
-size_t Cells(int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns); }
-
-/// Adds what is above `threshold` and the first `ties` experts that equal it to a layer's members.
-/// An expert of utility 0 was ranked by no token and is not added.
-void AddFrom(std::span<const uint32_t> utilities, uint32_t threshold, int64_t ties,
-             std::span<uint8_t> members) {
-  for (size_t e = 0; e < utilities.size(); ++e) {
-    if (utilities[e] > threshold) members[e] = 1;
-  }
-  if (threshold == 0) return;
-  for (size_t e = 0; e < utilities.size() && ties > 0; ++e) {
-    if (utilities[e] != threshold) continue;
-    members[e] = 1;
-    --ties;
-  }
-}
+constexpr int64_t kWordBits = 64;
+constexpr size_t kTokensAtOnce = 4;
 
 struct LayerSet {
-  std::span<uint32_t> utilities;
-  std::span<uint8_t> members;
+  std::span<uint64_t> words;
+  std::span<uint32_t> utilities;  // [expert]; empty before SumWeights
 };
 
 LayerSet SetOf(const RankedShape& shape, int64_t layer, BatchScratch& scratch) {
-  const auto first = static_cast<size_t>(layer * MemberStride(shape));
+  const auto words = static_cast<size_t>(SetWords(shape));
+  LayerSet set{.words = std::span(scratch.sets).subspan(static_cast<size_t>(layer) * words, words),
+               .utilities = {}};
+  const auto first = static_cast<size_t>(layer * UtilityStride(shape));
   const auto experts = static_cast<size_t>(shape.experts);
-  return {std::span(scratch.utilities).subspan(first, experts),
-          std::span(scratch.members).subspan(first, experts)};
+  if (first + experts <= scratch.utilities.size()) {
+    set.utilities = std::span(scratch.utilities).subspan(first, experts);
+  }
+  return set;
+}
+
+int64_t Members(std::span<const uint64_t> words) {
+  return std::transform_reduce(words.begin(), words.end(), int64_t{0}, std::plus<>(),
+                               [](uint64_t word) { return std::popcount(word); });
+}
+
+/// Adds what is above `threshold` and the first `ties` experts that equal it to a layer's set.
+/// An expert of utility 0 was ranked by no token and is not added.
+void AddFrom(const LayerSet& set, uint32_t threshold, int64_t ties) {
+  for (size_t w = 0; w * kWordBits < set.utilities.size(); ++w) {
+    const auto part = set.utilities.subspan(
+        w * kWordBits, std::min<size_t>(kWordBits, set.utilities.size() - w * kWordBits));
+    uint64_t above = 0;
+    uint64_t equal = 0;
+    for (size_t e = 0; e < part.size(); ++e) {
+      above |= uint64_t{part[e] > threshold ? 1U : 0U} << e;
+      equal |= uint64_t{part[e] == threshold ? 1U : 0U} << e;
+    }
+    set.words[w] |= above;
+    if (threshold == 0) continue;
+    for (; equal != 0 && ties > 0; equal &= equal - 1, --ties) set.words[w] |= equal & (~equal + 1);
+  }
 }
 
 }  // namespace
@@ -54,98 +69,101 @@ const ExpertSetLoops& BestExpertSetLoops() {
   return PortableExpertSetLoops();
 }
 
-void ClearSets(const RankedShape& shape, BatchScratch& scratch) {
-  scratch.members.assign(Cells(shape.moe_layers, MemberStride(shape)), 0);
-  scratch.counts.assign(Cells(shape.moe_layers, shape.expert_stride()), 0);
-}
-
-void AddBest(const RankedBatch& batch, int64_t ranks, BatchScratch& scratch) {
-  const int64_t stride = MemberStride(batch.shape);
-  const int64_t rank_stride = batch.shape.rank_stride();
-  SIM_CHECK(ranks <= batch.shape.ranks);
-  for (const uint16_t* ids : batch.ids) {
-    uint8_t* members = scratch.members.data();
-    for (int64_t layer = 0; layer < batch.shape.moe_layers; ++layer) {
-      for (int64_t rank = 0; rank < ranks; ++rank) members[ids[rank]] = 1;
-      members += stride;
-      ids += rank_stride;
+void StartSets(const RankedBatch& batch, BatchScratch& scratch) {
+  const RankedShape& shape = batch.shape;
+  const auto row_words = static_cast<size_t>(shape.row_words());
+  scratch.set_row.assign(row_words, 0);
+  uint64_t* const all = scratch.set_row.data();
+  size_t token = 0;
+  for (; token + kTokensAtOnce <= batch.rows.size(); token += kTokensAtOnce) {
+    const RankedRow* const rows = batch.rows.data() + token;
+    for (size_t w = 0; w < row_words; ++w) {
+      all[w] |= rows[0].best[w] | rows[1].best[w] | rows[2].best[w] | rows[3].best[w];
     }
   }
-  for (int64_t layer = 0; layer < batch.shape.moe_layers; ++layer) {  // unknown rows marked it
-    scratch.members[static_cast<size_t>(layer * stride + batch.shape.experts)] = 0;
+  for (; token < batch.rows.size(); ++token) {
+    for (size_t w = 0; w < row_words; ++w) all[w] |= batch.rows[token].best[w];
+  }
+  const auto words = static_cast<size_t>(SetWords(shape));
+  scratch.sets.assign(static_cast<size_t>(shape.moe_layers) * words, 0);
+  const auto* from = reinterpret_cast<const char*>(all);
+  for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
+    std::memcpy(scratch.sets.data() + static_cast<size_t>(layer) * words,
+                from + layer * shape.cell_bytes(), static_cast<size_t>(shape.cell_bytes()));
   }
 }
 
 void SumWeights(const RankedBatch& batch, BatchScratch& scratch) {
-  SIM_CHECK(batch.weights.size() == batch.ids.size());
-  const int64_t stride = MemberStride(batch.shape);
-  const int64_t rank_stride = batch.shape.rank_stride();
-  const int64_t ranks = batch.shape.ranks;
-  scratch.utilities.assign(Cells(batch.shape.moe_layers, stride), 0);
-  for (size_t token = 0; token < batch.ids.size(); ++token) {
-    const uint16_t* ids = batch.ids[token];
-    const uint16_t* weights = batch.weights[token];
-    uint32_t* utilities = scratch.utilities.data();
-    for (int64_t layer = 0; layer < batch.shape.moe_layers; ++layer) {
-      for (int64_t rank = 0; rank < ranks; ++rank) utilities[ids[rank]] += weights[rank];
-      utilities += stride;
-      ids += rank_stride;
-      weights += rank_stride;
+  const RankedShape& shape = batch.shape;
+  const int64_t stride = UtilityStride(shape);
+  const int64_t rank_stride = shape.rank_stride();
+  scratch.utilities.assign(static_cast<size_t>(shape.moe_layers * stride), 0);
+  if (scratch.open.empty()) return;
+  for (const RankedRow& row : batch.rows) {
+    for (const int64_t layer : scratch.open) {
+      uint32_t* const utilities = scratch.utilities.data() + layer * stride;
+      const uint16_t* const ids = row.ids + layer * rank_stride;
+      const uint16_t* const weights = row.weights + layer * rank_stride;
+      for (int64_t block = 0; block < rank_stride; block += kRankBlock) {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kRankBlock; ++i) utilities[ids[block + i]] += weights[block + i];
+      }
     }
   }
 }
 
-void FillByBudget(const RankedShape& shape, int64_t experts, BatchScratch& scratch) {
-  const ExpertSetLoops& loops = BestExpertSetLoops();
+void FillByBudget(const RankedBatch& batch, int64_t experts, BatchScratch& scratch) {
+  const RankedShape& shape = batch.shape;
+  scratch.open.clear();
   for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
-    const auto [utilities, members] = SetOf(shape, layer, scratch);
-    int64_t left = experts;
-    for (size_t e = 0; e < members.size(); ++e) {
-      left -= members[e];
-      if (members[e] != 0) utilities[e] = 0;  // already in: no rival of those who want in
+    if (Members(SetOf(shape, layer, scratch).words) < experts) scratch.open.push_back(layer);
+  }
+  SumWeights(batch, scratch);
+  for (const int64_t layer : scratch.open) {
+    const LayerSet set = SetOf(shape, layer, scratch);
+    for (size_t w = 0; w < set.words.size(); ++w) {  // members are no rivals of who wants in
+      for (uint64_t in = set.words[w]; in != 0; in &= in - 1) {
+        set.utilities[w * kWordBits + static_cast<size_t>(std::countr_zero(in))] = 0;
+      }
     }
-    if (left <= 0) continue;
-    const uint32_t threshold = loops.threshold_by_count(utilities.data(), shape.experts, left);
+    const int64_t left = experts - Members(set.words);
+    const uint32_t threshold =
+        BestExpertSetLoops().threshold_by_count(set.utilities.data(), shape.experts, left);
     const auto above =
-        std::ranges::count_if(utilities, [threshold](uint32_t u) { return u > threshold; });
-    AddFrom(utilities, threshold, left - above, members);
+        std::ranges::count_if(set.utilities, [threshold](uint32_t u) { return u > threshold; });
+    AddFrom(set, threshold, left - above);
   }
 }
 
-void FillByMass(const RankedShape& shape, double mass, BatchScratch& scratch) {
-  const ExpertSetLoops& loops = BestExpertSetLoops();
-  for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
-    const auto [utilities, members] = SetOf(shape, layer, scratch);
+void FillByMass(const RankedBatch& batch, double mass, BatchScratch& scratch) {
+  const RankedShape& shape = batch.shape;
+  scratch.open.resize(static_cast<size_t>(shape.moe_layers));
+  std::iota(scratch.open.begin(), scratch.open.end(), int64_t{0});
+  SumWeights(batch, scratch);
+  for (const int64_t layer : scratch.open) {
+    const LayerSet set = SetOf(shape, layer, scratch);
     uint64_t total = 0;
-    for (const uint32_t u : utilities) total += u;
+    for (const uint32_t u : set.utilities) total += u;
     if (total == 0) continue;
     const auto wanted = static_cast<uint64_t>(std::ceil(mass * static_cast<double>(total)));
-    const uint32_t threshold = loops.threshold_by_sum(utilities.data(), shape.experts, wanted);
+    const uint32_t threshold =
+        BestExpertSetLoops().threshold_by_sum(set.utilities.data(), shape.experts, wanted);
     uint64_t held = 0;
-    for (const uint32_t u : utilities) held += u > threshold ? u : 0;
+    for (const uint32_t u : set.utilities) held += u > threshold ? u : 0;
     const uint64_t missing = wanted > held ? wanted - held : 0;
     const uint64_t ties = threshold == 0 ? 0 : (missing + threshold - 1) / threshold;
-    AddFrom(utilities, threshold, static_cast<int64_t>(ties), members);
+    AddFrom(set, threshold, static_cast<int64_t>(ties));
   }
 }
 
-void CountBestMembers(const RankedBatch& batch, int64_t ranks, BatchScratch& scratch) {
-  SIM_CHECK(ranks >= 1 && ranks <= batch.shape.ranks);
-  scratch.member_bits.resize(Cells(batch.shape.moe_layers, kBitBytes));
-  scratch.packed.resize(Cells(batch.shape.moe_layers, kPackedStride));
-  BestExpertSetLoops().take({.rows = batch.ids.data(),
-                             .tokens = batch.tokens(),
-                             .moe_layers = batch.shape.moe_layers,
-                             .rank_stride = batch.shape.rank_stride(),
-                             .ranks = ranks,
-                             .experts = batch.shape.experts,
-                             .take = batch.shape.top_k,
-                             .members = scratch.members.data(),
-                             .member_stride = MemberStride(batch.shape),
-                             .member_bits = scratch.member_bits.data(),
-                             .packed = scratch.packed.data(),
-                             .counts = scratch.counts.data(),
-                             .expert_stride = batch.shape.expert_stride()});
+void TakeBestMembers(const RankedBatch& batch, const TakeLimit& limit, BatchScratch& scratch) {
+  SIM_CHECK(limit.ranks >= 1 && limit.ranks <= batch.shape.ranks && limit.take >= 1);
+  BestExpertSetLoops().take({.shape = batch.shape,
+                             .rows = batch.rows,
+                             .chosen = batch.chosen,
+                             .limit = limit,
+                             .sets = scratch.sets.data(),
+                             .set_words = SetWords(batch.shape)});
 }
 
 }  // namespace moecast

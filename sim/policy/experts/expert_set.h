@@ -8,30 +8,42 @@
 
 namespace moecast {
 
-/// Bytes between the sets of two layers: one place more than experts, for the id that means none.
-constexpr int64_t MemberStride(const RankedShape& shape) {
+/// Words of one layer's set, with a place for the id that means none.
+constexpr int64_t SetWords(const RankedShape& shape) {
+  return RoundUp(shape.experts + 1, 256) / 64;
+}
+/// Utilities of one layer, with such a place too.
+constexpr int64_t UtilityStride(const RankedShape& shape) {
   return RoundUp(shape.experts + 1, kExpertBlock);
 }
+inline bool IsMember(const uint64_t* set, int64_t expert) {
+  constexpr int64_t kWordBits = 64;
+  return (set[expert / kWordBits] >> (expert % kWordBits) & 1) != 0;
+}
 
-/// Empties the sets and the counts.
-void ClearSets(const RankedShape& shape, BatchScratch& scratch);
+/// Makes the sets the union over tokens of each one's best experts. COST: one bit row per token.
+void StartSets(const RankedBatch& batch, BatchScratch& scratch);
 
-/// Adds every token's best `ranks` experts to the sets. COST: one store per rank.
-void AddBest(const RankedBatch& batch, int64_t ranks, BatchScratch& scratch);
-
-/// Fills utilities: per layer and expert, the sum over tokens of the weights of its ranks.
-/// REQUIRES: the batch has weights. COST: one addition per rank.
+/// Fills utilities of the layers that `open` lists: per expert, the sum over tokens of the weights
+/// of its ranks. REQUIRES: rows have weights. COST: one addition per rank.
 void SumWeights(const RankedBatch& batch, BatchScratch& scratch);
 
 /// Fills every layer's set up to `experts` members, highest utility first, the lower id first
 /// among equals. Members stay, even if there are more. Experts of utility 0 are not added.
-void FillByBudget(const RankedShape& shape, int64_t experts, BatchScratch& scratch);
+/// COST: SumWeights of the layers that have room.
+void FillByBudget(const RankedBatch& batch, int64_t experts, BatchScratch& scratch);
 
 /// Adds, per layer, the fewest highest utilities that hold `mass` of their sum; equals as above.
-void FillByMass(const RankedShape& shape, double mass, BatchScratch& scratch);
+/// COST: SumWeights of all layers.
+void FillByMass(const RankedBatch& batch, double mass, BatchScratch& scratch);
 
-/// Counts every token's best top_k experts within the sets, among its first `ranks` ranks; fewer
-/// where fewer are members. COST: one addition per expert taken.
-void CountBestMembers(const RankedBatch& batch, int64_t ranks, BatchScratch& scratch);
+/// Which of a token's ranks it takes.
+struct TakeLimit {
+  int64_t ranks = 0;  // that are looked at
+  int64_t take = 0;   // most that are taken
+};
+/// Chooses every token's best members; fewer than `take` where fewer are. COST: a few dozen
+/// instructions per token and layer.
+void TakeBestMembers(const RankedBatch& batch, const TakeLimit& limit, BatchScratch& scratch);
 
 }  // namespace moecast

@@ -1,4 +1,9 @@
 // The loops with AVX2 and BMI2. Compiled for both; reached only on CPUs that have them.
+//
+// A token's experts at a layer are known in two orders: by rank (ids, weights) and by id (the bits
+// of `ranked`). What a rule decides by rank becomes a mask of 16 bytes; `order` shuffles it, or is
+// compared with its last rank, and gives one bit per expert by id; PDEP puts those where the
+// experts are. No branch depends on what is chosen.
 #include <immintrin.h>
 
 #include "sim/policy/experts/expert_set_loops.h"
@@ -9,157 +14,215 @@ namespace {
 struct Avx2 {};
 using Code = ExpertSetCode<Avx2>;
 
-constexpr int64_t kSetBytes = 32;  // 256 experts
-constexpr int64_t kBlockRanks = 16;
+constexpr int64_t kVectorRanks = 16;
+constexpr int64_t kMostExperts = 256;
 
-/// One bit per member.
-void PackMembers(const TakeJob& job) {
-  const int64_t bytes = job.member_stride < 256 ? job.member_stride : 256;
-  for (int64_t layer = 0; layer < job.moe_layers; ++layer) {
-    const uint8_t* const members = job.members + layer * job.member_stride;
-    uint8_t* const bits = job.member_bits + layer * kSetBytes;
-    for (int64_t i = 0; i < kSetBytes; ++i) bits[i] = 0;
-    for (int64_t i = 0; i + kBlockRanks <= bytes; i += kBlockRanks) {
-      const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(members + i));
-      const int mask = _mm_movemask_epi8(_mm_cmpgt_epi8(block, _mm_setzero_si128()));
-      bits[i / 8] = static_cast<uint8_t>(mask);
-      bits[i / 8 + 1] = static_cast<uint8_t>(mask >> 8);
+/// Where the cells of a shape lie, for sets of kWords words of 64 experts.
+template <int kWords>
+struct Cells {
+  explicit Cells(const RankedShape& shape)
+      : rank_stride((shape.ranks + kRankBlock - 1) / kRankBlock * kRankBlock),
+        bytes((shape.experts + kExpertBlock - 1) / kExpertBlock * kExpertBlock / 8) {
+    for (int w = 0; w < kWords; ++w) {
+      const int64_t bits = 8 * bytes - 64 * w;
+      mask[w] = bits >= 64 ? ~uint64_t{0} : bits > 0 ? (uint64_t{1} << bits) - 1 : 0;
     }
+  }
+  int64_t rank_stride;
+  int64_t bytes;          // of a cell of a bit row
+  uint64_t mask[kWords];  // its own bits among the words that are read
+};
+
+inline uint64_t LoadWord(const char* from) {
+  uint64_t word = 0;
+  __builtin_memcpy(&word, from, sizeof(word));
+  return word;
+}
+
+/// Writes the experts of one cell: bit i of `kept` is the i-th of `ranked` by id. Words past the
+/// cell are written as zeros, so cells are written in order.
+template <int kWords>
+inline void WriteCell(uint32_t kept, const char* ranked, const uint64_t* set,
+                      const Cells<kWords>& cells, char* chosen) {
+  for (int w = 0; w < kWords; ++w) {
+    const uint64_t word = LoadWord(ranked + 8 * w) & cells.mask[w];
+    uint64_t bits = _pdep_u64(kept, word);
+    if (set != nullptr) bits &= set[w];
+    __builtin_memcpy(chosen + 8 * w, &bits, sizeof(bits));
+    if (w + 1 < kWords) kept >>= __builtin_popcountll(word);
   }
 }
 
-/// Bit r: whether ids[r] is a member, of 16 ids.
-inline uint32_t MemberMask(const uint16_t* ids, __m128i low, __m128i high, __m256i experts) {
-  const __m256i wide = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(ids));
-  const __m256i known = _mm256_cmpgt_epi16(experts, wide);
-  const __m128i id =
-      _mm_packus_epi16(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-  const __m128i valid =
-      _mm_packs_epi16(_mm256_castsi256_si128(known), _mm256_extracti128_si256(known, 1));
+/// Bit r: whether ids[r] is no member, of 16 ids.
+template <int kWords>
+inline uint32_t OutsiderMask(const uint16_t* ids, const uint64_t* set, __m128i experts) {
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(set));
+  const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(ids));
+  const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(ids + 8));
+  const __m128i id = _mm_packus_epi16(first, second);
   const __m128i byte = _mm_and_si128(_mm_srli_epi16(id, 3), _mm_set1_epi8(0x0f));
-  const __m128i set =
-      _mm_blendv_epi8(_mm_shuffle_epi8(low, byte), _mm_shuffle_epi8(high, byte), id);
+  __m128i members = _mm_shuffle_epi8(low, byte);
+  if constexpr (kWords > 2) {
+    const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(set + 2));
+    members = _mm_blendv_epi8(members, _mm_shuffle_epi8(high, byte), id);
+  }
   const __m128i powers = _mm_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128);
-  const __m128i bit = _mm_shuffle_epi8(powers, _mm_and_si128(id, _mm_set1_epi8(7)));
-  const __m128i member = _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(set, bit), bit), valid);
-  return static_cast<uint32_t>(_mm_movemask_epi8(member));
+  // Of 128 experts and fewer the id 128 means none: its high bit makes the power 0.
+  const __m128i low_bits = _mm_set1_epi8(kWords > 2 ? 0x07 : static_cast<char>(0x87));
+  const __m128i power = _mm_shuffle_epi8(powers, _mm_and_si128(id, low_bits));
+  __m128i outside = _mm_cmpeq_epi8(_mm_and_si128(members, power), _mm_setzero_si128());
+  if constexpr (kWords > 2) {  // of 256 experts the id that means none was packed as the last one
+    const __m128i known =
+        _mm_packs_epi16(_mm_cmpgt_epi16(experts, first), _mm_cmpgt_epi16(experts, second));
+    outside = _mm_or_si128(outside, _mm_cmpeq_epi8(known, _mm_setzero_si128()));
+  }
+  return static_cast<uint32_t>(_mm_movemask_epi8(outside));
 }
 
-/// One row of at most 16 ranks, any number of experts taken.
-inline int64_t TakeBlock(const uint16_t* ids, uint32_t mask, int64_t left, uint32_t* counts) {
-  // The lowest `left` of the set bits.
-  if (left < kBlockRanks) mask = _pdep_u32((uint32_t{1} << left) - 1, mask);
-  const int64_t taken = __builtin_popcount(mask);
-  for (; mask != 0; mask &= mask - 1) ++counts[ids[__builtin_ctz(mask)]];
-  return taken;
-}
-
-void TakeAny(const TakeJob& job) {
-  const __m256i experts = _mm256_set1_epi16(static_cast<int16_t>(job.experts));
-  const int64_t last_ranks = (job.ranks - 1) % kBlockRanks + 1;
-  const uint32_t last_mask = (uint32_t{1} << last_ranks) - 1;
-  const int64_t blocks = (job.ranks + kBlockRanks - 1) / kBlockRanks;
-  for (int64_t token = 0; token < job.tokens; ++token) {
-    for (int64_t layer = 0; layer < job.moe_layers; ++layer) {
-      const uint16_t* ids = job.rows[token] + layer * job.rank_stride;
-      const auto* const bits =
-          reinterpret_cast<const __m128i*>(job.member_bits + layer * kSetBytes);
-      const __m128i low = _mm_loadu_si128(bits);
-      const __m128i high = _mm_loadu_si128(bits + 1);
-      uint32_t* const counts = job.counts + layer * job.expert_stride;
-      int64_t left = job.take;
-      for (int64_t block = 0; block < blocks && left > 0; ++block, ids += kBlockRanks) {
-        uint32_t mask = MemberMask(ids, low, high, experts);
-        if (block + 1 == blocks) mask &= last_mask;
-        left -= TakeBlock(ids, mask, left, counts);
-      }
+template <int kWords>
+void TakeRows(const TakeJob& job) {
+  const Cells<kWords> cells(job.shape);
+  const uint32_t ranks = (uint32_t{1} << job.limit.ranks) - 1;
+  const uint32_t last_rank = uint32_t{1} << (job.limit.ranks - 1);
+  const __m128i experts = _mm_set1_epi16(static_cast<int16_t>(job.shape.experts));
+  const uint32_t last_taken = uint32_t{1} << (job.limit.take - 1);
+  for (uint64_t token = 0; token < job.rows.size(); ++token) {
+    const RankedRow& row = job.rows[token];
+    const uint16_t* ids = row.ids;
+    const uint8_t* order = row.order;
+    const auto* ranked = reinterpret_cast<const char*>(row.ranked);
+    auto* chosen = reinterpret_cast<char*>(job.chosen[token]);
+    const uint64_t* set = job.sets;
+    for (int64_t layer = 0; layer < job.shape.moe_layers; ++layer) {
+      const uint32_t members = ~OutsiderMask<kWords>(ids, set, experts) & ranks;
+      // The rank behind the last one taken; behind the last one looked at when fewer are members.
+      const uint32_t end = _tzcnt_u32(_pdep_u32(last_taken, members) | last_rank) + 1;
+      const __m128i by_id = _mm_loadu_si128(reinterpret_cast<const __m128i*>(order));
+      const __m128i before = _mm_cmpgt_epi8(_mm_set1_epi8(static_cast<char>(end)), by_id);
+      WriteCell<kWords>(static_cast<uint32_t>(_mm_movemask_epi8(before)), ranked, set, cells,
+                        chosen);
+      ids += cells.rank_stride;
+      order += cells.rank_stride;
+      ranked += cells.bytes;
+      chosen += cells.bytes;
+      set += job.set_words;
     }
   }
 }
 
-constexpr int64_t kMostPacked = 8;          // experts in one 64-bit word of bytes
-constexpr uint64_t kNobody = ~uint64_t{0};  // the byte 255 is no expert of a layer of fewer
-
-/// Bytes 0xff where the low 8 bits of `mask` are set.
-inline uint64_t ByteMask(uint32_t mask) { return _pdep_u64(mask, 0x0101010101010101) * 0xff; }
-
-/// The taken ids of 16, at most 8 of them, as bytes from the lowest; then 255s.
-inline uint64_t PackTaken(const uint16_t* ids, uint32_t taken) {
-  const __m256i wide = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(ids));
-  const __m128i id =
-      _mm_packus_epi16(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-  const auto first = static_cast<uint64_t>(_mm_cvtsi128_si64(id));
-  const auto second = static_cast<uint64_t>(_mm_extract_epi64(id, 1));
-  const uint64_t low = _pext_u64(first, ByteMask(taken & 0xff));
-  const uint64_t high = _pext_u64(second, ByteMask(taken >> 8));
-  const int low_bits = 8 * __builtin_popcount(taken & 0xff);
-  const int all_bits = 8 * __builtin_popcount(taken);
-  const uint64_t joined = low_bits == 64 ? low : low | high << low_bits;
-  return all_bits == 64 ? joined : joined | kNobody << all_bits;
+/// The ranks of 8 whose weight is above the threshold, or a tie that is due, as bytes by rank.
+inline __m128i AboveMask(const uint16_t* weights, uint16_t threshold, __m128i ranks,
+                         int64_t& ties) {
+  const __m128i all = _mm_loadu_si128(reinterpret_cast<const __m128i*>(weights));
+  const __m128i weight = _mm_and_si128(all, ranks);
+  const __m128i bound = _mm_set1_epi16(static_cast<int16_t>(threshold));
+  const __m128i not_above = _mm_cmpeq_epi16(_mm_subs_epu16(weight, bound), _mm_setzero_si128());
+  __m128i above = _mm_andnot_si128(not_above, _mm_set1_epi8(-1));
+  const __m128i equal = _mm_cmpeq_epi16(weight, bound);
+  if (ties > 0 && _mm_movemask_epi8(equal) != 0) {
+    constexpr uint32_t kEveryOther = 0x5555;
+    const auto lanes = _pext_u32(static_cast<uint32_t>(_mm_movemask_epi8(equal)), kEveryOther);
+    const uint32_t due = ties >= 8 ? lanes : _pdep_u32((uint32_t{1} << ties) - 1, lanes);
+    ties -= __builtin_popcount(due);
+    const __m128i powers = _mm_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m128i picked = _mm_and_si128(_mm_set1_epi16(static_cast<int16_t>(due)), powers);
+    above = _mm_or_si128(above, _mm_cmpeq_epi16(picked, powers));
+  }
+  return _mm_packs_epi16(above, _mm_setzero_si128());
 }
 
-/// One block of ranks and at most 8 of fewer than 256 experts: as many additions whatever is taken,
-/// so there is no branch that the processor could not foresee. Leaves `packed` as zeros.
-void TakePacked(const TakeJob& job) {
-  const __m256i experts = _mm256_set1_epi16(static_cast<int16_t>(job.experts));
-  const uint32_t ranks = (uint32_t{1} << job.ranks) - 1;
-  const uint32_t take = (uint32_t{1} << job.take) - 1;
-  for (int64_t token = 0; token < job.tokens; ++token) {
-    const uint16_t* ids = job.rows[token];
-    const auto* bits = reinterpret_cast<const __m128i*>(job.member_bits);
-    uint16_t* packed = job.packed;
-    for (int64_t layer = 0; layer < job.moe_layers; ++layer) {
-      const uint32_t mask =
-          MemberMask(ids, _mm_loadu_si128(bits), _mm_loadu_si128(bits + 1), experts) & ranks;
-      const uint64_t taken = PackTaken(ids, _pdep_u32(take, mask));
-      ++packed[taken & 0xff];
-      ++packed[taken >> 8 & 0xff];
-      ++packed[taken >> 16 & 0xff];
-      ++packed[taken >> 24 & 0xff];
-      ++packed[taken >> 32 & 0xff];
-      ++packed[taken >> 40 & 0xff];
-      ++packed[taken >> 48 & 0xff];
-      ++packed[taken >> 56];
-      ids += job.rank_stride;
-      bits += 2;
-      packed += kPackedStride;
+template <int kWords>
+void AboveRows(const AboveJob& job) {
+  const Cells<kWords> cells(job.shape);
+  alignas(16) uint16_t own[8];
+  for (int64_t r = 0; r < 8; ++r) own[r] = r < job.shape.top_k ? 0xffff : 0;
+  const __m128i ranks = _mm_load_si128(reinterpret_cast<const __m128i*>(own));
+  for (uint64_t token = 0; token < job.rows.size(); ++token) {
+    const RankedRow& row = job.rows[token];
+    const uint16_t* weights = row.weights;
+    const uint8_t* order = row.order;
+    const auto* ranked = reinterpret_cast<const char*>(row.ranked);
+    auto* chosen = reinterpret_cast<char*>(job.chosen[token]);
+    for (int64_t layer = 0; layer < job.shape.moe_layers; ++layer) {
+      const __m128i above = AboveMask(weights, job.thresholds[layer], ranks, job.ties[layer]);
+      const __m128i by_id = _mm_loadu_si128(reinterpret_cast<const __m128i*>(order));
+      const __m128i kept = _mm_shuffle_epi8(above, by_id);
+      WriteCell<kWords>(static_cast<uint32_t>(_mm_movemask_epi8(kept)), ranked, nullptr, cells,
+                        chosen);
+      weights += cells.rank_stride;
+      order += cells.rank_stride;
+      ranked += cells.bytes;
+      chosen += cells.bytes;
     }
   }
-  for (int64_t layer = 0; layer < job.moe_layers; ++layer) {
-    uint16_t* const packed = job.packed + layer * kPackedStride;
-    uint32_t* const counts = job.counts + layer * job.expert_stride;
-    for (int64_t e = 0; e < job.experts; ++e) counts[e] += packed[e];
-    for (int64_t e = 0; e < kPackedStride; ++e) packed[e] = 0;
-  }
 }
 
-/// Packed counts have 16 bits, so the tokens come in pieces.
-void TakePieces(TakeJob job) {
-  constexpr int64_t kPiece = 0xffff;
-  const int64_t all = job.tokens;
-  for (int64_t done = 0; done < all; done += kPiece) {
-    job.tokens = all - done < kPiece ? all - done : kPiece;
-    TakePacked(job);
-    job.rows += job.tokens;
-  }
+bool FitsVectors(const RankedShape& shape) {
+  return shape.ranks <= kVectorRanks && shape.experts <= kMostExperts;
 }
 
 void Take(const TakeJob& job) {
-  if (job.experts > kPackedStride) return Code::Take(job);
-  PackMembers(job);
-  const bool packs =
-      job.experts < kPackedStride && job.ranks <= kBlockRanks && job.take <= kMostPacked;
-  packs ? TakePieces(job) : TakeAny(job);
+  if (!FitsVectors(job.shape) || job.limit.take > kVectorRanks) return Code::Take(job);
+  if (job.shape.experts <= 64) return TakeRows<1>(job);
+  job.shape.experts <= 128 ? TakeRows<2>(job) : TakeRows<4>(job);
 }
 
-constexpr ExpertSetLoops kLoops = {Take, Code::ThresholdByCount, Code::ThresholdBySum,
-                                   Code::ThresholdByCount16};
+void Above(const AboveJob& job) {
+  if (!FitsVectors(job.shape) || job.shape.top_k > 8) return Code::Above(job);
+  if (job.shape.experts <= 64) return AboveRows<1>(job);
+  job.shape.experts <= 128 ? AboveRows<2>(job) : AboveRows<4>(job);
+}
+
+/// How many of whole vectors of values are larger. REQUIRES: at most 2^15 vectors.
+inline int64_t CountAboveVectors(const uint16_t* values, int64_t vectors, uint16_t than) {
+  const __m256i bound = _mm256_set1_epi16(static_cast<int16_t>(than));
+  __m256i not_above = _mm256_setzero_si256();  // counted down
+#pragma GCC unroll 8
+  for (int64_t v = 0; v < vectors; ++v) {
+    const __m256i value =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + v * kVectorRanks));
+    not_above =
+        _mm256_add_epi16(not_above, _mm256_cmpeq_epi16(_mm256_max_epu16(value, bound), bound));
+  }
+  const __m256i pairs = _mm256_madd_epi16(not_above, _mm256_set1_epi16(1));
+  alignas(32) int32_t sums[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(sums), pairs);
+  int64_t count = vectors * kVectorRanks;
+  for (const int32_t sum : sums) count += sum;
+  return count;
+}
+
+int64_t CountAbove16(const uint16_t* values, int64_t size, uint16_t than) {
+  constexpr int64_t kMostVectors = (int64_t{1} << 15) - 1;
+  int64_t count = 0;
+  while (size >= kVectorRanks) {
+    const int64_t whole = size / kVectorRanks;
+    const int64_t vectors = whole < kMostVectors ? whole : kMostVectors;
+    count += CountAboveVectors(values, vectors, than);
+    values += vectors * kVectorRanks;
+    size -= vectors * kVectorRanks;
+  }
+  for (int64_t i = 0; i < size; ++i) count += values[i] > than ? 1 : 0;
+  return count;
+}
+
+uint32_t ThresholdByCount16(const uint16_t* values, int64_t size, int64_t wanted) {
+  constexpr int kBits = 16;
+  return Code::Largest(kBits, wanted, [&](uint32_t t) {
+    return CountAbove16(values, size, static_cast<uint16_t>(t - 1));
+  });
+}
+
+constexpr ExpertSetLoops kLoops = {
+    Take, Above, Code::ThresholdByCount, Code::ThresholdBySum, ThresholdByCount16, CountAbove16};
 
 }  // namespace
 
 const ExpertSetLoops* Avx2ExpertSetLoops() {
-  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi2") != 0 ? &kLoops
-                                                                                    : nullptr;
+  const bool supported =
+      __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi") != 0 &&
+      __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  return supported ? &kLoops : nullptr;
 }
 
 }  // namespace moecast

@@ -1,32 +1,37 @@
-// The inner loops of batch-level rules, for one instruction set: plain loops here, compiled again
-// with AVX2 in expert_set_avx2.cc. All give equal results. Nothing here allocates.
+// The inner loops of batch-level rules, for one instruction set: plain loops here, again with AVX2
+// in expert_set_avx2.cc. All give equal results. Nothing here allocates.
 #pragma once
 
 #include <cstdint>
+#include <span>
+
+#include "sim/policy/experts/expert_set.h"
 
 namespace moecast {
 
-inline constexpr int64_t kPackedStride = 256;
-
-/// Every token's best members. Rows are [moe_layer][rank_stride] ids.
+/// Writes every token's best members.
 struct TakeJob {
-  const uint16_t* const* rows;
-  int64_t tokens;
-  int64_t moe_layers;
-  int64_t rank_stride;
-  int64_t ranks;    // that are looked at
-  int64_t experts;  // also the id that means none
-  int64_t take;     // experts a token takes at most
-  const uint8_t* members;
-  int64_t member_stride;
-  uint8_t* member_bits;  // workspace, 32 bytes a layer
-  uint16_t* packed;      // workspace, kPackedStride zeros a layer, and left so
-  uint32_t* counts;
-  int64_t expert_stride;
+  RankedShape shape;
+  std::span<const RankedRow> rows;
+  std::span<uint64_t* const> chosen;
+  TakeLimit limit;
+  const uint64_t* sets;  // [moe_layer][set_words]
+  int64_t set_words;
+};
+
+/// Writes the ranks whose weight is above their layer's threshold and the first `ties` that equal
+/// it, the earlier token and the better rank first. Ranks beyond top_k are not looked at.
+struct AboveJob {
+  RankedShape shape;
+  std::span<const RankedRow> rows;
+  std::span<uint64_t* const> chosen;
+  const uint16_t* thresholds;  // [moe_layer], >= 1
+  int64_t* ties;               // [moe_layer], counted down
 };
 
 struct ExpertSetLoops {
   void (*take)(const TakeJob& job);
+  void (*above)(const AboveJob& job);
   /// Largest t with at least `wanted` of the values >= t; 0 when there are fewer values.
   uint32_t (*threshold_by_count)(const uint32_t* values, int64_t size, int64_t wanted);
   /// Largest t with sum of the values >= t at least `wanted`. REQUIRES: the sum of all reaches it;
@@ -34,6 +39,8 @@ struct ExpertSetLoops {
   uint32_t (*threshold_by_sum)(const uint32_t* values, int64_t size, uint64_t wanted);
   /// As threshold_by_count, of 16-bit values.
   uint32_t (*threshold_by_count16)(const uint16_t* values, int64_t size, int64_t wanted);
+  /// How many values are larger.
+  int64_t (*count_above16)(const uint16_t* values, int64_t size, uint16_t than);
 };
 
 const ExpertSetLoops& PortableExpertSetLoops();
@@ -45,17 +52,46 @@ const ExpertSetLoops& BestExpertSetLoops();
 /// so that code for a newer CPU cannot be merged into another file's.
 template <class Isa>
 struct ExpertSetCode {
+  static void SetBit(uint64_t* row, int64_t bit) { row[bit / 64] |= uint64_t{1} << (bit % 64); }
+
+  static void Clear(uint64_t* row, int64_t words) {
+    for (int64_t w = 0; w < words; ++w) row[w] = 0;
+  }
+
   static void Take(const TakeJob& job) {
-    for (int64_t token = 0; token < job.tokens; ++token) {
-      for (int64_t layer = 0; layer < job.moe_layers; ++layer) {
-        const uint16_t* const ids = job.rows[token] + layer * job.rank_stride;
-        const uint8_t* const members = job.members + layer * job.member_stride;
-        uint32_t* const counts = job.counts + layer * job.expert_stride;
-        int64_t left = job.take;
-        for (int64_t rank = 0; rank < job.ranks && left > 0; ++rank) {
-          if (members[ids[rank]] == 0) continue;
-          ++counts[ids[rank]];
+    const int64_t rank_stride = (job.shape.ranks + kRankBlock - 1) / kRankBlock * kRankBlock;
+    const int64_t bit_stride = (job.shape.experts + kExpertBlock - 1) / kExpertBlock * kExpertBlock;
+    for (uint64_t token = 0; token < job.rows.size(); ++token) {
+      uint64_t* const chosen = job.chosen[token];
+      Clear(chosen, (job.shape.moe_layers * bit_stride + 511) / 512 * 8);
+      for (int64_t layer = 0; layer < job.shape.moe_layers; ++layer) {
+        const uint16_t* const ids = job.rows[token].ids + layer * rank_stride;
+        const uint64_t* const set = job.sets + layer * job.set_words;
+        int64_t left = job.limit.take;
+        for (int64_t rank = 0; rank < job.limit.ranks && left > 0; ++rank) {
+          if ((set[ids[rank] / 64] >> (ids[rank] % 64) & 1) == 0) continue;
+          SetBit(chosen, layer * bit_stride + ids[rank]);
           --left;
+        }
+      }
+    }
+  }
+
+  static void Above(const AboveJob& job) {
+    const int64_t rank_stride = (job.shape.ranks + kRankBlock - 1) / kRankBlock * kRankBlock;
+    const int64_t bit_stride = (job.shape.experts + kExpertBlock - 1) / kExpertBlock * kExpertBlock;
+    for (uint64_t token = 0; token < job.rows.size(); ++token) {
+      uint64_t* const chosen = job.chosen[token];
+      Clear(chosen, (job.shape.moe_layers * bit_stride + 511) / 512 * 8);
+      for (int64_t layer = 0; layer < job.shape.moe_layers; ++layer) {
+        const uint16_t* const ids = job.rows[token].ids + layer * rank_stride;
+        const uint16_t* const weights = job.rows[token].weights + layer * rank_stride;
+        const uint16_t threshold = job.thresholds[layer];
+        for (int64_t rank = 0; rank < job.shape.top_k; ++rank) {
+          const bool tie = weights[rank] == threshold && job.ties[layer] > 0;
+          if (weights[rank] <= threshold && !tie) continue;
+          job.ties[layer] -= tie ? 1 : 0;
+          SetBit(chosen, layer * bit_stride + ids[rank]);
         }
       }
     }
@@ -87,6 +123,15 @@ struct ExpertSetCode {
   }
 
   static uint32_t ThresholdBySum(const uint32_t* values, int64_t size, uint64_t wanted) {
+    uint64_t total = 0;
+    for (int64_t i = 0; i < size; ++i) total += values[i];
+    if (total >> 32 == 0) {
+      return Largest(BitsOf(values, size), wanted, [&](uint32_t t) {
+        uint32_t sum = 0;
+        for (int64_t i = 0; i < size; ++i) sum += values[i] >= t ? values[i] : 0U;
+        return uint64_t{sum};
+      });
+    }
     return Largest(BitsOf(values, size), wanted, [&](uint32_t t) {
       // Halves of 16 bits: 32-bit lanes hold the sums of 2^16 of them.
       uint32_t low = 0;
@@ -101,21 +146,24 @@ struct ExpertSetCode {
     });
   }
 
+  static int64_t CountAbove16(const uint16_t* values, int64_t size, uint16_t than) {
+    int64_t count = 0;
+    constexpr int64_t kPiece = int64_t{1} << 15;  // so that 16 bits hold a piece's count
+    for (int64_t first = 0; first < size; first += kPiece) {
+      const int64_t end = first + kPiece < size ? first + kPiece : size;
+      uint16_t part = 0;
+      for (int64_t i = first; i < end; ++i) {
+        part = static_cast<uint16_t>(part + (values[i] > than ? 1 : 0));
+      }
+      count += part;
+    }
+    return count;
+  }
+
   static uint32_t ThresholdByCount16(const uint16_t* values, int64_t size, int64_t wanted) {
     constexpr int kBits = 16;
     return Largest(kBits, wanted, [&](uint32_t t) {
-      const auto bound = static_cast<uint16_t>(t);
-      int64_t count = 0;
-      constexpr int64_t kPiece = int64_t{1} << 15;  // so that 16 bits hold a piece's count
-      for (int64_t first = 0; first < size; first += kPiece) {
-        const int64_t end = first + kPiece < size ? first + kPiece : size;
-        uint16_t part = 0;
-        for (int64_t i = first; i < end; ++i) {
-          part = static_cast<uint16_t>(part + (values[i] >= bound ? 1 : 0));
-        }
-        count += part;
-      }
-      return count;
+      return CountAbove16(values, size, static_cast<uint16_t>(t - 1));
     });
   }
 };

@@ -5,8 +5,12 @@ namespace {
 
 struct Portable {};
 using Code = ExpertSetCode<Portable>;
-constexpr ExpertSetLoops kLoops = {Code::Take, Code::ThresholdByCount, Code::ThresholdBySum,
-                                   Code::ThresholdByCount16};
+constexpr ExpertSetLoops kLoops = {Code::Take,
+                                   Code::Above,
+                                   Code::ThresholdByCount,
+                                   Code::ThresholdBySum,
+                                   Code::ThresholdByCount16,
+                                   Code::CountAbove16};
 
 }  // namespace
 

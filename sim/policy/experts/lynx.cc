@@ -18,12 +18,10 @@ uint16_t Lynx::Weight(const RankScore& rank) const {
   return ScoreWeight(static_cast<float>(std::pow(base, bin)));
 }
 
-void Lynx::Count(const RankedBatch& batch, BatchScratch& scratch) const {
-  ClearSets(batch.shape, scratch);
-  SumWeights(batch, scratch);
-  FillByMass(batch.shape, mass, scratch);
-  AddBest(batch, 1, scratch);
-  CountBestMembers(batch, batch.shape.ranks, scratch);
+void Lynx::Choose(const RankedBatch& batch, BatchScratch& scratch) const {
+  StartSets(batch, scratch);
+  FillByMass(batch, mass, scratch);
+  TakeBestMembers(batch, {.ranks = batch.shape.ranks, .take = batch.shape.top_k}, scratch);
 }
 
 }  // namespace moecast

@@ -20,8 +20,9 @@ struct Lynx {
   int64_t bins = 1;      // beta, >= 1
   double base = 2;       // > 1
   [[nodiscard]] int64_t RanksWanted(int64_t top_k) const { return top_k + 1; }
+  [[nodiscard]] int64_t BestRanks(int64_t /*top_k*/) const { return 1; }
   [[nodiscard]] uint16_t Weight(const RankScore& rank) const;
-  void Count(const RankedBatch& batch, BatchScratch& scratch) const;
+  void Choose(const RankedBatch& batch, BatchScratch& scratch) const;
   friend bool operator==(const Lynx&, const Lynx&) = default;
 };
 

@@ -1,6 +1,8 @@
 // Oea: the experts that the step's tokens need most are read anyway; every token may use them.
 #pragma once
 
+#include <algorithm>
+
 #include "sim/policy/experts/ranked_batch.h"
 
 namespace moecast {
@@ -17,8 +19,12 @@ struct Oea {
   [[nodiscard]] int64_t RanksWanted(int64_t top_k) const {
     return max_rank > 0 ? max_rank : top_k + 1;
   }
+  [[nodiscard]] int64_t Most(int64_t top_k) const {
+    return most_k > 0 ? std::min(most_k, top_k) : top_k;
+  }
+  [[nodiscard]] int64_t BestRanks(int64_t top_k) const { return std::min(base_k, Most(top_k)); }
   [[nodiscard]] uint16_t Weight(const RankScore& /*rank*/) const { return 0; }
-  void Count(const RankedBatch& batch, BatchScratch& scratch) const;
+  void Choose(const RankedBatch& batch, BatchScratch& scratch) const;
   friend bool operator==(const Oea&, const Oea&) = default;
 };
 

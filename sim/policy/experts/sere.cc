@@ -1,44 +1,47 @@
 #include "sim/policy/experts/sere.h"
 
-#include <algorithm>
+#include <bit>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/policy/experts/expert_set.h"
 
 namespace moecast {
 
-void Sere::Count(const RankedBatch& batch, BatchScratch& scratch) const {
-  const RankedShape& shape = batch.shape;
-  SIM_CHECK(similarity->moe_layers() == shape.moe_layers);
-  SIM_CHECK(similarity->experts() == shape.experts);
-  ClearSets(shape, scratch);
-  AddBest(batch, std::min(primary, shape.top_k), scratch);
-  // Replacement moves whole experts: the native counts move with them.
-  std::vector<uint32_t>& native = scratch.utilities;
-  const int64_t stride = MemberStride(shape);
-  native.assign(static_cast<size_t>(shape.moe_layers * stride), 0);
-  for (const uint16_t* ids : batch.ids) {
-    uint32_t* counts = native.data();
-    for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
-      for (int64_t rank = 0; rank < shape.top_k; ++rank) ++counts[ids[rank]];
-      counts += stride;
-      ids += shape.rank_stride();
-    }
+void Sere::Choose(const RankedBatch& batch, BatchScratch& scratch) const {
+  SIM_CHECK(similarity->moe_layers() == batch.shape.moe_layers);
+  SIM_CHECK(similarity->experts() == batch.shape.experts);
+  StartSets(batch, scratch);
+}
+
+int64_t Sere::Target(int64_t moe_layer, int64_t expert, const BatchScratch& scratch) const {
+  const auto words = static_cast<int64_t>(scratch.sets.size()) / similarity->moe_layers();
+  const uint64_t* const set = scratch.sets.data() + moe_layer * words;
+  if (IsMember(set, expert)) return expert;
+  for (const uint16_t to : similarity->Replacements(moe_layer, expert)) {
+    if (IsMember(set, to)) return to;
   }
+  return expert;
+}
+
+void Sere::Redirect(const RankedShape& shape, const BatchScratch& scratch,
+                    std::span<uint32_t> counts) const {
+  constexpr int64_t kWordBits = 64;
+  const int64_t words = SetWords(shape);
   for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
-    const uint8_t* const members = scratch.members.data() + layer * stride;
-    uint32_t* const counts = scratch.counts.data() + layer * shape.expert_stride();
-    for (int64_t expert = 0; expert < shape.experts; ++expert) {
-      const uint32_t tokens = native[static_cast<size_t>(layer * stride + expert)];
-      if (tokens == 0) continue;
-      int64_t target = expert;
-      if (members[expert] == 0) {
-        const auto to = similarity->Replacements(layer, expert);
-        const auto found =
-            std::ranges::find_if(to, [members](uint16_t e) { return members[e] != 0; });
-        if (found != to.end()) target = *found;
+    uint32_t* const of_layer = counts.data() + layer * shape.expert_stride();
+    const uint64_t* const set = scratch.sets.data() + layer * words;
+    for (int64_t first = 0; first < shape.experts; first += kWordBits) {
+      uint64_t outsiders = ~set[first / kWordBits];
+      if (shape.experts - first < kWordBits) {
+        outsiders &= (uint64_t{1} << (shape.experts - first)) - 1;
       }
-      counts[target] += tokens;
+      for (; outsiders != 0; outsiders &= outsiders - 1) {
+        const int64_t expert = first + std::countr_zero(outsiders);
+        if (of_layer[expert] == 0) continue;
+        const int64_t target = Target(layer, expert, scratch);  // a member: it stays, or itself
+        of_layer[target] += std::exchange(of_layer[expert], 0);
+      }
     }
   }
 }

@@ -4,12 +4,10 @@
 
 namespace moecast {
 
-void XShare::Count(const RankedBatch& batch, BatchScratch& scratch) const {
-  ClearSets(batch.shape, scratch);
-  AddBest(batch, 1, scratch);
-  SumWeights(batch, scratch);
-  FillByBudget(batch.shape, budget, scratch);
-  CountBestMembers(batch, batch.shape.ranks, scratch);
+void XShare::Choose(const RankedBatch& batch, BatchScratch& scratch) const {
+  StartSets(batch, scratch);
+  FillByBudget(batch, budget, scratch);
+  TakeBestMembers(batch, {.ranks = batch.shape.ranks, .take = batch.shape.top_k}, scratch);
 }
 
 }  // namespace moecast

@@ -13,8 +13,9 @@ struct XShare {
   static constexpr bool kHasWeights = true;
   int64_t budget = 0;
   [[nodiscard]] int64_t RanksWanted(int64_t top_k) const { return top_k + 1; }
+  [[nodiscard]] int64_t BestRanks(int64_t /*top_k*/) const { return 1; }
   [[nodiscard]] uint16_t Weight(const RankScore& rank) const { return ScoreWeight(rank.score); }
-  void Count(const RankedBatch& batch, BatchScratch& scratch) const;
+  void Choose(const RankedBatch& batch, BatchScratch& scratch) const;
   friend bool operator==(const XShare&, const XShare&) = default;
 };
 

@@ -176,42 +176,97 @@ class DrawnBatch {
   [[nodiscard]] const std::vector<NaiveLayer>& layers() const { return layers_; }
   [[nodiscard]] const RankedShape& shape() const { return shape_; }
 
-  /// The rule's counts, [moe_layer].
+  /// The experts of the rule's tokens counted, [moe_layer].
   [[nodiscard]] std::vector<NaiveCounts> Count(const BatchRule& rule) const {
-    const size_t tokens = layers_.front().size();
-    const auto stride = static_cast<size_t>(shape_.rank_stride());
-    const size_t row = layers_.size() * stride;
-    std::vector<uint16_t> ids(tokens * row, static_cast<uint16_t>(shape_.experts));
-    std::vector<uint16_t> weights(tokens * row);
-    std::vector<const uint16_t*> id_rows;
-    std::vector<const uint16_t*> weight_rows;
-    for (size_t t = 0; t < tokens; ++t) {
-      for (size_t l = 0; l < layers_.size(); ++l) {
-        const NaiveRow& from = layers_[l][t];
-        for (size_t r = 0; r < from.size(); ++r) {
-          ids[t * row + l * stride + r] = static_cast<uint16_t>(from[r].first);
-          weights[t * row + l * stride + r] = rule.Weight({.moe_layer = static_cast<int64_t>(l),
-                                                           .rank = static_cast<int64_t>(r),
-                                                           .score = from[r].second,
-                                                           .best = from[0].second});
-        }
-      }
-      id_rows.push_back(ids.data() + t * row);
-      weight_rows.push_back(weights.data() + t * row);
+    const std::vector<Row> rows = Rows(rule);
+    std::vector<RankedRow> batch;
+    for (const Row& row : rows) {
+      batch.push_back({.ids = row.ids.data(),
+                       .weights = row.weights.data(),
+                       .best = row.best.data(),
+                       .ranked = row.ranked.data(),
+                       .order = row.order.data()});
     }
+    constexpr size_t kPast = 4;  // words that may be written past a row
+    const auto words = static_cast<size_t>(shape_.row_words());
+    std::vector<uint64_t> bits(rows.size() * words + kPast);
+    std::vector<uint64_t*> chosen;
+    for (size_t t = 0; t < rows.size(); ++t) chosen.push_back(bits.data() + t * words);
     BatchScratch scratch;
-    rule.Count({.shape = shape_, .ids = id_rows, .weights = weight_rows}, scratch);
+    rule.Choose({.shape = shape_, .rows = batch, .chosen = chosen}, scratch);
+    if (const Sere* sere = rule.redirecting()) return Redirected(*sere, scratch);
     std::vector<NaiveCounts> counts(layers_.size());
-    for (size_t l = 0; l < layers_.size(); ++l) {
-      for (int64_t e = 0; e < shape_.experts; ++e) {
-        const auto at = l * static_cast<size_t>(shape_.expert_stride()) + static_cast<size_t>(e);
-        if (scratch.counts[at] > 0) counts[l][e] = scratch.counts[at];
+    for (const uint64_t* row : chosen) {
+      for (size_t l = 0; l < layers_.size(); ++l) {
+        for (int64_t e = 0; e < shape_.experts; ++e) {
+          const int64_t bit = static_cast<int64_t>(l) * shape_.expert_stride() + e;
+          if ((row[bit / 64] >> (bit % 64) & 1) != 0) ++counts[l][e];
+        }
       }
     }
     return counts;
   }
 
  private:
+  struct Row {
+    std::vector<uint16_t> ids, weights;
+    std::vector<uint64_t> best, ranked;
+    std::vector<uint8_t> order;
+  };
+  /// What a table would hold of the tokens for the rule.
+  [[nodiscard]] std::vector<Row> Rows(const BatchRule& rule) const {
+    const auto stride = static_cast<size_t>(shape_.rank_stride());
+    const auto cells = layers_.size() * stride;
+    constexpr size_t kPast = 2;  // words that may be read past bits
+    const auto words = static_cast<size_t>(shape_.row_words());
+    std::vector<Row> rows(layers_.front().size());
+    for (size_t t = 0; t < rows.size(); ++t) {
+      Row& row = rows[t];
+      row.ids.assign(cells, static_cast<uint16_t>(shape_.experts));
+      row.weights.assign(cells, 0);
+      row.best.assign(words + kPast, 0);
+      row.ranked.assign(words + kPast, 0);
+      row.order.resize(cells);
+      for (size_t l = 0; l < layers_.size(); ++l) {
+        const NaiveRow& from = layers_[l][t];
+        for (size_t r = 0; r < from.size(); ++r) {
+          row.ids[l * stride + r] = static_cast<uint16_t>(from[r].first);
+          row.weights[l * stride + r] = rule.Weight({.moe_layer = static_cast<int64_t>(l),
+                                                     .rank = static_cast<int64_t>(r),
+                                                     .score = from[r].second,
+                                                     .best = from[0].second});
+        }
+      }
+      FillMarks(shape_, row.ids.data(), rule.BestRanks(shape_.top_k),
+                {.best = std::span(row.best).first(words),
+                 .ranked = std::span(row.ranked).first(words),
+                 .order = row.order});
+    }
+    return rows;
+  }
+
+  [[nodiscard]] std::vector<NaiveCounts> Redirected(const Sere& rule,
+                                                    const BatchScratch& scratch) const {
+    const auto stride = static_cast<size_t>(shape_.expert_stride());
+    std::vector<uint32_t> native(layers_.size() * stride);
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      for (const NaiveRow& row : layers_[l]) {
+        for (size_t r = 0; r < row.size() && static_cast<int64_t>(r) < shape_.top_k; ++r) {
+          ++native[l * stride + static_cast<size_t>(row[r].first)];
+        }
+      }
+    }
+    rule.Redirect(shape_, scratch, native);
+    std::vector<NaiveCounts> counts(layers_.size());
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      for (size_t e = 0; e < stride; ++e) {
+        const uint32_t count = native[l * stride + e];
+        if (count > 0) counts[l][static_cast<int64_t>(e)] = count;
+      }
+    }
+    return counts;
+  }
+
   static std::vector<NaiveLayer> Layers(const RankedShape& shape) {
     return std::vector<NaiveLayer>(static_cast<size_t>(shape.moe_layers));
   }
