@@ -32,6 +32,7 @@ add_library(
   ops/expert_prefill/tensor_map.cu
   ops/kv/append.cu
   ops/kv/latent.cu
+  ops/kv/naive.cu
   ops/kv/pack.cu
   ops/kv/rotate.cu
   ops/mla/attend_mla.cu
@@ -51,6 +52,7 @@ add_executable(
   moecast_kernels
   bench/attend_bench.cc
   bench/attend_prefill_bench.cc
+  bench/append_schemes.cc
   bench/check.cc
   bench/check_append.cc
   bench/check_attend.cc

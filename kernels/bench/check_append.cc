@@ -4,13 +4,13 @@
 #include <cmath>
 #include <span>
 
+#include "kernels/bench/append_schemes.h"
+#include "kernels/bench/cache_writers.h"
 #include "kernels/bench/check_latent.h"
 #include "kernels/bench/check_support.h"
 #include "kernels/bench/kv_pool.h"
 #include "kernels/ops/expert_gemm/quantise.h"
-#include "kernels/ops/kv/append.h"
 #include "kernels/ops/kv/host_page.h"
-#include "kernels/ops/kv/pack.h"
 #include "kernels/ops/kv/small_float.h"
 
 namespace moecast::kernels {
@@ -22,7 +22,9 @@ using Eigen::MatrixXd;
 using Report = std::function<void(const std::string& line)>;
 
 constexpr double kCodeMargin = 1e-3;  // of rounding to the nearest code
-constexpr int kPad = 8;               // elements between rows, so that strides are seen
+// Elements between rows, so that strides are seen: the least, and another.
+constexpr int kKeyPad = 8;
+constexpr int kValuePad = 24;
 // Tokens at the end; the last kAppended are appended one by one, the others in two chunks.
 constexpr int kLengths[] = {0, 4, 63, 66, 130, 195, 259, 300, 449};
 constexpr int kSequences = static_cast<int>(std::size(kLengths));
@@ -31,6 +33,7 @@ constexpr int kAppended = 4;
 struct Case {
   KvShape shape;
   KvScheme scheme;
+  CacheWriters writers;
 };
 
 std::string Describe(const Case& c) {
@@ -41,7 +44,8 @@ std::string Describe(const Case& c) {
   const KvWindow& w = c.scheme.window;
   return std::to_string(c.shape.kv_heads) + "x" + std::to_string(c.shape.head_dim) + " keys " +
          part(c.scheme.keys) + " values " + part(c.scheme.values) + " window " +
-         std::to_string(w.sink) + "+" + std::to_string(w.recent) + "+" + std::to_string(w.flush);
+         std::to_string(w.sink) + "+" + std::to_string(w.recent) + "+" + std::to_string(w.flush) +
+         c.writers.suffix;
 }
 
 // Rows of all tokens of all sequences, one sequence after the other.
@@ -49,8 +53,16 @@ struct Inputs {
   Operand keys;
   Operand values;
   std::vector<Index> first;  // row of each sequence's token 0
-  int64_t stride = 0;
+  int64_t key_stride = 0;
+  int64_t value_stride = 0;
 };
+
+// Rows [from, to) of x behind those of `rows`.
+void AddRows(const Operand& x, int64_t stride, Index from, Index to, std::vector<Bf16>& rows) {
+  const auto begin = x.row_major.begin() + static_cast<std::ptrdiff_t>(from * stride);
+  const auto end = x.row_major.begin() + static_cast<std::ptrdiff_t>(to * stride);
+  rows.insert(rows.end(), begin, end);
+}
 
 Inputs DrawInputs(const Case& c, RngStream& rng) {
   Inputs in;
@@ -59,12 +71,13 @@ Inputs DrawInputs(const Case& c, RngStream& rng) {
     in.first.push_back(rows);
     rows += length;
   }
-  in.stride = c.shape.kv_heads * c.shape.head_dim + kPad;
-  in.keys = Draw(rng, rows, in.stride, 3);
-  in.values = Draw(rng, rows, in.stride, 1);
+  in.key_stride = c.shape.kv_heads * c.shape.head_dim + kKeyPad;
+  in.value_stride = c.shape.kv_heads * c.shape.head_dim + kValuePad;
+  in.keys = Draw(rng, rows, in.key_stride, 3);
+  in.values = Draw(rng, rows, in.value_stride, 1);
   in.keys.exact.col(5).array() += 40;  // a channel with an offset
   for (Index row = 0; row < rows; ++row) {
-    Bf16& key = in.keys.row_major[static_cast<size_t>(row * in.stride + 5)];
+    Bf16& key = in.keys.row_major[static_cast<size_t>(row * in.key_stride + 5)];
     key = __float2bfloat16(static_cast<float>(in.keys.exact(row, 5)));
     in.keys.exact(row, 5) = static_cast<double>(__bfloat162float(key));
   }
@@ -90,11 +103,8 @@ Rows RowsOf(const Inputs& in, From from, To to) {
   for (size_t s = 0; s < std::size(kLengths); ++s) {
     const int first = from(kLengths[s]);
     const int end = std::max(first, to(kLengths[s]));
-    const auto begin = static_cast<std::ptrdiff_t>((in.first[s] + first) * in.stride);
-    const auto finish = static_cast<std::ptrdiff_t>((in.first[s] + end) * in.stride);
-    keys.insert(keys.end(), in.keys.row_major.begin() + begin, in.keys.row_major.begin() + finish);
-    values.insert(values.end(), in.values.row_major.begin() + begin,
-                  in.values.row_major.begin() + finish);
+    AddRows(in.keys, in.key_stride, in.first[s] + first, in.first[s] + end, keys);
+    AddRows(in.values, in.value_stride, in.first[s] + first, in.first[s] + end, values);
     starts.push_back(starts.back() + end - first);
     lengths.push_back(end);
     most = std::max(most, end - first);
@@ -108,18 +118,18 @@ Rows RowsOf(const Inputs& in, From from, To to) {
 
 void Pack(const Case& c, const KvPool& pool, const Inputs& in, const Rows& rows,
           const Stream& stream) {
-  PackTokens({.shape = c.shape,
-              .scheme = c.scheme,
-              .cache = pool.view(),
-              .sequences = kSequences,
-              .most_new_tokens = rows.most,
-              .row_starts = rows.starts.data(),
-              .lengths = rows.lengths.data(),
-              .keys = rows.keys.data(),
-              .values = rows.values.data(),
-              .key_stride = in.stride,
-              .value_stride = in.stride},
-             stream.get());
+  c.writers.pack({.shape = c.shape,
+                  .scheme = c.scheme,
+                  .cache = pool.view(),
+                  .sequences = kSequences,
+                  .most_new_tokens = rows.most,
+                  .row_starts = rows.starts.data(),
+                  .lengths = rows.lengths.data(),
+                  .keys = rows.keys.data(),
+                  .values = rows.values.data(),
+                  .key_stride = in.key_stride,
+                  .value_stride = in.value_stride},
+                 stream.get());
   stream.Synchronize();
 }
 
@@ -130,26 +140,23 @@ void Append(const Case& c, const KvPool& pool, const Inputs& in, int back, const
   std::vector<int32_t> lengths;
   for (size_t s = 0; s < std::size(kLengths); ++s) {
     const Index row = in.first[s] + std::max(kLengths[s] - 1 - back, 0);
-    const auto begin = static_cast<std::ptrdiff_t>(row * in.stride);
-    const auto end = begin + static_cast<std::ptrdiff_t>(in.stride);
-    keys.insert(keys.end(), in.keys.row_major.begin() + begin, in.keys.row_major.begin() + end);
-    values.insert(values.end(), in.values.row_major.begin() + begin,
-                  in.values.row_major.begin() + end);
+    AddRows(in.keys, in.key_stride, row, row + 1, keys);
+    AddRows(in.values, in.value_stride, row, row + 1, values);
     lengths.push_back(std::max(kLengths[s] - back, 0));
   }
   const DeviceBuffer<Bf16> device_keys{std::span<const Bf16>(keys)};
   const DeviceBuffer<Bf16> device_values{std::span<const Bf16>(values)};
   const DeviceBuffer<int32_t> device_lengths{std::span<const int32_t>(lengths)};
-  AppendTokens({.shape = c.shape,
-                .scheme = c.scheme,
-                .cache = pool.view(),
-                .sequences = kSequences,
-                .lengths = device_lengths.data(),
-                .keys = device_keys.data(),
-                .values = device_values.data(),
-                .key_stride = in.stride,
-                .value_stride = in.stride},
-               stream.get());
+  c.writers.append({.shape = c.shape,
+                    .scheme = c.scheme,
+                    .cache = pool.view(),
+                    .sequences = kSequences,
+                    .lengths = device_lengths.data(),
+                    .keys = device_keys.data(),
+                    .values = device_values.data(),
+                    .key_stride = in.key_stride,
+                    .value_stride = in.value_stride},
+                   stream.get());
   stream.Synchronize();
 }
 
@@ -307,50 +314,15 @@ void CheckCase(const Case& c, RngStream& rng, const Stream& stream, const Report
   report(Describe(c) + ": codes exact");
 }
 
-std::vector<KvScheme> Schemes(int head_dim) {
-  std::vector<KvScheme> schemes{{}};
-  for (const KvElement e :
-       {KvElement::kE4m3, KvElement::kE5m2, KvElement::kInt8, KvElement::kInt4}) {
-    const KvPart part{.element = e, .group = head_dim};
-    schemes.push_back({.keys = part, .values = part});
-  }
-  const auto grouped = [](KvElement e, ScaleAxis axis, int group, float eta = 0) {
-    return KvPart{.element = e, .axis = axis, .group = group, .eta = eta};
-  };
-  const auto channel = ScaleAxis::kChannel;
-  const auto token = ScaleAxis::kToken;
-  schemes.push_back({.keys = grouped(KvElement::kInt4, token, 32),
-                     .values = {.element = KvElement::kE4m3, .group = head_dim}});
-  for (const int group : {32, 64, 128}) {
-    const int of_values = std::min(group, head_dim);
-    for (const KvElement e :
-         {KvElement::kInt8, KvElement::kInt4, KvElement::kInt2, KvElement::kInt1})
-      schemes.push_back({.keys = grouped(e, channel, group),
-                         .values = grouped(e, token, of_values),
-                         .window = {.flush = 128}});
-  }
-  KvScheme xquant{.keys = grouped(KvElement::kInt2, channel, 32, 0.045F),
-                  .values = grouped(KvElement::kInt1, token, 32, 1.0F / 6),
-                  .window = {.flush = 128}};
-  schemes.push_back(xquant);
-  xquant.values.shares_codes = true;
-  schemes.push_back(xquant);
-  schemes.push_back({.keys = grouped(KvElement::kInt2, token, head_dim),
-                     .values = grouped(KvElement::kInt2, token, head_dim),
-                     .window = {.sink = 64, .recent = 64, .flush = 64}});
-  schemes.push_back({.keys = grouped(KvElement::kInt1, channel, 128),
-                     .values = grouped(KvElement::kInt4, token, 32),
-                     .window = {.sink = 128, .recent = 64, .flush = 128}});
-  return schemes;
-}
-
 }  // namespace
 
 void CheckAppend(uint64_t seed, const Stream& stream, const Report& report) {
   RngStream rng({.seed = seed}, "kernels/check_append");
   for (const KvShape& shape : {KvShape{3, 64}, KvShape{2, 128}}) {
-    for (const KvScheme& scheme : Schemes(shape.head_dim))
-      CheckCase({shape, scheme}, rng, stream, report);
+    for (const KvScheme& scheme : SchemesToCheck(shape.head_dim)) {
+      for (const CacheWriters& writers : {kWriters, kNaiveWriters})
+        CheckCase({shape, scheme, writers}, rng, stream, report);
+    }
   }
   CheckLatents(rng, stream, report);
   CheckRotation(rng, stream, report);

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/bench/cache_writers.h"
 #include "kernels/bench/fill.h"
 #include "kernels/bench/kv_pool.h"
 #include "kernels/bench/kv_rotation.h"
 #include "kernels/bench/kv_rows.h"
 #include "kernels/bench/suite_latent.h"
-#include "kernels/ops/kv/append.h"
 #include "kernels/ops/kv/kv_bits.h"
-#include "kernels/ops/kv/pack.h"
 #include "kernels/ops/kv/rotate.h"
 
 namespace moecast::kernels {
@@ -25,6 +24,9 @@ constexpr int kContext = 1064;
 constexpr int kPositions = 16;
 constexpr int kFlushAt = 1152;
 constexpr int kMostCopies = 8;
+// Schemes whose first rung is measured, for the model of AppendGroups.
+constexpr const char* kNaivePlain = "int4";
+constexpr const char* kNaiveWindow = "kivi2";
 
 double QuantisedBytes(const FittedScheme& fitted, const KvShape& shape, double tokens) {
   return tokens * shape.kv_heads * shape.head_dim * 2 *
@@ -125,21 +127,25 @@ DeviceBuffer<int32_t> ToDevice(const std::vector<int32_t>& values) {
 }
 
 // Launch r appends to copy r % copies of the cache, with row r % (lengths / sequences) of lengths.
+// Its keys and values come from one of kPositions sets of rows: in a step the kernels before have
+// just written them, so they are in L2.
 EnqueueLaunch Appending(const Attention& attention, const FittedScheme& fitted, const KvPool& pool,
-                        const DeviceBuffer<int32_t>& lengths, int sequences, int copies) {
-  return [&attention, &fitted, &pool, &lengths, sequences, copies](int launch) {
+                        const DeviceBuffer<int32_t>& lengths, int sequences, int copies,
+                        const CacheWriters& writers) {
+  return [&attention, &fitted, &pool, &lengths, sequences, copies, &writers](int launch) {
+    launch %= kPositions;
     attention.Rotate(fitted, launch, sequences);
     const auto rows = static_cast<int>(lengths.size()) / sequences;
-    AppendTokens({.shape = attention.shape(),
-                  .scheme = fitted.scheme,
-                  .cache = CopyOf(pool, fitted.scheme, sequences, launch % copies),
-                  .sequences = sequences,
-                  .lengths = lengths.data() + launch % rows * sequences,
-                  .keys = attention.Keys(launch, sequences),
-                  .values = attention.Values(launch, sequences),
-                  .key_stride = attention.stride(),
-                  .value_stride = attention.stride()},
-                 attention.stream());
+    writers.append({.shape = attention.shape(),
+                    .scheme = fitted.scheme,
+                    .cache = CopyOf(pool, fitted.scheme, sequences, launch % copies),
+                    .sequences = sequences,
+                    .lengths = lengths.data() + launch % rows * sequences,
+                    .keys = attention.Keys(launch, sequences),
+                    .values = attention.Values(launch, sequences),
+                    .key_stride = attention.stride(),
+                    .value_stride = attention.stride()},
+                   attention.stream());
   };
 }
 
@@ -151,7 +157,7 @@ double AppendBytes(const Attention& attention, const FittedScheme& fitted, int s
 }
 
 void AppendStep(const Attention& attention, const FittedScheme& fitted, int sequences,
-                std::vector<KvMeasurement>& rows) {
+                const CacheWriters& writers, std::vector<KvMeasurement>& rows) {
   const KvPool pool(attention.shape(), fitted.scheme, sequences, kFlushAt, 1);
   std::vector<int32_t> lengths;
   for (int position = 1; position <= kPositions; ++position)
@@ -159,15 +165,17 @@ void AppendStep(const Attention& attention, const FittedScheme& fitted, int sequ
   const DeviceBuffer<int32_t> device_lengths = ToDevice(lengths);
   KvMeasurement row =
       attention.Describe("append", "even", fitted, {.sequences = sequences, .tokens = kContext});
+  row.op += writers.suffix;
   row.new_tokens = sequences;
   row.bytes = AppendBytes(attention, fitted, sequences);
   AppendMeasured(attention.context(),
-                 Appending(attention, fitted, pool, device_lengths, sequences, 1), row, rows);
+                 Appending(attention, fitted, pool, device_lengths, sequences, 1, writers), row,
+                 rows);
 }
 
 // The step at which `flushing` of the sequences flush.
 void AppendFlush(const Attention& attention, const FittedScheme& fitted, int sequences,
-                 int flushing, std::vector<KvMeasurement>& rows) {
+                 int flushing, const CacheWriters& writers, std::vector<KvMeasurement>& rows) {
   const KvShape& shape = attention.shape();
   const double tokens = static_cast<double>(flushing) * fitted.scheme.window.flush;
   const int copies = attention.Copies(PlainBytes(shape, tokens));
@@ -177,21 +185,24 @@ void AppendFlush(const Attention& attention, const FittedScheme& fitted, int seq
   const DeviceBuffer<int32_t> device_lengths = ToDevice(lengths);
   KvMeasurement row = attention.Describe("flush", flushing == sequences ? "all" : "one", fitted,
                                          {.sequences = sequences, .tokens = kFlushAt - 1});
+  row.op += writers.suffix;
   row.new_tokens = sequences;
   row.bytes = AppendBytes(attention, fitted, sequences) + PlainBytes(shape, tokens) +
               QuantisedBytes(fitted, shape, tokens);
   AppendMeasured(attention.context(),
-                 Appending(attention, fitted, pool, device_lengths, sequences, copies), row, rows);
+                 Appending(attention, fitted, pool, device_lengths, sequences, copies, writers),
+                 row, rows);
 }
 
 void AppendPack(const Attention& attention, const FittedScheme& fitted, int tokens,
-                std::vector<KvMeasurement>& rows) {
+                const CacheWriters& writers, std::vector<KvMeasurement>& rows) {
   const KvShape& shape = attention.shape();
   const int copies = attention.Copies(QuantisedBytes(fitted, shape, tokens));
   const KvPool pool(shape, fitted.scheme, copies, tokens, 1);
   const DeviceBuffer<int32_t> starts = ToDevice({0, tokens});
   const DeviceBuffer<int32_t> lengths = ToDevice({tokens});
   KvMeasurement row = attention.Describe("pack", "even", fitted, {.sequences = 1, .tokens = 0});
+  row.op += writers.suffix;
   row.new_tokens = tokens;
   row.stored_bits = StoredBits(fitted.scheme, shape.head_dim, tokens);
   row.read_bits = ReadBits(fitted.scheme, shape.head_dim, tokens);
@@ -202,47 +213,62 @@ void AppendPack(const Attention& attention, const FittedScheme& fitted, int toke
       attention.context(),
       [&](int launch) {
         attention.Rotate(fitted, launch, tokens);
-        PackTokens({.shape = shape,
-                    .scheme = fitted.scheme,
-                    .cache = CopyOf(pool, fitted.scheme, 1, launch % copies),
-                    .sequences = 1,
-                    .most_new_tokens = tokens,
-                    .row_starts = starts.data(),
-                    .lengths = lengths.data(),
-                    .keys = attention.Keys(launch, tokens),
-                    .values = attention.Values(launch, tokens),
-                    .key_stride = attention.stride(),
-                    .value_stride = attention.stride()},
-                   attention.stream());
+        writers.pack({.shape = shape,
+                      .scheme = fitted.scheme,
+                      .cache = CopyOf(pool, fitted.scheme, 1, launch % copies),
+                      .sequences = 1,
+                      .most_new_tokens = tokens,
+                      .row_starts = starts.data(),
+                      .lengths = lengths.data(),
+                      .keys = attention.Keys(launch, tokens),
+                      .values = attention.Values(launch, tokens),
+                      .key_stride = attention.stride(),
+                      .value_stride = attention.stride()},
+                     attention.stream());
       },
       row, rows);
 }
 
 void AppendScheme(const Attention& attention, const FittedScheme& fitted,
                   std::vector<KvMeasurement>& rows) {
-  for (const int sequences : {1, 16, 64, 256}) AppendStep(attention, fitted, sequences, rows);
+  for (const int sequences : {1, 16, 64, 256})
+    AppendStep(attention, fitted, sequences, kWriters, rows);
   if (HasWindow(fitted.scheme)) {
     for (const int sequences : {16, 256}) {
-      AppendFlush(attention, fitted, sequences, 1, rows);
-      AppendFlush(attention, fitted, sequences, sequences, rows);
+      AppendFlush(attention, fitted, sequences, 1, kWriters, rows);
+      AppendFlush(attention, fitted, sequences, sequences, kWriters, rows);
     }
   }
-  for (const int tokens : {128, 1024, 8192, 32768}) AppendPack(attention, fitted, tokens, rows);
+  for (const int tokens : {128, 1024, 8192, 32768})
+    AppendPack(attention, fitted, tokens, kWriters, rows);
 }
+
+// Of a scheme that shows an op at one size.
+constexpr int kSequences = 256;
+constexpr int kFewSequences = 16;
+constexpr int kTokens = 8192;
 
 // Groups of 64 and 128 where schemes have groups of their own.
 void AppendGroups(const Attention& attention, const NamedScheme& named,
                   std::vector<KvMeasurement>& rows) {
-  constexpr int kSequences = 256;
-  constexpr int kTokens = 8192;
   if (named.scheme.keys.group == 0) return;
   for (const int group : {64, 128}) {
     const FittedScheme fitted =
         Fitted({.name = named.name, .layer = named.layer, .scheme = WithGroup(named.scheme, group)},
                attention.shape().head_dim);
-    AppendFlush(attention, fitted, kSequences, kSequences, rows);
-    AppendPack(attention, fitted, kTokens, rows);
+    AppendFlush(attention, fitted, kSequences, kSequences, kWriters, rows);
+    AppendPack(attention, fitted, kTokens, kWriters, rows);
   }
+}
+
+// The first rung of each op: appends without a window, flushes and packs with one.
+void AppendNaiveRows(const Attention& attention, const NamedScheme& named,
+                     std::vector<KvMeasurement>& rows) {
+  const FittedScheme fitted = Fitted(named, attention.shape().head_dim);
+  if (named.name == kNaivePlain) AppendStep(attention, fitted, kSequences, kNaiveWriters, rows);
+  if (named.name != kNaiveWindow) return;
+  AppendFlush(attention, fitted, kFewSequences, kFewSequences, kNaiveWriters, rows);
+  AppendPack(attention, fitted, kTokens, kNaiveWriters, rows);
 }
 
 }  // namespace
@@ -255,7 +281,9 @@ std::vector<KvMeasurement> RunAppendSuite(const SuiteContext& context) {
     const Attention attention(context, model);
     for (const NamedScheme& named : context.kv_schemes) {
       AppendScheme(attention, Fitted(named, attention.shape().head_dim), rows);
-      if (model.model == kModels[1]) AppendGroups(attention, named, rows);
+      if (model.model != kModels[1]) continue;
+      AppendGroups(attention, named, rows);
+      AppendNaiveRows(attention, named, rows);
     }
   }
   AppendLatentRows(context, rows);
