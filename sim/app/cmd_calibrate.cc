@@ -2,8 +2,10 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "calibration/calibrate.h"
 #include "calibration/profile_text.h"
@@ -92,15 +94,24 @@ Status Run(const CLI::App& command, const CalibrateArguments& arguments) {
   if (!arguments.sources.fit_serving.empty()) {
     return FitServingPoints(arguments.sources, arguments.out);
   }
+  // Both files are created first: fitting takes seconds, and neither appears without the other.
+  SIM_TRY(AtomicFile profile, AtomicFile::Create(arguments.out));
+  std::optional<AtomicFile> report;
+  if (!arguments.report.empty()) {
+    SIM_TRY(AtomicFile file, AtomicFile::Create(arguments.report));
+    report.emplace(std::move(file));
+  }
   SIM_TRY(const calibration::Measurements measurements,
           arguments.sources.has_tables() ? ImportTables(arguments.sources)
                                          : calibration::ReadMeasurements(arguments.measurements));
   const std::string name = std::filesystem::path(arguments.out).stem().string();
   SIM_TRY(const calibration::Calibration done, calibration::Calibrate(measurements, name));
-  SIM_RETURN_IF_ERROR(WriteFileAtomically(arguments.out, calibration::ProfileYaml(done.profile)));
-  if (!arguments.report.empty()) {
-    SIM_RETURN_IF_ERROR(WriteFileAtomically(arguments.report, calibration::ReportMarkdown(done)));
+  SIM_RETURN_IF_ERROR(profile.Write(calibration::ProfileYaml(done.profile)));
+  if (report) {
+    SIM_RETURN_IF_ERROR(report->Write(calibration::ReportMarkdown(done)));
+    SIM_RETURN_IF_ERROR(report->Commit());
   }
+  SIM_RETURN_IF_ERROR(profile.Commit());
   return PrintToStdout(Summary(done, arguments.out));
 }
 

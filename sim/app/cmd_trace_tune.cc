@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scenarios/sensitivity_file.h"
+#include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/files.h"
@@ -148,6 +149,7 @@ void AddTraceTune(CLI::App& trace, int& exit_code) {
       ->required()
       ->type_name("FILE");
   command->add_option("--mean-k", arguments->mean_k, "Experts per token and layer, on average")
+      ->check(NonNegative())
       ->required();
   command
       ->add_option(

@@ -67,6 +67,9 @@ INSTANTIATE_TEST_SUITE_P(
                     {"explain", kExample, "--batch", "1e9"},
                     {"--batch", "whole number", "'1e9'"}},
            BadInput{"NegativePrefill", {"explain", kExample, "--prefill", "-7"}, {"'-7'"}},
+           BadInput{"MeanKIsNoNumber",
+                    {"trace", "tune", kTrace, "--mean-k", "four"},
+                    {"--mean-k", "expected a number", "'four'"}},
            BadInput{"EmptyProfile",
                     {"explain", kExample, "--set", "cost.profile=/dev/null"},
                     {"/dev/null"}},
@@ -197,6 +200,17 @@ TEST(BadInput, CalibrateRefusesOptionsThatItsSourceLeavesUnread) {
     EXPECT_THAT(outcome.err, HasSubstr(std::string(option) + ": is read only with"));
   }
   EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(BadInput, AProfileDoesNotAppearWithoutItsReport) {
+  const TemporaryFolder folder;
+  const std::string out = (folder / "p.yaml").string();
+  const std::string report = (folder / "none/report.md").string();
+  const Outcome outcome =
+      RunMoecast({"calibrate", "--measurements", kMeasurements, "--out", out, "--report", report});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr(report));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 TEST(BadInput, AbsentMeasurementsAreToldFromAFolderOfOtherThings) {
