@@ -16,6 +16,7 @@ add_library(
   bench/fill.cu
   bench/prefill_fill.cu
   execute/glue.cu
+  execute/latent_glue.cu
   ops/attend/attend.cu
   ops/attend/attend_128x16.cu
   ops/attend/attend_128x8.cu
@@ -112,6 +113,7 @@ if(NOT MOECAST_KERNELS_ONLY)
     execute/kv_pools.cc
     execute/model_ops.cc
     execute/model_ops_attention.cc
+    execute/model_ops_latent.cc
     execute/model_ops_moe.cc
     execute/model_weights.cc
     execute/step_timer.cc

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/bench/fill.h"
+#include "kernels/execute/dense_products.h"
 
 namespace moecast::kernels {
 namespace {
@@ -52,12 +53,29 @@ Activations::Activations(const ModelSpec& model, const StepCapacity& capacity,
   lengths = Zeros<int32_t>(rows + capacity.sequences);
   chunk_starts = Zeros<int32_t>(capacity.sequences + 1);
   past = Zeros<int32_t>(capacity.sequences);
+  key_starts = Zeros<int32_t>(capacity.sequences + 1);
   logit_index = Zeros<int32_t>(capacity.logit_rows);
   sampled = Zeros<int32_t>(capacity.logit_rows);
   // The largest logit: temperature 0.
   sample_rules = DeviceBuffer<SampleRule>(
       std::span<const SampleRule>(std::vector<SampleRule>(Count(capacity.logit_rows))));
   if (model.moe) AllocateExperts(model, capacity.rows, stream);
+  if (widths.latent > 0) AllocateLatents(model, capacity.sequences, stream);
+}
+
+void Activations::AllocateLatents(const ModelSpec& model, int32_t sequences, const Stream& stream) {
+  const auto& mla = std::get<MlaAttention>(model.attention);
+  const int64_t decodes = DenseProducts::ComputedRows(sequences);
+  absorbed = Draw(decodes, mla.heads * (mla.kv_lora_rank + mla.qk_rope_head_dim), stream);
+  latent_out = Draw(decodes, mla.heads * mla.kv_lora_rank, stream);
+}
+
+void Activations::GrowContext(int32_t rows, const AttentionWidths& widths, const Stream& stream) {
+  const int64_t computed = DenseProducts::ComputedRows(rows);
+  if (context.size() >= Count(computed * widths.latent)) return;
+  context = Draw(computed, widths.latent, stream);
+  expanded = Draw(computed, widths.up, stream);
+  keys = Draw(computed, widths.heads * widths.key_dim, stream);
 }
 
 void Activations::AllocateExperts(const ModelSpec& model, int32_t rows, const Stream& stream) {
@@ -100,6 +118,7 @@ void Activations::Upload(const StepInputs& inputs, std::span<const int32_t> imag
   lengths.CopyFrom(inputs.lengths);
   chunk_starts.CopyFrom(inputs.chunk_starts);
   past.CopyFrom(inputs.past);
+  key_starts.CopyFrom(inputs.key_starts);
   logit_index.CopyFrom(inputs.logit_index);
   routing.CopyFrom(image);
 }

@@ -17,8 +17,8 @@
 namespace moecast::kernels {
 
 struct StepCapacity {
-  int32_t rows = 0;  // of the dense products, rounded up as they compute them
-  int32_t sequences = 0;
+  int32_t rows = 0;        // of the dense products, rounded up as they compute them
+  int32_t sequences = 0;   // of a step with prompts, and of a padded one
   int32_t logit_rows = 0;  // likewise
 };
 
@@ -31,7 +31,12 @@ class Activations {
   Rows x;                                // [rows, hidden] output of the last block
   Rows normed;                           // [rows, hidden]
   Rows qkv;                              // [rows, qkv] queries, keys, values; of MLA: queries
-  Rows latent;                           // [rows, latent] of MLA
+  Rows latent;                           // [rows, latent] of MLA, rotary keys behind
+  Rows absorbed;                         // [decodes, heads, latent] queries in latent space
+  Rows latent_out;                       // [decodes, heads, latent without rotary part]
+  Rows context;                          // [context rows, latent] past and chunk
+  Rows expanded;                         // [context rows, up] their keys and values
+  Rows keys;                             // [context rows, heads, key_dim] with rotary parts
   Rows attended;                         // [rows, values]
   Rows gate_up;                          // [rows, 2 width] of dense blocks and shared experts
   Rows act;                              // [rows, width]
@@ -48,15 +53,18 @@ class Activations {
   /// Where the route op writes what nobody reads.
   RouteBuffers routed;
 
-  DeviceBuffer<int32_t> token_ids, positions, lengths, chunk_starts, past, logit_index;
+  DeviceBuffer<int32_t> token_ids, positions, lengths, chunk_starts, past, key_starts, logit_index;
   DeviceBuffer<int32_t> routing;  // words of a RoutingImage
   DeviceBuffer<SampleRule> sample_rules;
   DeviceBuffer<int32_t> sampled;  // [logit_rows]
 
   /// Copies a step's inputs; `image` as RoutingImage wrote it. Waits.
   void Upload(const StepInputs& inputs, std::span<const int32_t> image);
+  /// Makes room for that many context rows. Addresses change: graphs with chunks are void.
+  void GrowContext(int32_t rows, const AttentionWidths& widths, const Stream& stream);
 
  private:
+  void AllocateLatents(const ModelSpec& model, int32_t sequences, const Stream& stream);
   void AllocateExperts(const ModelSpec& model, int32_t rows, const Stream& stream);
 
   DeviceBuffer<float> route_logits_;

@@ -8,26 +8,36 @@ DenseProducts::DenseProducts(const Stream& stream)
 }
 
 int32_t DenseProducts::ComputedRows(int32_t rows) {
-  constexpr int32_t kExact = 256;
+  constexpr int32_t kExact = 16;
+  constexpr int32_t kFine = 256;
+  constexpr int32_t kFineStep = 8;
   constexpr int32_t kStep = 64;
-  return rows <= kExact ? rows : (rows + kStep - 1) / kStep * kStep;
+  if (rows <= kExact) return rows;
+  const int32_t step = rows <= kFine ? kFineStep : kStep;
+  return (rows + step - 1) / step * step;
 }
 
-DenseProducts::Shape DenseProducts::ShapeOf(const DenseOperands& operands) {
-  return {ComputedRows(operands.rows), operands.outputs, operands.inputs};
+DenseProducts::Key DenseProducts::KeyOf(const DenseShape& shape) {
+  return {ComputedRows(shape.tokens),
+          shape.outputs,
+          shape.inputs,
+          shape.batch,
+          shape.x_row,
+          shape.out_row};
 }
 
 void DenseProducts::Prepare(const DenseOperands& operands) {
-  const Shape shape = ShapeOf(operands);
-  if (products_.contains(shape)) return;
-  products_.emplace(
-      shape, std::make_unique<DenseGemm>(
-                 *blas_, DenseShape{.tokens = shape[0], .outputs = shape[1], .inputs = shape[2]},
-                 operands.x, operands.weight, operands.out, stream_, workspace_.data()));
+  const Key key = KeyOf(operands.shape);
+  if (products_.contains(key)) return;
+  DenseShape computed = operands.shape;
+  computed.tokens = ComputedRows(computed.tokens);
+  products_.emplace(key, std::make_unique<DenseGemm>(*blas_, computed, operands.x, operands.weight,
+                                                     operands.out, stream_, workspace_.data()));
 }
 
 void DenseProducts::Launch(const DenseOperands& operands) const {
-  products_.at(ShapeOf(operands))->Launch(operands.x, operands.weight, operands.out, stream_.get());
+  products_.at(KeyOf(operands.shape))
+      ->Launch(operands.x, operands.weight, operands.out, stream_.get());
 }
 
 }  // namespace moecast::kernels

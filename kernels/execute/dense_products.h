@@ -12,11 +12,8 @@
 
 namespace moecast::kernels {
 
-/// out [rows, outputs] = x [rows, inputs] * weight [outputs, inputs] transposed, bf16.
 struct DenseOperands {
-  int32_t rows = 0;
-  int32_t outputs = 0;
-  int32_t inputs = 0;
+  DenseShape shape;  // tokens: rows that are wanted
   const __nv_bfloat16* x = nullptr;
   const __nv_bfloat16* weight = nullptr;
   __nv_bfloat16* out = nullptr;
@@ -27,8 +24,9 @@ class DenseProducts {
   /// ERRORS: CudaError where the library is absent.
   explicit DenseProducts(const Stream& stream);
 
-  /// Rows that a product of `rows` computes: algorithms are kept for every count up to 256 and for
-  /// multiples of 64 above, no more than a tile's padding. Operands must have that many.
+  /// Rows that a product of `rows` computes: algorithms are kept for every count up to 16, for
+  /// multiples of 8 up to 256 and of 64 above, no more than a tile's padding. Operands must have
+  /// that many.
   static int32_t ComputedRows(int32_t rows);
 
   /// Chooses the algorithm if the shape is new: runs the product, waits for the stream. Not while a
@@ -38,13 +36,13 @@ class DenseProducts {
   void Launch(const DenseOperands& operands) const;
 
  private:
-  using Shape = std::array<int32_t, 3>;  // computed rows, outputs, inputs
-  static Shape ShapeOf(const DenseOperands& operands);
+  using Key = std::array<int64_t, 6>;  // computed rows, outputs, inputs, batch, rows' strides
+  static Key KeyOf(const DenseShape& shape);
 
   const Stream& stream_;
   std::unique_ptr<BlasLt> blas_;
   DeviceBuffer<unsigned char> workspace_;
-  std::map<Shape, std::unique_ptr<DenseGemm>> products_;
+  std::map<Key, std::unique_ptr<DenseGemm>> products_;
 };
 
 }  // namespace moecast::kernels

@@ -1,5 +1,6 @@
 // OpenStepExecutor of a build with CUDA: one GPU, one model, graphs by form.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -36,8 +37,14 @@ void CheckModel(const ModelSpec& model) {
   const auto require = [](bool condition, const std::string& what) {
     if (!condition) throw CudaError("model: " + what);
   };
-  require(std::holds_alternative<GqaAttention>(model.attention),
-          "latent attention is not executed yet");
+  if (const auto* mla = std::get_if<MlaAttention>(&model.attention)) {
+    require(!mla->q_lora_rank, "latent attention is executed with queries projected directly");
+    require(mla->kv_lora_rank == kLatentChannels && mla->qk_rope_head_dim == kRotaryChannels &&
+                mla->qk_nope_head_dim == mla->v_head_dim,
+            "latent attention is executed with latents of " + std::to_string(kLatentChannels) +
+                ", rotary parts of " + std::to_string(kRotaryChannels) +
+                " and keys as wide as values");
+  }
   require(!model.linear_attention && !model.attention_output_gate,
           "linear attention and output gates are not executed");
   for (const TensorFormat* format : {&model.formats.attention, &model.formats.dense_ffn,
@@ -58,22 +65,27 @@ class Executor {
 
   /// ERRORS: CudaError.
   ExecutedStep Run(const StepRun& run) {
+    const auto start = Clock::now();
     const StepForm form = ops_.Prepare(run);
     if (form.row_pages != row_pages_) graphs_.clear();  // the page table lies elsewhere now
     row_pages_ = form.row_pages;
-    ExecutedStep step;
-    if (run.graph) {
-      std::unique_ptr<Graph>& graph = graphs_[form];
-      if (graph == nullptr) graph = Capture(form);
-      step.gpu = timer_.Time(*graph);
-    } else {
-      step.gpu = timer_.Time(*Capture(form));
-    }
+    std::unique_ptr<Graph> once;
+    std::unique_ptr<Graph>& graph = run.graph ? graphs_[form] : once;
+    if (graph == nullptr) graph = Capture(form);
+    ExecutedStep step{.preparing = Since(start)};
+    step.gpu = timer_.Time(*graph);
+    const auto whole = Clock::now();
     if (run.time_ops) TimeOps(form, step);
+    step.timing_ops = Since(whole);
     return step;
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  static Seconds Since(Clock::time_point start) {
+    return Seconds(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+
   /// A graph of the whole step that has run once: the cache is as after the step, and running it
   /// again writes the same.
   std::unique_ptr<Graph> Capture(const StepForm& form) {
@@ -86,7 +98,8 @@ class Executor {
   }
 
   void TimeOps(const StepForm& form, ExecutedStep& step) {
-    if (form.logit_rows > 0 && !ops_.LogitsAreNumbers(form)) {
+    if (form.logit_rows > 0 &&
+        !std::ranges::all_of(ops_.Logits(form), [](float v) { return std::isfinite(v); })) {
       throw CudaError("the step's logits are no numbers");
     }
     const std::vector<StepOp> ops = ops_.Of(form);

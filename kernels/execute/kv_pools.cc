@@ -4,7 +4,7 @@
 #include <bit>
 #include <string>
 
-#include "kernels/execute/model_weights.h"
+#include "kernels/execute/attention_widths.h"
 
 namespace moecast::kernels {
 namespace {
@@ -60,8 +60,31 @@ KvScheme KernelScheme(const moecast::KvScheme& scheme, int32_t head) {
   return kernel;
 }
 
+KvElement LatentElement(const moecast::KvScheme& scheme) {
+  const moecast::KvCode& code = scheme.layer.keys.code;
+  for (const KvElement element : {KvElement::kBf16, KvElement::kE4m3, KvElement::kInt4}) {
+    const bool grouped = element == KvElement::kBf16 || code.group == kLatentGroup;
+    if (static_cast<double>(BitsOf(element)) == code.bits && grouped && !scheme.rotated &&
+        scheme.layer.keys.bands.empty()) {
+      return element;
+    }
+  }
+  throw CudaError("kv: no kernels for latents stored as '" + scheme.name + "'");
+}
+
 KvPools::KvPools(const ExecutorRequest& request)
-    : most_rows_(static_cast<int32_t>(2 * request.max_sequences)) {
+    : latent_(std::holds_alternative<MlaAttention>(request.model.attention)),
+      most_rows_(static_cast<int32_t>(2 * request.max_sequences)) {
+  ChooseScheme(request);
+  Allocate(request);
+  GrowTable(kFirstRowPages);
+}
+
+void KvPools::ChooseScheme(const ExecutorRequest& request) {
+  if (latent_) {
+    latents_ = LatentElement(request.kv);
+    return;
+  }
   const AttentionWidths widths = WidthsOf(request.model);
   shape_ = {.kv_heads = widths.kv_heads, .head_dim = widths.key_dim};
   scheme_ = KernelScheme(request.kv, shape_.head_dim);
@@ -70,19 +93,24 @@ KvPools::KvPools(const ExecutorRequest& request)
                     std::to_string(kMostQueriesPerHead) + " query heads for a KV head; not '" +
                     request.kv.name + "' of " + request.model.name);
   }
-  Allocate(request);
-  GrowTable(kFirstRowPages);
+}
+
+size_t KvPools::PageBytes() const {
+  if (latent_) return static_cast<size_t>(LatentLayoutOf(latents_).page_bytes);
+  return static_cast<size_t>(shape_.kv_heads) *
+         static_cast<size_t>(LayoutOf(scheme_, shape_.head_dim).page_bytes);
 }
 
 void KvPools::Allocate(const ExecutorRequest& request) {
   const auto layers = static_cast<size_t>(request.model.layer_count());
-  const auto heads = static_cast<size_t>(shape_.kv_heads);
   const auto sequences = static_cast<size_t>(request.max_sequences);
-  const size_t page = heads * static_cast<size_t>(LayoutOf(scheme_, shape_.head_dim).page_bytes);
-  const size_t window_page = heads * static_cast<size_t>(WindowLayout(shape_.head_dim).page_bytes);
+  const size_t page = PageBytes();
   const auto per_sequence =
       HasWindow(scheme_) ? static_cast<size_t>(WindowPages(scheme_.window)) : size_t{0};
-  window_layer_bytes_ = sequences * per_sequence * window_page;
+  if (per_sequence > 0) {
+    window_layer_bytes_ = sequences * per_sequence * static_cast<size_t>(shape_.kv_heads) *
+                          static_cast<size_t>(WindowLayout(shape_.head_dim).page_bytes);
+  }
   size_t free_bytes = 0;
   size_t all_bytes = 0;
   CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
@@ -131,7 +159,7 @@ void KvPools::Prepare(std::span<const SequenceWork> sequences, bool padded, int3
 
 KvCache KvPools::CacheOf(size_t layer, int32_t first_row) const {
   const bool window = capacity_.window_per_sequence > 0;
-  return {.pages = pool_.data() + layer * layer_bytes_,
+  return {.pages = PagesOf(layer),
           .block_table = table_.data() + static_cast<int64_t>(first_row) * row_pages_,
           .pages_per_sequence = row_pages_,
           .window = window ? window_pool_.data() + layer * window_layer_bytes_ : nullptr,
@@ -140,10 +168,25 @@ KvCache KvPools::CacheOf(size_t layer, int32_t first_row) const {
                                  : nullptr};
 }
 
+LatentCache KvPools::LatentsOf(size_t layer, int32_t first_row) const {
+  return {.pages = PagesOf(layer),
+          .page_count = capacity_.pages,
+          .block_table = table_.data() + static_cast<int64_t>(first_row) * row_pages_,
+          .pages_per_sequence = row_pages_};
+}
+
 void* KvPools::WorkspaceOf(const AttendShape& shape) {
-  const auto [it, is_new] = workspaces_.try_emplace(shape.sequences);
+  return Workspace(shape.sequences, AttendWorkspaceBytes(shape));
+}
+
+void* KvPools::WorkspaceOf(const AttendMlaShape& shape) {
+  return Workspace(shape.sequences, AttendMlaWorkspaceBytes(shape));
+}
+
+void* KvPools::Workspace(int32_t sequences, size_t bytes) {
+  const auto [it, is_new] = workspaces_.try_emplace(sequences);
   if (is_new) {
-    it->second = DeviceBuffer<uint8_t>(AttendWorkspaceBytes(shape));
+    it->second = DeviceBuffer<uint8_t>(bytes);
     if (it->second.size() > 0) it->second.Zero();
   }
   return it->second.data();

@@ -12,6 +12,7 @@
 #include "kernels/harness/device_buffer.h"
 #include "kernels/ops/attend/attend.h"
 #include "kernels/ops/kv/kv_cache.h"
+#include "kernels/ops/mla/attend_mla.h"
 #include "sim/model/step_executor.h"
 
 namespace moecast::kernels {
@@ -19,6 +20,8 @@ namespace moecast::kernels {
 /// The kernels' form of a scheme for heads of `head` channels. ERRORS: CudaError where there are no
 /// kernels for it.
 KvScheme KernelScheme(const moecast::KvScheme& scheme, int32_t head);
+/// How the kernels store a scheme's latents. ERRORS: likewise.
+KvElement LatentElement(const moecast::KvScheme& scheme);
 
 class KvPools {
  public:
@@ -34,19 +37,29 @@ class KvPools {
   /// other addresses: captured graphs are void.
   [[nodiscard]] int32_t row_pages() const { return row_pages_; }
 
-  [[nodiscard]] const KvScheme& scheme() const { return scheme_; }
+  [[nodiscard]] const KvScheme& scheme() const { return scheme_; }  // of keys and values
   [[nodiscard]] const KvShape& shape() const { return shape_; }
-  /// The layer's cache as seen by the table rows from `first_row` on.
+  [[nodiscard]] KvElement latents() const { return latents_; }
+  /// The layer's cache as seen by the table rows from `first_row` on: keys and values, or latents.
   [[nodiscard]] KvCache CacheOf(size_t layer, int32_t first_row) const;
+  [[nodiscard]] LatentCache LatentsOf(size_t layer, int32_t first_row) const;
+  /// The layer's pages, to be written.
+  [[nodiscard]] uint8_t* PagesOf(size_t layer) const { return pool_.data() + layer * layer_bytes_; }
   /// Scratch of decode attention for a shape, zeroed when first asked for.
   void* WorkspaceOf(const AttendShape& shape);
+  void* WorkspaceOf(const AttendMlaShape& shape);
 
  private:
+  void ChooseScheme(const ExecutorRequest& request);
+  [[nodiscard]] size_t PageBytes() const;  // of a layer
   void Allocate(const ExecutorRequest& request);
+  void* Workspace(int32_t sequences, size_t bytes);
   void GrowTable(int32_t row_pages);
 
   KvScheme scheme_;
   KvShape shape_;
+  bool latent_;
+  KvElement latents_ = KvElement::kBf16;
   int32_t most_rows_;
   size_t layer_bytes_ = 0;
   size_t window_layer_bytes_ = 0;

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include "kernels/execute/glue.h"
 #include "kernels/ops/attend_prefill/attend_prefill.h"
 #include "kernels/ops/norm/norm.h"
-#include "kernels/ops/rope/rope.h"
+#include "kernels/ops/rope/rope_table.h"
+#include "sim/base/check.h"
 
 namespace moecast::kernels {
 namespace {
@@ -21,7 +21,7 @@ int32_t Int(int64_t value) { return static_cast<int32_t>(value); }
 
 StepCapacity CapacityOf(const ExecutorRequest& request) {
   return {.rows = DenseProducts::ComputedRows(Int(request.max_batch_tokens)),
-          .sequences = Int(request.max_sequences),
+          .sequences = Int(2 * request.max_sequences),
           .logit_rows = DenseProducts::ComputedRows(Int(request.max_sequences))};
 }
 
@@ -77,6 +77,7 @@ StepForm ModelOps::Prepare(const StepRun& run) {
   pools_.Prepare(run.sequences, run.graph, Int(run.rows));
   limits_.row_pages = pools_.row_pages();
   const StepForm form = Describe(run, limits_, inputs_);
+  if (widths_.latent > 0) act_.GrowContext(form.context_rows, widths_, stream_);
   std::span<const int32_t> image;
   if (model_.moe) {
     image = image_.Fill({.layers = limits_.moe_layers,
@@ -90,133 +91,157 @@ StepForm ModelOps::Prepare(const StepRun& run) {
 }
 
 std::vector<StepOp> ModelOps::Of(const StepForm& form) {
+  const CacheTraits cache{.rotated = pools_.scheme().rotation != KeyRotation::kNone};
   std::vector<StepOp> ops;
-  ops.push_back({"elementwise.embedding", kOutsideLayers, [this, form] {
-                   Embed(form.rows, Int(model_.hidden), act_.token_ids.data(), weights_.embedding(),
-                         act_.residual.data(), act_.x.data(), stream_.get());
-                 }});
-  for (size_t layer = 0; layer < model_.layers.size(); ++layer) {
-    AddNorm(layer, form, weights_.layers()[layer].norm_attention, ops);
-    AddAttention(form, layer, ops);
-    AddNorm(layer, form, weights_.layers()[layer].norm_feed_forward, ops);
-    if (model_.layers[layer].feed_forward == FeedForwardKind::kMoe) {
-      AddMoe(form, layer, ops);
-    } else {
-      AddDenseBlock(form, layer, ops);
-    }
+  for (const PlannedOp& planned : PlanStep(model_, cache, form)) {
+    ops.push_back({.op = planned.op, .layer = planned.layer, .launch = EnqueueOf(planned, form)});
   }
-  AddNorm(static_cast<size_t>(kOutsideLayers), form, weights_.final_norm(), ops);
-  if (form.logit_rows > 0) AddHead(form, ops);
   return ops;
 }
 
-void ModelOps::AddNorm(size_t layer, const StepForm& form, const __nv_bfloat16* weight,
-                       std::vector<StepOp>& ops) {
-  const NormShape shape{.tokens = form.rows, .hidden = Int(model_.hidden)};
-  ops.push_back({"elementwise.norm", static_cast<int32_t>(layer), [this, shape, weight] {
-                   AddRmsNorm(shape, act_.x.data(), weight, act_.residual.data(),
-                              act_.normed.data(), stream_.get());
-                 }});
-}
-
-void ModelOps::AddProduct(std::string_view op, size_t layer, const DenseOperands& operands,
-                          std::vector<StepOp>& ops) {
-  products_.Prepare(operands);
-  ops.push_back(
-      {op, static_cast<int32_t>(layer), [this, operands] { products_.Launch(operands); }});
-}
-
-void ModelOps::AddAttention(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {
-  const LayerWeights& weights = weights_.layers()[layer];
-  AddProduct("gemm.qkv", layer,
-             {.rows = form.rows,
-              .outputs = widths_.qkv,
-              .inputs = Int(model_.hidden),
-              .x = act_.normed.data(),
-              .weight = weights.qkv,
-              .out = act_.qkv.data()},
-             ops);
-  const RopeShape rope{.tokens = form.rows,
-                       .query_heads = widths_.heads,
-                       .key_heads = widths_.kv_heads,
-                       .head = widths_.key_dim,
-                       .rotary = widths_.key_dim,
-                       .query_stride = widths_.qkv,
-                       .key_stride = widths_.qkv};
-  ops.push_back({"elementwise.rope", static_cast<int32_t>(layer), [this, rope] {
-                   Rope(rope, act_.positions.data(), rope_table_.data(), act_.qkv.data(),
-                        act_.qkv.data() + rope.query_heads * rope.head, stream_.get());
-                 }});
-  if (pools_.scheme().rotation != KeyRotation::kNone) AddRotation(form, layer, ops);
-  if (form.chunks > 0) AddPrefillAttention(form, layer, ops);
-  AddCache(form, layer, ops);
-  if (form.decode_rows > 0) AddDecodeAttention(form, layer, ops);
-  AddProduct("gemm.attention_out", layer,
-             {.rows = form.rows,
-              .outputs = Int(model_.hidden),
-              .inputs = widths_.values,
-              .x = act_.attended.data(),
-              .weight = weights.attention_out,
-              .out = act_.x.data()},
-             ops);
-}
-
-void ModelOps::AddDenseBlock(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {
-  const LayerWeights& weights = weights_.layers()[layer];
-  const bool moe = model_.layers[layer].feed_forward == FeedForwardKind::kMoe;
-  const int32_t width = Int(moe ? model_.moe->shared_intermediate : model_.dense_intermediate);
-  AddProduct(moe ? "gemm.shared_gate_up" : "gemm.dense_gate_up", layer,
-             {.rows = form.rows,
-              .outputs = 2 * width,
-              .inputs = Int(model_.hidden),
-              .x = act_.normed.data(),
-              .weight = weights.gate_up,
-              .out = act_.gate_up.data()},
-             ops);
-  ops.push_back({"elementwise.activation", static_cast<int32_t>(layer), [this, form, width] {
-                   SwiGlu(form.rows, width, act_.gate_up.data(), act_.act.data(), stream_.get());
-                 }});
-  AddProduct(moe ? "gemm.shared_down" : "gemm.dense_down", layer,
-             {.rows = form.rows,
-              .outputs = Int(model_.hidden),
-              .inputs = width,
-              .x = act_.act.data(),
-              .weight = weights.down,
-              .out = moe ? act_.shared_out.data() : act_.x.data()},
-             ops);
-}
-
-void ModelOps::AddHead(const StepForm& form, std::vector<StepOp>& ops) {
-  const int32_t rows = form.logit_rows;
-  const __nv_bfloat16* x = act_.normed.data();
-  if (rows != form.rows) {
-    x = act_.last.data();
-    ops.push_back({"gemm.lm_head", kOutsideLayers, [this, rows] {
-                     GatherRows(rows, Int(model_.hidden), act_.logit_index.data(),
-                                act_.normed.data(), act_.last.data(), stream_.get());
-                   }});
+ModelOps::Enqueue ModelOps::EnqueueOf(const PlannedOp& planned, const StepForm& form) {
+  using enum StepLaunch;
+  const auto layer = static_cast<size_t>(planned.layer);
+  switch (planned.launch) {
+    case kQkv:
+    case kLatentDown:
+    case kAttentionOut:
+    case kGateUp:
+    case kDown:
+    case kHead:
+      return Product(OperandsOf(planned, form));
+    case kRope:
+    case kRotate:
+    case kAppendDecodes:
+    case kPackChunks:
+    case kExpandPast:
+    case kPrefillAttention:
+    case kAbsorbQuery:
+    case kDecodeAttention:
+    case kAbsorbValue:
+      return widths_.latent > 0 ? LatentAttention(planned, form) : Attention(planned, form);
+    case kRoute:
+      return RouteOf(form, layer);
+    case kExperts:
+      return Experts(form, layer);
+    case kEmbed:
+    case kNormAttention:
+    case kNormFeedForward:
+    case kActivation:
+    case kNormLast:
+    case kGatherLast:
+    case kSample:
+      return Small(planned, form);
   }
-  AddProduct("gemm.lm_head", static_cast<size_t>(kOutsideLayers),
-             {.rows = rows,
-              .outputs = limits_.vocabulary,
-              .inputs = Int(model_.hidden),
-              .x = x,
-              .weight = weights_.head(),
-              .out = act_.logits.data()},
-             ops);
-  ops.push_back({"elementwise.sampling", kOutsideLayers, [this, rows] {
-                   Sample(rows, limits_.vocabulary, act_.logits.data(), act_.sample_rules.data(),
-                          act_.sampled.data(), stream_.get());
-                 }});
+  SIM_CHECK(false);
 }
 
-bool ModelOps::LogitsAreNumbers(const StepForm& form) const {
+ModelOps::Enqueue ModelOps::Small(const PlannedOp& planned, const StepForm& form) {
+  const auto layer = static_cast<size_t>(planned.layer);
+  const int32_t rows = form.rows;
+  const int32_t logit_rows = form.logit_rows;
+  switch (planned.launch) {
+    case StepLaunch::kEmbed:
+      return [this, rows] {
+        Embed(rows, Int(model_.hidden), act_.token_ids.data(), weights_.embedding(),
+              act_.residual.data(), act_.x.data(), stream_.get());
+      };
+    case StepLaunch::kNormAttention:
+      return Norm(form, weights_.layers()[layer].norm_attention);
+    case StepLaunch::kNormFeedForward:
+      return Norm(form, weights_.layers()[layer].norm_feed_forward);
+    case StepLaunch::kNormLast:
+      return Norm(form, weights_.final_norm());
+    case StepLaunch::kActivation: {
+      const int32_t width = FeedForwardWidth(layer);
+      return [this, rows, width] {
+        SwiGlu(rows, width, act_.gate_up.data(), act_.act.data(), stream_.get());
+      };
+    }
+    case StepLaunch::kGatherLast:
+      return [this, logit_rows] {
+        GatherRows(logit_rows, Int(model_.hidden), act_.logit_index.data(), act_.normed.data(),
+                   act_.last.data(), stream_.get());
+      };
+    case StepLaunch::kSample:
+      return [this, logit_rows] {
+        Sample(logit_rows, limits_.vocabulary, act_.logits.data(), act_.sample_rules.data(),
+               act_.sampled.data(), stream_.get());
+      };
+    default:
+      SIM_CHECK(false);
+  }
+}
+
+ModelOps::Enqueue ModelOps::Norm(const StepForm& form, const __nv_bfloat16* weight) {
+  const NormShape shape{.tokens = form.rows, .hidden = Int(model_.hidden)};
+  return [this, shape, weight] {
+    AddRmsNorm(shape, act_.x.data(), weight, act_.residual.data(), act_.normed.data(),
+               stream_.get());
+  };
+}
+
+ModelOps::Enqueue ModelOps::Product(const DenseOperands& operands) {
+  products_.Prepare(operands);
+  return [this, operands] { products_.Launch(operands); };
+}
+
+DenseOperands ModelOps::OperandsOf(const PlannedOp& planned, const StepForm& form) const {
+  const LayerWeights none;
+  const bool in_layer = planned.layer != kOutsideLayers;
+  const LayerWeights& weights =
+      in_layer ? weights_.layers()[static_cast<size_t>(planned.layer)] : none;
+  DenseOperands operands{.shape = {.tokens = planned.product.rows,
+                                   .outputs = planned.product.outputs,
+                                   .inputs = planned.product.inputs},
+                         .x = act_.normed.data()};
+  const auto set = [&operands](const __nv_bfloat16* weight, __nv_bfloat16* out) {
+    operands.weight = weight;
+    operands.out = out;
+  };
+  switch (planned.launch) {
+    case StepLaunch::kQkv:
+      set(weights.qkv, act_.qkv.data());
+      break;
+    case StepLaunch::kLatentDown:
+      set(weights.latent_down, act_.latent.data());
+      break;
+    case StepLaunch::kAttentionOut:
+      operands.x = act_.attended.data();
+      set(weights.attention_out, act_.x.data());
+      break;
+    case StepLaunch::kGateUp:
+      set(weights.gate_up, act_.gate_up.data());
+      break;
+    case StepLaunch::kDown:
+      operands.x = act_.act.data();
+      set(weights.down,
+          IsMoe(static_cast<size_t>(planned.layer)) ? act_.shared_out.data() : act_.x.data());
+      break;
+    case StepLaunch::kHead:
+      operands.x = form.logit_rows == form.rows ? act_.normed.data() : act_.last.data();
+      set(weights_.head(), act_.logits.data());
+      break;
+    default:
+      SIM_CHECK(false);
+  }
+  return operands;
+}
+
+bool ModelOps::IsMoe(size_t layer) const {
+  return model_.layers[layer].feed_forward == FeedForwardKind::kMoe;
+}
+
+int32_t ModelOps::FeedForwardWidth(size_t layer) const {
+  return Int(IsMoe(layer) ? model_.moe->shared_intermediate : model_.dense_intermediate);
+}
+
+std::vector<float> ModelOps::Logits(const StepForm& form) const {
   std::vector<__nv_bfloat16> logits(static_cast<size_t>(form.logit_rows) *
                                     static_cast<size_t>(limits_.vocabulary));
   CUDA_CHECK(cudaMemcpy(logits.data(), act_.logits.data(), logits.size() * sizeof(__nv_bfloat16),
                         cudaMemcpyDeviceToHost));
-  return std::ranges::all_of(logits,
-                             [](__nv_bfloat16 v) { return std::isfinite(static_cast<float>(v)); });
+  return {logits.begin(), logits.end()};
 }
 
 }  // namespace moecast::kernels

@@ -1,5 +1,4 @@
-// ModelOps: the launches of one step of a model, op by op and layer by layer, in the order and
-// under the names in which the simulator lowers it.
+// ModelOps: a model on the GPU, and the launches of one step of it, as step_plan.h orders them.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +9,13 @@
 #include "kernels/execute/activations.h"
 #include "kernels/execute/dense_products.h"
 #include "kernels/execute/kv_pools.h"
+#include "kernels/execute/latent_glue.h"
 #include "kernels/execute/model_weights.h"
 #include "kernels/execute/step_form.h"
+#include "kernels/execute/step_plan.h"
 #include "kernels/harness/stream.h"
 
 namespace moecast::kernels {
-
-/// Layer of what a step does once.
-inline constexpr int32_t kOutsideLayers = -1;
 
 struct StepOp {
   std::string_view op;  // as the simulator's OpName
@@ -36,27 +34,48 @@ class ModelOps {
   /// graph is captured.
   std::vector<StepOp> Of(const StepForm& form);
 
-  /// Whether the last step's logits are all numbers. COST: copies them.
-  [[nodiscard]] bool LogitsAreNumbers(const StepForm& form) const;
+  /// Of the last step that ran: [logit_rows][vocabulary]. COST: copies them.
+  [[nodiscard]] std::vector<float> Logits(const StepForm& form) const;
 
  private:
-  void AddAttention(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddRotation(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddCache(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddPrefillAttention(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddDecodeAttention(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddDenseBlock(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddMoe(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddExperts(const StepForm& form, size_t layer, std::vector<StepOp>& ops);
-  void AddHead(const StepForm& form, std::vector<StepOp>& ops);
-  void AddProduct(std::string_view op, size_t layer, const DenseOperands& operands,
-                  std::vector<StepOp>& ops);
-  void AddNorm(size_t layer, const StepForm& form, const __nv_bfloat16* weight,
-               std::vector<StepOp>& ops);
-  [[nodiscard]] AttendShape DecodeShape(const StepForm& form) const;
+  using Enqueue = std::function<void()>;
+  [[nodiscard]] Enqueue EnqueueOf(const PlannedOp& planned, const StepForm& form);
+
+  // Outside of attention and experts.
+  [[nodiscard]] Enqueue Small(const PlannedOp& planned, const StepForm& form);
+  [[nodiscard]] Enqueue Norm(const StepForm& form, const __nv_bfloat16* weight);
+  [[nodiscard]] Enqueue Product(const DenseOperands& operands);
+  [[nodiscard]] DenseOperands OperandsOf(const PlannedOp& planned, const StepForm& form) const;
+  [[nodiscard]] bool IsMoe(size_t layer) const;
+  [[nodiscard]] int32_t FeedForwardWidth(size_t layer) const;  // of a dense block, shared experts
+
+  [[nodiscard]] Enqueue Attention(const PlannedOp& planned, const StepForm& form);
+  [[nodiscard]] Enqueue RopeOf(const StepForm& form);
+  [[nodiscard]] Enqueue Rotate(const StepForm& form);
+  [[nodiscard]] Enqueue Append(const StepForm& form, size_t layer);
+  [[nodiscard]] Enqueue Pack(const StepForm& form, size_t layer);
+  [[nodiscard]] Enqueue Decode(const StepForm& form, size_t layer);
+  [[nodiscard]] Enqueue Prefill(const StepForm& form, size_t layer);
+
+  [[nodiscard]] Enqueue LatentAttention(const PlannedOp& planned, const StepForm& form);
+  [[nodiscard]] Enqueue LatentRope(const StepForm& form);
+  [[nodiscard]] Enqueue LatentWrite(const StepForm& form, size_t layer, bool chunks);
+  [[nodiscard]] Enqueue LatentDecode(const StepForm& form, size_t layer);
+  [[nodiscard]] Enqueue LatentPrefill(const StepForm& form);
+  [[nodiscard]] Enqueue Expand(const PlannedOp& planned, const StepForm& form);
+  [[nodiscard]] Enqueue AbsorbQuery(const PlannedOp& planned);
+  [[nodiscard]] Enqueue AbsorbValue(const PlannedOp& planned);
+  [[nodiscard]] LatentRows ContextOf(const StepForm& form) const;
+  [[nodiscard]] HeadWidths LatentHeads() const;
+
+  [[nodiscard]] Enqueue Experts(const StepForm& form, size_t layer);
+  [[nodiscard]] Enqueue RouteOf(const StepForm& form, size_t layer);
   [[nodiscard]] ExpertShape ExpertShapeOf(const StepForm& form) const;
-  /// The layer's part of the routing image. `layer` counts MoE layers.
+  /// The layer's part of the routing image. `moe_layer` counts MoE layers.
   [[nodiscard]] RouteBuffers RoutingOf(const StepForm& form, size_t moe_layer) const;
+
+  [[nodiscard]] int32_t WindowOf(size_t layer) const;
+  [[nodiscard]] float SoftmaxScale() const;
 
   ModelSpec model_;
   AttentionWidths widths_;

@@ -1,6 +1,4 @@
 // The expert ops: the route op runs as it would, and the products read the step's given routing.
-#include <algorithm>
-
 #include "kernels/execute/model_ops.h"
 #include "kernels/ops/expert_gemm/expert_gemm.h"
 #include "kernels/ops/expert_prefill/expert_prefill.h"
@@ -49,48 +47,39 @@ RouteBuffers ModelOps::RoutingOf(const StepForm& form, size_t moe_layer) const {
   return routing;
 }
 
-void ModelOps::AddMoe(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {
+ModelOps::Enqueue ModelOps::RouteOf(const StepForm& form, size_t layer) {
   const ExpertShape shape = ExpertShapeOf(form);
   const RoutingRule rule = RuleOf(*model_.moe);
   const __nv_bfloat16* const router = weights_.layers()[layer].router;
-  if (model_.moe->shared_intermediate > 0) AddDenseBlock(form, layer, ops);
-  ops.push_back({"route", static_cast<int32_t>(layer), [this, shape, rule, router] {
-                   Route(shape, rule, act_.normed.data(), router, nullptr, act_.routed,
-                         stream_.get());
-                 }});
-  AddExperts(form, layer, ops);
+  return [this, shape, rule, router] {
+    Route(shape, rule, act_.normed.data(), router, nullptr, act_.routed, stream_.get());
+  };
 }
 
-void ModelOps::AddExperts(const StepForm& form, size_t layer, std::vector<StepOp>& ops) {
-  const auto is_moe = [](const LayerSpec& l) { return l.feed_forward == FeedForwardKind::kMoe; };
-  const auto moe_layer = static_cast<size_t>(std::count_if(
-      model_.layers.begin(), model_.layers.begin() + static_cast<std::ptrdiff_t>(layer), is_moe));
+ModelOps::Enqueue ModelOps::Experts(const StepForm& form, size_t layer) {
+  size_t moe_layer = 0;
+  for (size_t before = 0; before < layer; ++before) moe_layer += IsMoe(before) ? 1 : 0;
   const ExpertShape shape = ExpertShapeOf(form);
   const RouteBuffers routing = RoutingOf(form, moe_layer);
   const ExpertSlots slots = SlotsOf(routing);
   const LayerWeights& weights = weights_.layers()[layer];
-  const auto add = [&](auto launch) {
-    ops.push_back({"experts", static_cast<int32_t>(layer), std::move(launch)});
-  };
-  if (form.compute_bound) {
-    const PrefillRows x{.values = act_.expert_x.data(), .block_scale = act_.expert_x_scale.data()};
-    const PrefillRows act{.values = act_.expert_act.data(),
-                          .block_scale = act_.expert_act_scale.data()};
-    add([this, shape, routing, x, slots, act, prefill = weights.prefill] {
-      PermuteTokens(shape, prefill.format, routing.position_of_slot, act_.normed.data(), x,
-                    stream_.get());
-      PrefillGateUp(shape, slots, prefill, x, act, stream_.get());
-      PrefillDown(shape, slots, prefill, act, act_.expert_y.data(), stream_.get());
-    });
-  } else {
-    add([this, shape, slots, stored = weights.stored] {
-      Experts(shape, slots, stored, act_.normed.data(), act_.expert_act.data(),
-              act_.expert_y.data(), act_.handoff.data(), stream_.get());
-    });
+  if (!form.compute_bound) {
+    return [this, shape, routing, slots, stored = weights.stored] {
+      kernels::Experts(shape, slots, stored, act_.normed.data(), act_.expert_act.data(),
+                       act_.expert_y.data(), act_.handoff.data(), stream_.get());
+      Combine(shape, routing, act_.expert_y.data(), act_.x.data(), stream_.get());
+    };
   }
-  add([this, shape, routing] {
+  const PrefillRows x{.values = act_.expert_x.data(), .block_scale = act_.expert_x_scale.data()};
+  const PrefillRows act{.values = act_.expert_act.data(),
+                        .block_scale = act_.expert_act_scale.data()};
+  return [this, shape, routing, x, slots, act, prefill = weights.prefill] {
+    PermuteTokens(shape, prefill.format, routing.position_of_slot, act_.normed.data(), x,
+                  stream_.get());
+    PrefillGateUp(shape, slots, prefill, x, act, stream_.get());
+    PrefillDown(shape, slots, prefill, act, act_.expert_y.data(), stream_.get());
     Combine(shape, routing, act_.expert_y.data(), act_.x.data(), stream_.get());
-  });
+  };
 }
 
 }  // namespace moecast::kernels

@@ -5,6 +5,7 @@
 
 #include "kernels/bench/fill.h"
 #include "kernels/bench/prefill_fill.h"
+#include "kernels/execute/latent_glue.h"
 #include "kernels/ops/expert_gemm/fragment_order.h"
 
 namespace moecast::kernels {
@@ -22,26 +23,6 @@ size_t Aligned(size_t count, size_t element_bytes) {
 
 int32_t Int(int64_t value) { return static_cast<int32_t>(value); }
 
-AttentionWidths WidthsOf(const GqaAttention& a) {
-  return {.heads = Int(a.heads),
-          .kv_heads = Int(a.kv_heads),
-          .key_dim = Int(a.head_dim),
-          .value_dim = Int(a.value_head_dim),
-          .qkv = Int(a.heads * a.head_dim + a.kv_heads * (a.head_dim + a.value_head_dim)),
-          .values = Int(a.heads * a.value_head_dim)};
-}
-
-AttentionWidths WidthsOf(const MlaAttention& a) {
-  const int64_t key_dim = a.qk_nope_head_dim + a.qk_rope_head_dim;
-  return {.heads = Int(a.heads),
-          .kv_heads = 1,
-          .key_dim = Int(key_dim),
-          .value_dim = Int(a.v_head_dim),
-          .qkv = Int(a.heads * key_dim),
-          .values = Int(a.heads * a.v_head_dim),
-          .latent = Int(a.kv_lora_rank + a.qk_rope_head_dim)};
-}
-
 ExpertShape ShapeOf(const ModelSpec& model) {
   return {.tokens = 0,
           .top_k = Int(model.moe->top_k),
@@ -51,10 +32,6 @@ ExpertShape ShapeOf(const ModelSpec& model) {
 }
 
 }  // namespace
-
-AttentionWidths WidthsOf(const ModelSpec& model) {
-  return std::visit([](const auto& a) { return WidthsOf(a); }, model.attention);
-}
 
 WeightFormat ExpertFormatOf(const ModelSpec& model) {
   const std::string& name = model.formats.experts.name;
@@ -86,13 +63,24 @@ ModelWeights::ModelWeights(const ModelSpec& model, const Stream& stream)
   } else {
     FillScales(scales_.data(), scales_.size(), kCodeScale, 3, stream.get());
   }
-  stream.Synchronize();
   Cursor start;
   Place(model, start);
+  DeriveAbsorbing(model, stream);
+  stream.Synchronize();
 }
 
-const __nv_bfloat16* ModelWeights::Dense(Cursor& at, int64_t elements) const {
-  const __nv_bfloat16* const place = dense_.data() + at.dense;
+void ModelWeights::DeriveAbsorbing(const ModelSpec& model, const Stream& stream) const {
+  const auto* const mla = std::get_if<MlaAttention>(&model.attention);
+  if (mla == nullptr) return;
+  const HeadWidths widths{.heads = Int(mla->heads), .plain = Int(mla->qk_nope_head_dim)};
+  for (const LayerWeights& layer : layers_) {
+    TransposeHeads(widths, Int(mla->kv_lora_rank), layer.latent_up, layer.absorb_query,
+                   stream.get());
+  }
+}
+
+__nv_bfloat16* ModelWeights::Dense(Cursor& at, int64_t elements) const {
+  __nv_bfloat16* const place = dense_.data() + at.dense;
   at.dense += Aligned(static_cast<size_t>(elements), sizeof(__nv_bfloat16));
   return place;
 }
@@ -113,8 +101,7 @@ LayerWeights ModelWeights::PlaceLayer(const ModelSpec& model, const LayerSpec& s
   layer.qkv = Dense(at, widths.qkv * model.hidden);
   if (const auto* mla = std::get_if<MlaAttention>(&model.attention)) {
     layer.latent_down = Dense(at, widths.latent * model.hidden);
-    layer.latent_up =
-        Dense(at, mla->heads * (mla->qk_nope_head_dim + mla->v_head_dim) * mla->kv_lora_rank);
+    PlaceLatent(*mla, at, layer);
   }
   layer.attention_out = Dense(at, widths.values * model.hidden);
   const bool moe = spec.feed_forward == FeedForwardKind::kMoe;
@@ -125,6 +112,13 @@ LayerWeights ModelWeights::PlaceLayer(const ModelSpec& model, const LayerSpec& s
   }
   if (moe) PlaceExperts(model, at, layer);
   return layer;
+}
+
+void ModelWeights::PlaceLatent(const MlaAttention& mla, Cursor& at, LayerWeights& layer) {
+  const int64_t keys = mla.heads * mla.qk_nope_head_dim * mla.kv_lora_rank;
+  layer.latent_up = Dense(at, keys + mla.heads * mla.v_head_dim * mla.kv_lora_rank);
+  layer.absorb_value = layer.latent_up + keys;
+  layer.absorb_query = Dense(at, keys);
 }
 
 void ModelWeights::PlaceExperts(const ModelSpec& model, Cursor& at, LayerWeights& layer) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/execute/attention_widths.h"
 #include "kernels/harness/device_buffer.h"
 #include "kernels/harness/stream.h"
 #include "kernels/ops/expert_gemm/expert_gemm.h"
@@ -20,7 +21,9 @@ struct LayerWeights {
   const __nv_bfloat16* norm_feed_forward = nullptr;  // [hidden]
   const __nv_bfloat16* qkv = nullptr;                // GQA; of MLA: queries
   const __nv_bfloat16* latent_down = nullptr;        // MLA: hidden to latent and rotary key
-  const __nv_bfloat16* latent_up = nullptr;          // MLA: latent to keys and values of all heads
+  const __nv_bfloat16* latent_up = nullptr;     // MLA: latent to keys of all heads, then to values
+  __nv_bfloat16* absorb_query = nullptr;        // MLA: [heads][latent, key] of the same keys
+  const __nv_bfloat16* absorb_value = nullptr;  // MLA: [heads][value, latent], part of latent_up
   const __nv_bfloat16* attention_out = nullptr;
   const __nv_bfloat16* gate_up = nullptr;  // of a dense block or of the shared experts
   const __nv_bfloat16* down = nullptr;
@@ -28,18 +31,6 @@ struct LayerWeights {
   StoredExperts stored = {};              // the routed experts for the memory-bound products
   PrefillWeights prefill = {};            // the same bytes for the compute-bound ones
 };
-
-/// Widths that follow from the spec.
-struct AttentionWidths {
-  int32_t heads = 0;
-  int32_t kv_heads = 0;
-  int32_t key_dim = 0;
-  int32_t value_dim = 0;
-  int32_t qkv = 0;     // outputs of the first product
-  int32_t values = 0;  // inputs of the last one
-  int32_t latent = 0;  // MLA: latent and rotary key
-};
-AttentionWidths WidthsOf(const ModelSpec& model);
 
 /// How the scenario's expert format is stored. ERRORS: CudaError for a format without kernels.
 WeightFormat ExpertFormatOf(const ModelSpec& model);
@@ -65,7 +56,10 @@ class ModelWeights {
   void Place(const ModelSpec& model, Cursor& at);
   LayerWeights PlaceLayer(const ModelSpec& model, const LayerSpec& layer, Cursor& at);
   void PlaceExperts(const ModelSpec& model, Cursor& at, LayerWeights& layer);
-  const __nv_bfloat16* Dense(Cursor& at, int64_t elements) const;
+  void PlaceLatent(const MlaAttention& mla, Cursor& at, LayerWeights& layer);
+  __nv_bfloat16* Dense(Cursor& at, int64_t elements) const;
+  /// Weights that follow from others.
+  void DeriveAbsorbing(const ModelSpec& model, const Stream& stream) const;
 
   WeightFormat format_;
   DeviceBuffer<__nv_bfloat16> dense_;

@@ -27,8 +27,9 @@ void AddRows(const SequenceWork& work, int32_t vocabulary, StepInputs& inputs) {
 }
 
 void Clear(StepInputs& inputs) {
-  for (auto* const list : {&inputs.token_ids, &inputs.positions, &inputs.lengths,
-                           &inputs.chunk_starts, &inputs.past, &inputs.logit_index}) {
+  for (auto* const list :
+       {&inputs.token_ids, &inputs.positions, &inputs.lengths, &inputs.chunk_starts, &inputs.past,
+        &inputs.key_starts, &inputs.logit_index}) {
     list->clear();
   }
 }
@@ -49,11 +50,14 @@ StepForm Describe(const StepRun& run, const FormLimits& limits, StepInputs& inpu
     }
     inputs.chunk_starts.push_back(form.chunk_rows);
     inputs.past.push_back(Int(work.past));
+    inputs.key_starts.push_back(form.context_rows);
     ++form.chunks;
     form.chunk_rows += Int(work.tokens);
+    form.context_rows += Int(work.past + work.tokens);
     form.most_chunk_tokens = std::max(form.most_chunk_tokens, Int(work.tokens));
   }
   inputs.chunk_starts.push_back(form.chunk_rows);
+  inputs.key_starts.push_back(form.context_rows);
   if (run.graph) {  // padding rows are decodes of nothing
     SIM_CHECK(form.chunks == 0);
     form.decode_rows = form.rows;

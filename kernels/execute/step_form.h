@@ -17,9 +17,12 @@ struct StepForm {
   int32_t chunks = 0;             // sequences with prompt tokens
   int32_t chunk_rows = 0;         // of all of them
   int32_t most_chunk_tokens = 0;  // of one of them
+  int32_t context_rows = 0;       // chunk rows and the cached tokens in front of them
   int32_t logit_rows = 0;         // rows that the output head computes
   int32_t row_pages = 0;          // entries of a sequence's row in the page table
   bool compute_bound = false;     // which form of the expert products
+  /// Whether a chunk has cached tokens in front of it.
+  [[nodiscard]] bool has_past() const { return context_rows > chunk_rows; }
   friend auto operator<=>(const StepForm&, const StepForm&) = default;
 };
 
@@ -30,6 +33,7 @@ struct StepInputs {
   std::vector<int32_t> lengths;       // [decode_rows + chunks] cached tokens after the step
   std::vector<int32_t> chunk_starts;  // [chunks + 1] first chunk row of each, from 0
   std::vector<int32_t> past;          // [chunks] cached tokens before the step
+  std::vector<int32_t> key_starts;    // [chunks + 1] first context row of each, from 0
   std::vector<int32_t> logit_index;   // [logit_rows] rows that need logits
 };
 

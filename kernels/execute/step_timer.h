@@ -17,8 +17,9 @@ class StepTimer {
 
   /// Runs the graph once. Waits.
   Seconds Time(const Graph& graph) const;
-  /// Captures the ops that `pick` accepts. RETURNS: the median over a few runs after one that warms
-  /// up; 0 without ops.
+  /// Captures the ops that `pick` accepts, again and again where they are few, so that starting
+  /// the graph weighs little. RETURNS: the time of one pass, the median over a few runs after one
+  /// that warms up; 0 without ops.
   Seconds TimeApart(std::span<const StepOp> ops,
                     const std::function<bool(const StepOp&)>& pick) const;
 

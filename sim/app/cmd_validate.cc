@@ -1,12 +1,16 @@
 // `moecast validate`: a scenario predicted, and executed by the real kernels on this machine's GPU.
+#include <unistd.h>
+
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <system_error>
 
 #include "reports/result_folder.h"
 #include "reports/write_results.h"
+#include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/files.h"
@@ -56,11 +60,18 @@ Status WriteComparison(const Study& study, const ExecutedStudy& executed,
     return WriteFileAtomically(out / name, text);
   };
   SIM_RETURN_IF_ERROR(write("steps.csv", StepsCsv(study, executed.steps)));
+  SIM_RETURN_IF_ERROR(write("ops.csv", OpsCsv(study, executed.steps)));
   SIM_RETURN_IF_ERROR(write("step_errors.csv", ErrorLinesCsv(study, validation.steps)));
   SIM_RETURN_IF_ERROR(write("op_errors.csv", ErrorLinesCsv(study, validation.ops)));
   SIM_RETURN_IF_ERROR(write("composition.csv", CompositionCsv(study, validation)));
   SIM_RETURN_IF_ERROR(write("figures.csv", FigureErrorsCsv(study, validation)));
-  return write("validation.md", RenderValidation(study, validation, executed.device));
+  return write("validation.md", RenderValidation(study, validation, executed));
+}
+
+/// One line on the terminal that is rewritten; nothing when stderr is a file.
+std::function<void(const std::string&)> ProgressLine() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  return [](const std::string& what) { std::fprintf(stderr, "\r\033[K%s", what.c_str()); };
 }
 
 /// RETURNS: the exit code, or why there is no validation.
@@ -70,8 +81,11 @@ Result<int> Validate(const ValidateArguments& arguments) {
   const fs::path out = arguments.out;
   SIM_TRY(ResultFolder predicted_folder, ResultFolder::Open(out / "predicted"));
   SIM_TRY(ResultFolder executed_folder, ResultFolder::Open(out / "executed"));
+  const auto progress = ProgressLine();
   SIM_TRY(const ExecutedStudy executed,
-          ExecuteStudy(study, OpenStepExecutor, executed_folder.staging()));
+          ExecuteStudy(study, OpenStepExecutor,
+                       {.request_rows = executed_folder.staging(), .progress = progress}));
+  if (progress) progress("");
   SIM_TRY(const StudyResult predicted,
           RunStudy(study, {.threads = 1, .request_rows = predicted_folder.staging()}));
   const Validation validation = Compare(study, predicted, executed);
@@ -80,7 +94,7 @@ Result<int> Validate(const ValidateArguments& arguments) {
   SIM_RETURN_IF_ERROR(predicted_folder.Publish());
   SIM_RETURN_IF_ERROR(executed_folder.Publish());
   SIM_RETURN_IF_ERROR(WriteComparison(study, executed, validation, out));
-  SIM_RETURN_IF_ERROR(PrintToStdout(RenderValidation(study, validation, executed.device)));
+  SIM_RETURN_IF_ERROR(PrintToStdout(RenderValidation(study, validation, executed)));
   const std::vector<std::string> excesses = Excesses(study, validation, TolerancesOf(arguments));
   for (const std::string& excess : excesses) std::fprintf(stderr, "%s\n", excess.c_str());
   return excesses.empty() ? kExitOk : kExitCheckFailed;
@@ -99,15 +113,15 @@ void AddValidateCommand(CLI::App& app, int& exit_code) {
   command
       ->add_option("--tolerance", arguments->tolerance,
                    "Largest mean error of steps, and error of throughput and medians")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegative())
       ->type_name("PERCENT");
   command->add_option("--tail-tolerance", arguments->tail_tolerance, "Largest error of p99 figures")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegative())
       ->type_name("PERCENT");
   command
       ->add_option("--speedup-tolerance", arguments->speedup_tolerance,
                    "Largest difference of a variant's speed-up over the first")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NonNegative())
       ->type_name("POINTS");
   command->footer(kFooter);
   command->callback([arguments, &exit_code] {

@@ -53,6 +53,9 @@ struct ExecutedStep {
   // Only where the run asked for time_ops:
   std::vector<OpSeconds> ops{};
   Seconds layers{};  // sum over layers, each timed as one, and what stands outside of them
+  // What it cost to find out, wall time that nobody is charged for:
+  Seconds preparing{};   // pages, inputs, algorithms and graphs, before the step could run
+  Seconds timing_ops{};  // ops and layers apart
 };
 
 /// What an executor must hold: weights (random) of the model in its formats and a paged KV cache.

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "sim/base/text.h"
 #include "sim/engine/simulator.h"
 #include "sim/policy/kv_policy.h"
 #include "sim/run/build.h"
@@ -27,18 +28,37 @@ ExecutorRequest RequestOf(const Scenario& scenario, const MemoryPlan& memory) {
           .max_sequences = scenario.engine.max_sequences};
 }
 
+constexpr int64_t kStepsBetweenReports = 16;
+
+/// Wall time since it was made: provenance, not a result.
+class Stopwatch {
+ public:
+  [[nodiscard]] Seconds Elapsed() const {
+    return Seconds(std::chrono::duration<double>(Clock::now() - start_).count());
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
+};
+
 /// One study's executed cases, filled one by one.
 class Execution {
  public:
   Execution(const Study& study, const OpenExecutor& open, const RoutingTables& tables,
-            const std::optional<std::filesystem::path>& request_rows, ExecutedStudy& out)
-      : study_(study), open_(open), tables_(tables), request_rows_(request_rows), out_(out) {}
+            const ExecutionOptions& options, ExecutedStudy& out)
+      : study_(study), executors_(open), tables_(tables), options_(options), out_(out) {}
 
   Status RunCase(size_t i) {
     const StudyCase& c = study_.cases[i];
+    const Stopwatch all;
+    CaseSeconds& time = out_.times.emplace_back();
     SIM_TRY(const MemoryPlan memory, PlanMemory(c.scenario));
-    SIM_TRY(const StepExecutor executor, open_(RequestOf(c.scenario, memory)));
-    out_.device = executor.device;
+    Say(i, "weights and cache");
+    const Stopwatch opening;
+    SIM_TRY(const StepExecutor* const executor, executors_.For(RequestOf(c.scenario, memory)));
+    time.opening = opening.Elapsed();
+    out_.device = executor->device;
     const auto table = tables_[i].table();
     CaseResult cell{.variant = c.variant,
                     .load = c.load,
@@ -50,18 +70,19 @@ class Execution {
                      .memory = memory,
                      .replication = static_cast<uint32_t>(r),
                      .recorder = {}};
-      SIM_TRY(RunResult run, RunKeepingRows(i, std::move(parts), executor));
+      SIM_TRY(RunResult run, RunKeepingRows(i, std::move(parts), *executor));
       cell.replications.push_back(std::move(run));
     }
     out_.result.cases.push_back(std::move(cell));
+    time.all = all.Elapsed();
     return Ok();
   }
 
  private:
   Result<RunResult> RunKeepingRows(size_t i, RunParts parts, const StepExecutor& executor) {
-    if (!request_rows_) return RunOne(i, std::move(parts), executor);
+    if (!options_.request_rows) return RunOne(i, std::move(parts), executor);
     const Scenario& scenario = study_.cases[i].scenario;
-    const std::filesystem::path folder = *request_rows_ / CaseFolder(study_, i);
+    const std::filesystem::path folder = *options_.request_rows / CaseFolder(study_, i);
     std::error_code failure;
     std::filesystem::create_directories(folder, failure);
     if (failure) return Error{"cannot create the folder: " + failure.message(), folder.string()};
@@ -79,18 +100,36 @@ class Execution {
     const int64_t top_k = scenario.model.moe ? scenario.model.moe->top_k : 0;
     ExecutedSteps steps(executor, ExpertIds(parts.routing.table(), top_k), i, out_.steps);
     SIM_TRY(SimulatorInputs inputs, BuildSimulatorInputs(scenario, std::move(parts)));
-    inputs.cost = ExecutedCost{
-        .predicted = std::get<StepCost>(std::move(inputs.cost)),
-        .run = [&steps](const StepDetail& step, StepCost& cost) { return steps.Run(step, cost); }};
+    inputs.cost = ExecutedCost{.predicted = std::get<StepCost>(std::move(inputs.cost)),
+                               .run = [&](const StepDetail& step, StepCost& cost) {
+                                 if (steps.count() % kStepsBetweenReports == 0)
+                                   Say(i, StepsText(steps));
+                                 return steps.Run(step, cost);
+                               }};
     Result<RunResult> result = Simulator(std::move(inputs)).Run();
     SIM_RETURN_IF_ERROR(steps.status());
+    CaseSeconds& time = out_.times[i];
+    time.preparing += steps.preparing();
+    time.gpu += steps.gpu();
+    time.timing_ops += steps.timing_ops();
     return result;
   }
 
+  static std::string StepsText(const ExecutedSteps& steps) {
+    return std::to_string(steps.count()) + " steps, " + Fixed(steps.gpu().count(), 1) +
+           " s of GPU time";
+  }
+
+  void Say(size_t i, const std::string& what) const {
+    if (!options_.progress) return;
+    options_.progress(NameOf(study_.cases[i]) + ", " + std::to_string(i + 1) + " of " +
+                      std::to_string(study_.cases.size()) + ": " + what);
+  }
+
   const Study& study_;
-  const OpenExecutor& open_;
+  LastExecutor executors_;
   const RoutingTables& tables_;
-  const std::optional<std::filesystem::path>& request_rows_;
+  const ExecutionOptions& options_;
   ExecutedStudy& out_;
 };
 
@@ -137,16 +176,16 @@ Status CheckExecutable(const Study& study) {
 }
 
 Result<ExecutedStudy> ExecuteStudy(const Study& study, const OpenExecutor& open,
-                                   const std::optional<std::filesystem::path>& request_rows) {
-  const auto start = std::chrono::steady_clock::now();
+                                   const ExecutionOptions& options) {
+  const Stopwatch all;
+  if (options.progress) options.progress("routing tables");
   SIM_TRY(const RoutingTables tables, LoadRoutingTables(study.cases, 1));
   ExecutedStudy executed;
-  Execution execution(study, open, tables, request_rows, executed);
+  Execution execution(study, open, tables, options, executed);
   for (size_t i = 0; i < study.cases.size(); ++i) {
     SIM_RETURN_IF_ERROR(execution.RunCase(i));
   }
-  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
-  executed.result.wall_seconds = wall.count();
+  executed.result.wall_seconds = all.Elapsed().count();
   return executed;
 }
 

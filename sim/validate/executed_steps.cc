@@ -73,6 +73,9 @@ StepTime ExecutedSteps::Run(const StepDetail& step, StepCost& predicted) {
     status_ = executed.errors();
     return time;
   }
+  gpu_ += executed->gpu;
+  preparing_ += executed->preparing;
+  timing_ops_ += executed->timing_ops;
   Note(step.shape, time, *executed);
   if (!executed->ops.empty()) {
     log_.back().ops = JoinOps(predicted.Explain(step.shape), executed->ops);

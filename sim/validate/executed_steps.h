@@ -26,6 +26,11 @@ class ExecutedSteps {
   StepTime Run(const StepDetail& step, StepCost& predicted);
   /// ERRORS: the executor's, of the first step that it could not run.
   [[nodiscard]] const Status& status() const { return status_; }
+  [[nodiscard]] int64_t count() const { return steps_; }
+  /// Sums over the steps so far.
+  [[nodiscard]] Seconds gpu() const { return gpu_; }
+  [[nodiscard]] Seconds preparing() const { return preparing_; }
+  [[nodiscard]] Seconds timing_ops() const { return timing_ops_; }
 
  private:
   /// Steps alike in this have their ops timed once: timing them takes several times the step.
@@ -38,6 +43,9 @@ class ExecutedSteps {
   size_t case_index_;
   std::vector<StepComparison>& log_;
   int64_t steps_ = 0;
+  Seconds gpu_{};
+  Seconds preparing_{};
+  Seconds timing_ops_{};
   std::set<Kind> seen_;
   Status status_ = Ok();
 };

@@ -97,9 +97,9 @@ void AddOps(const std::vector<StepComparison>& steps, Validation& validation) {
     sum.whole += step.executed;
     for (const OpComparison& op : step.ops) {
       sum.ops += op.executed;
-      if (op.executed.count() > 0) {
-        ops[{step.case_index, op.op}].Add(op.predicted, op.executed);
-      }
+      if (op.executed.count() == 0) continue;
+      const std::string group = op.op + (step.prefill_tokens > 0 ? ", with prompts" : "");
+      ops[{step.case_index, group}].Add(op.predicted, op.executed);
     }
   }
   for (const auto& [key, pairs] : ops) {

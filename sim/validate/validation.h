@@ -66,7 +66,7 @@ struct SpeedupError {
 struct Validation {
   std::vector<ErrorLine> steps{};        // per case and kind of step
   std::vector<ErrorLine> whole_cases{};  // per case, all its steps
-  std::vector<ErrorLine> ops{};          // per case and op
+  std::vector<ErrorLine> ops{};  // per case and op, steps with prompts on lines of their own
   std::vector<Composition> compositions{};
   std::vector<FigureError> figures{};
   std::vector<SpeedupError> speedups{};  // without the first variants

@@ -45,6 +45,17 @@ std::string StepsCsv(const Study& study, const std::vector<StepComparison>& step
   return text;
 }
 
+std::string OpsCsv(const Study& study, const std::vector<StepComparison>& steps) {
+  std::string text = "case,step,op,predicted_us,executed_us\n";
+  for (const StepComparison& s : steps) {
+    for (const OpComparison& op : s.ops) {
+      text += Row(std::string_view(CaseName(study.cases[s.case_index])), s.step,
+                  std::string_view(op.op), op.predicted, op.executed);
+    }
+  }
+  return text;
+}
+
 std::string ErrorLinesCsv(const Study& study, const std::vector<ErrorLine>& lines) {
   std::string text =
       "case,group,count,predicted_us,executed_us,bias_percent,mean_error_percent,"

@@ -76,17 +76,33 @@ std::string CompositionTable(const Study& study, const Validation& validation) {
   return text;
 }
 
+std::string TimeTable(const Study& study, const std::vector<CaseSeconds>& times) {
+  std::string text =
+      MarkdownHead({"case", "opening s", "preparing s", "GPU s", "timing ops s", "all s"});
+  for (size_t i = 0; i < times.size(); ++i) {
+    const auto cell = [](Seconds time) { return Fixed(time.count(), 2); };
+    const CaseSeconds& t = times[i];
+    text += MarkdownRow({CaseName(study.cases[i]), cell(t.opening), cell(t.preparing), cell(t.gpu),
+                         cell(t.timing_ops), cell(t.all)});
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string RenderValidation(const Study& study, const Validation& validation,
-                             const std::string& device) {
-  return "# " + study.name + ": predicted against executed on " + device +
+                             const ExecutedStudy& executed) {
+  return "# " + study.name + ": predicted against executed on " + executed.device +
          "\n\nErrors are predicted / executed - 1.\n\n## Cases\n\n" + CaseTable(study, validation) +
          "\n## Steps\n\n" + ErrorTable(study, "kind of step", validation.steps) + "\n## Ops\n\n" +
          ErrorTable(study, "op", validation.ops) +
          "\n## Composition\n\nMeans over the steps whose ops were timed apart, against the same "
          "steps as they ran.\n\n" +
-         CompositionTable(study, validation);
+         CompositionTable(study, validation) +
+         "\n## Wall time\n\nOf executing: weights and cache; inputs, algorithms and graphs of "
+         "steps; "
+         "the steps; ops and layers apart.\n\n" +
+         TimeTable(study, executed.times);
 }
 
 }  // namespace moecast

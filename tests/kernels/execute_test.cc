@@ -125,12 +125,14 @@ TEST(Describe, PutsChunksBehindDecodesAndAsksForLogitsOfWhatEmits) {
                             .chunks = 2,
                             .chunk_rows = 17,
                             .most_chunk_tokens = 12,
+                            .context_rows = 81,
                             .logit_rows = 2,
                             .row_pages = 4,
                             .compute_bound = true}));
   EXPECT_EQ(inputs.lengths, (std::vector<int32_t>{8, 5, 76}));
   EXPECT_EQ(inputs.chunk_starts, (std::vector<int32_t>{0, 5, 17}));
   EXPECT_EQ(inputs.past, (std::vector<int32_t>{0, 64}));
+  EXPECT_EQ(inputs.key_starts, (std::vector<int32_t>{0, 5, 81}));
   EXPECT_EQ(inputs.logit_index, (std::vector<int32_t>{0, 5}));
   EXPECT_EQ(inputs.positions[6], 64);
   EXPECT_EQ(inputs.token_ids.size(), 18U);

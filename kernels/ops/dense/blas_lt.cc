@@ -21,6 +21,7 @@ bool ResolveAll(void* library, BlasLtCalls& calls) {
          Resolve(library, "cublasLtMatmulDescDestroy", calls.desc_destroy) &&
          Resolve(library, "cublasLtMatmulDescSetAttribute", calls.desc_set) &&
          Resolve(library, "cublasLtMatrixLayoutCreate", calls.layout_create) &&
+         Resolve(library, "cublasLtMatrixLayoutSetAttribute", calls.layout_set) &&
          Resolve(library, "cublasLtMatrixLayoutDestroy", calls.layout_destroy) &&
          Resolve(library, "cublasLtMatmulPreferenceCreate", calls.preference_create) &&
          Resolve(library, "cublasLtMatmulPreferenceDestroy", calls.preference_destroy) &&

@@ -38,8 +38,27 @@ void DenseGemm::Describe(const DenseShape& shape) {
       CheckBlas(call.desc_set(operation_, attribute, &scale, sizeof(scale)), "scale");
   }
   CheckBlas(call.layout_create(&of_weight_, in, inputs, outputs, shape.inputs), "layout");
-  CheckBlas(call.layout_create(&of_x_, in, inputs, tokens, shape.inputs), "layout");
-  CheckBlas(call.layout_create(&of_out_, CUDA_R_16BF, outputs, tokens, shape.outputs), "layout");
+  const int64_t x_row = shape.x_row > 0 ? shape.x_row : shape.inputs;
+  const int64_t out_row = shape.out_row > 0 ? shape.out_row : shape.outputs;
+  CheckBlas(call.layout_create(&of_x_, in, inputs, tokens, x_row), "layout");
+  CheckBlas(call.layout_create(&of_out_, CUDA_R_16BF, outputs, tokens, out_row), "layout");
+  if (shape.batch > 1) DescribeBatch(shape);
+}
+
+void DenseGemm::DescribeBatch(const DenseShape& shape) {
+  const int64_t weight_product = int64_t{shape.outputs} * shape.inputs;
+  const auto set = [&](cublasLtMatrixLayout_t layout, int64_t stride) {
+    const BlasLtCalls& call = blas_.calls();
+    CheckBlas(call.layout_set(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &shape.batch,
+                              sizeof(shape.batch)),
+              "batch");
+    CheckBlas(call.layout_set(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
+                              sizeof(stride)),
+              "batch");
+  };
+  set(of_weight_, weight_product);
+  set(of_x_, shape.x_product);
+  set(of_out_, shape.out_product);
 }
 
 void DenseGemm::Choose(const void* x, const void* weight, __nv_bfloat16* out,

@@ -17,15 +17,22 @@ struct DenseShape {
   int32_t tokens = 0;
   int32_t outputs = 0;
   int32_t inputs = 0;
-  bool fp8 = false;  // e4m3 operands with one float32 scale each; else bf16
+  bool fp8 = false;   // e4m3 operands with one float32 scale each; else bf16
+  int32_t batch = 1;  // products of this size, each with a weight of its own behind the last one's
+  // Elements from one row to the next and from one product to the next. 0: rows are packed.
+  int64_t x_row = 0;
+  int64_t x_product = 0;
+  int64_t out_row = 0;
+  int64_t out_product = 0;
 };
 
 /// out[t, o] = sum over i of x[t, i] * weight[o, i], in bf16; fp8 products are multiplied by both
 /// scales, here one.
 ///   x       [tokens, inputs] row-major
-///   weight  [outputs, inputs] row-major
+///   weight  [batch][outputs, inputs] row-major
 ///   out     [tokens, outputs] row-major bf16
-/// REQUIRES: 16-byte aligned pointers; inputs % 16 == 0 and outputs % 16 == 0.
+/// REQUIRES: 16-byte aligned pointers, rows and products; inputs % 16 == 0 and outputs % 16 == 0;
+/// both strides of products where batch > 1.
 class DenseGemm {
  public:
   static constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what the library recommends
@@ -44,6 +51,7 @@ class DenseGemm {
 
  private:
   void Describe(const DenseShape& shape);
+  void DescribeBatch(const DenseShape& shape);
   void Choose(const void* x, const void* weight, __nv_bfloat16* out, const Stream& stream);
 
   const BlasLt& blas_;

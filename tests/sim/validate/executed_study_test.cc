@@ -17,7 +17,7 @@ using test::TinyStudy;
 using ::testing::HasSubstr;
 
 ExecutedStudy Execute(const Study& study, std::vector<SeenRun>& seen) {
-  return ExecuteStudy(study, test::Recording(seen, test::AffineStep), std::nullopt).value();
+  return ExecuteStudy(study, test::Recording(seen, test::AffineStep), {}).value();
 }
 
 TEST(ExecuteStudy, StepsLastAsLongAsTheExecutorSaysPlusTheHost) {
@@ -104,12 +104,66 @@ TEST(ExecuteStudy, TimesTheOpsOfEachKindOfStepOnce) {
   EXPECT_LT(timed, seen.size() / 2);
 }
 
+TEST(ExecuteStudy, OpensAnExecutorOnlyWhereTheCaseBeforeHadAnother) {
+  std::vector<SeenRun> seen;
+  Study study = TinyStudy();
+  ASSERT_EQ(study.cases.size(), 4U);
+  int opened = 0;
+  const OpenExecutor recording = test::Recording(seen, test::AffineStep);
+  const OpenExecutor counting = [&](const ExecutorRequest& request) {
+    ++opened;
+    return recording(request);
+  };
+  ASSERT_TRUE(ExecuteStudy(study, counting, {}).ok());
+  EXPECT_EQ(opened, 1);
+  opened = 0;
+  study.cases[2].scenario.engine.max_sequences += 1;
+  ASSERT_TRUE(ExecuteStudy(study, counting, {}).ok());
+  EXPECT_EQ(opened, 3);
+}
+
+TEST(SameExecutor, TellsModelsAndFormatsApart) {
+  const ExecutorRequest request{.model = TinyStudy().cases[0].scenario.model, .kv_tokens = 1000};
+  EXPECT_TRUE(SameExecutor(request, request));
+  ExecutorRequest other = request;
+  other.model.formats.experts.name = "another";
+  EXPECT_FALSE(SameExecutor(request, other));
+  other = request;
+  other.model.layers.pop_back();
+  EXPECT_FALSE(SameExecutor(request, other));
+  other = request;
+  other.model.moe->expert_intermediate += 1;
+  EXPECT_FALSE(SameExecutor(request, other));
+  other = request;
+  other.kv.rotated = true;
+  EXPECT_FALSE(SameExecutor(request, other));
+}
+
+TEST(ExecuteStudy, SaysWhatHappensAndWhereTheTimeWent) {
+  std::vector<SeenRun> seen;
+  const Study study = TinyStudy();
+  std::vector<std::string> said;
+  const ExecutedStudy executed =
+      ExecuteStudy(study, test::Recording(seen, test::AffineStep),
+                   {.progress = [&said](const std::string& what) { said.push_back(what); }})
+          .value();
+  EXPECT_EQ(said.front(), "routing tables");
+  EXPECT_THAT(said.back(), HasSubstr("4 of 4"));
+  ASSERT_EQ(executed.times.size(), 4U);
+  Seconds first;
+  for (const StepComparison& step : executed.steps) {
+    if (step.case_index == 0) first += step.executed;
+  }
+  EXPECT_NEAR(executed.times[0].gpu.count(), first.count(), 1e-12);
+  EXPECT_GT(executed.times[0].all.count(), 0);
+}
+
 TEST(ExecuteStudy, KeepsEveryRequestRowLikeARun) {
   std::vector<SeenRun> seen;
   const Study study = TinyStudy();
   const test::TemporaryFolder folder;
   const OpenExecutor open = test::Recording(seen, test::AffineStep);
-  ASSERT_TRUE(ExecuteStudy(study, open, folder.path()).ok());
+  ASSERT_TRUE(ExecuteStudy(study, open, {.request_rows = folder.path()}).ok());
   for (size_t i = 0; i < study.cases.size(); ++i) {
     EXPECT_TRUE(std::filesystem::exists(folder.path() / CaseFolder(study, i) / "requests.csv"));
   }
@@ -123,7 +177,7 @@ TEST(ExecuteStudy, ReportsAStepThatCouldNotBeRun) {
                           return ExecutedStep{.gpu = Seconds(1e-3)};
                         }};
   };
-  const Result<ExecutedStudy> executed = ExecuteStudy(TinyStudy(), open, std::nullopt);
+  const Result<ExecutedStudy> executed = ExecuteStudy(TinyStudy(), open, {});
   ASSERT_FALSE(executed.ok());
   EXPECT_THAT(ToString(executed.errors()), HasSubstr("the card fell out"));
   EXPECT_EQ(runs, 3) << "nothing runs after a failure";

@@ -32,7 +32,7 @@ std::vector<Seconds> PredictedSteps(const Study& study) {
   std::vector<test::SeenRun> seen;
   std::vector<Seconds> times;
   const ExecutedStudy executed =
-      ExecuteStudy(study, test::Recording(seen, test::AffineStep), std::nullopt).value();
+      ExecuteStudy(study, test::Recording(seen, test::AffineStep), {}).value();
   for (const StepComparison& step : executed.steps) times.push_back(step.predicted);
   return times;
 }
@@ -57,7 +57,7 @@ Compared CompareWithFactor(double factor) {
   Study study = OneByOne();
   const std::vector<Seconds> times = PredictedSteps(study);
   size_t next = 0;
-  ExecutedStudy executed = ExecuteStudy(study, Echo(times, next, factor), std::nullopt).value();
+  ExecutedStudy executed = ExecuteStudy(study, Echo(times, next, factor), {}).value();
   EXPECT_EQ(next, times.size());
   const StudyResult predicted = RunStudy(study, {}).value();
   Validation validation = Compare(study, predicted, executed);
@@ -165,14 +165,16 @@ TEST(Validation, JoinsOpsAndAddsThemUpToTheStep) {
                           return Result<ExecutedStep>(std::move(step));
                         }};
   };
-  const ExecutedStudy executed = ExecuteStudy(study, open, std::nullopt).value();
+  const ExecutedStudy executed = ExecuteStudy(study, open, {}).value();
   const Validation validation = Compare(study, RunStudy(study, {}).value(), executed);
   ASSERT_EQ(validation.compositions.size(), 1U);
   EXPECT_NEAR(validation.compositions[0].ops_error(), 0.2, 1e-12);
   EXPECT_NEAR(validation.compositions[0].layers_error(), 0.1, 1e-12);
   std::vector<std::string> ops;
   for (const ErrorLine& line : validation.ops) ops.push_back(line.group);
-  EXPECT_EQ(ops, (std::vector<std::string>{"experts", "gemm.qkv", "route"}));
+  EXPECT_EQ(ops,
+            (std::vector<std::string>{"experts", "experts, with prompts", "gemm.qkv",
+                                      "gemm.qkv, with prompts", "route", "route, with prompts"}));
   for (const ErrorLine& line : validation.ops) EXPECT_GT(line.predicted.count(), 0);
 }
 
@@ -194,7 +196,7 @@ TEST(ValidationFiles, HaveOneRowPerStepGroupFigureAndCase) {
   EXPECT_EQ(std::count(header.begin(), header.end(), ','),
             std::count(first.begin(), first.end(), ','));
   EXPECT_THAT(first, HasSubstr("-9.09"));
-  EXPECT_THAT(RenderValidation(c.study, c.validation, "fake"), HasSubstr("| native@slow | "));
+  EXPECT_THAT(RenderValidation(c.study, c.validation, c.executed), HasSubstr("| native@slow | "));
 }
 
 }  // namespace
