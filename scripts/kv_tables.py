@@ -82,6 +82,19 @@ class Card:
                      "Flush of all of 256 sequences, pack of 8192 tokens; microseconds, share of memory bandwidth.",
                      ["shape", "scheme, bits", "group", "op", "us", "share"], rows)
 
+    def first_rung(self):
+        rows = []
+        for slow in self.plain:
+            op = slow["op"].removesuffix("_naive")
+            fast = self.find((slow["model"], kind(slow)), op=op,
+                             **{k: slow[k] for k in ("regime", "sequences", "new_tokens")})
+            if op != slow["op"] and fast:
+                rows.append([op, slow["model"], kind(slow), f"{slow['sequences']:.0f}", f"{slow['new_tokens']:.0f}",
+                             f"{slow['median_us']:.1f}", f"{fast['median_us']:.1f}"])
+        return table(f"First and last rung: {self.card}", "Microseconds; the first has a thread per group of codes and one "
+                     "per value of the window.",
+                     ["op", "shape", "scheme, bits", "sequences", "new tokens", "first", "last"], rows)
+
     def goals(self):
         appends = [r for r in self.plain if r["op"] == "append" and r["sequences"] == 256]
         packs = [r for r in self.plain if r["op"] == "pack" and r["new_tokens"] == max(PACKS)]
@@ -95,7 +108,7 @@ class Card:
                 f"{len(packs)} rows; best {percent(self.share(best))} ({best['model']}, {kind(best)})."]
 
     def lines(self):
-        return self.goals() + self.appends() + self.flushes() + self.packs() + self.groups()
+        return self.goals() + self.appends() + self.flushes() + self.packs() + self.groups() + self.first_rung()
 
 
 def accuracy():
