@@ -116,6 +116,7 @@ Result<ExpertPlacement> ReadTrtllm(const std::string& file, const std::string& b
   }
   const int64_t slots = fields.Whole("num_slots", {1, kMaxExpert});
   YamlFields assignments = fields.Mapping("initial_global_assignments");
+  if (!errors.empty()) return errors;
   ExpertPlacement placement;
   for (const auto& entry : root["initial_global_assignments"]) {
     const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";

@@ -78,6 +78,8 @@ TEST_F(PlacementTest, BadFilesAreRefused) {
               HasSubstr("has 3 slots, num_slots is 2"));
   EXPECT_THAT(ErrorOf("num_slots: 2\ninitial_global_assignments: {2: [0, 1], 1: [0, 1]}\n"),
               HasSubstr("ascending"));
+  EXPECT_THAT(ErrorOf("num_slots: 2\ninitial_global_assignments: [0, 1]\n"),
+              HasSubstr("initial_global_assignments must be a mapping"));
   EXPECT_THAT(ErrorOf(R"({"moe_layer_count": 1, "layer_list": [{"layer_id": 0, "device_count": 2,
         "device_list": [{"device_id": 0, "device_expert": [0]},
                         {"device_id": 1, "device_expert": [1, 2]}]}]})"),
