@@ -22,16 +22,16 @@ class Page:
 
     def __init__(self, script):
         self.folder = pathlib.Path(script).resolve().parent
-        self._lost = []
+        self.lost = []
 
     def holds(self, statement, true):
         if not true:
-            self._lost.append(statement)
+            self.lost.append(statement)
 
     def near(self, statement, value, low, high):
         """The same for a number that the words put between two."""
         if not low <= value <= high:
-            self._lost.append(f"{statement}: {value:.4g} is not within {low} to {high}")
+            self.lost.append(f"{statement}: {value:.4g} is not within {low} to {high}")
 
     def fill(self, template, **figures):
         """RETURNS: the file beside the script with its {figures} in place."""
@@ -41,5 +41,5 @@ class Page:
     def write(self, text):
         (self.folder / "README.md").write_text(text.rstrip() + "\n", encoding="utf-8")
         print(text)
-        if self._lost:
-            sys.exit(f"{self.folder.name}/README.md says what its numbers do not:\n  " + "\n  ".join(self._lost))
+        if self.lost:
+            sys.exit(f"{self.folder.name}/README.md says what its numbers do not:\n  " + "\n  ".join(self.lost))

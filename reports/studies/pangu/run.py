@@ -3,12 +3,12 @@
 
   python3 reports/studies/pangu/run.py --moecast build/dev/sim/app/moecast
 """
-import argparse
 import pathlib
 import random
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from page import Page, arguments  # noqa: E402
 from steps import Steps, miss, table  # noqa: E402
 
 # Pangu Pro MoE (arXiv:2505.21411): system, batch, ms per output token, tokens/s and card; four cards each.
@@ -74,9 +74,8 @@ def ratios(moecast):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--moecast", type=pathlib.Path, required=True)
-    moecast = parser.parse_args().moecast
+    page = Page(__file__)
+    moecast = arguments(__doc__).moecast
     model = Steps(moecast, SCENARIO).decode(1, 2)
     shape = [[name, f"{value:.2f}", f"{count / 1e9:.2f}", miss(count / 1e9, value)] for (name, value), count in
              zip(SHAPE, (model.parameters, model.active))]
@@ -93,6 +92,10 @@ def main():
     for tokens in (16, 64, 256, 456, 1024):
         score, over = imbalance(tokens, False, rng)
         balance.append([tokens, f"{score:.2f}", f"{over:.3f}", "0", "1"])
+    compared = ratios(moecast)
+    page.holds("every decode row is an identity", held == len(DECODE))
+    page.holds("the MoE gains in every row, priced either way", all(min(float(row[5]), float(row[6])) > 1 for row in compared))
+    page.holds("most of each gain is forecast as dense", all(float(row[6]) - 1 > 0.5 * (float(row[4]) - 1) for row in compared if row[0] == "prefill"))
     text = f"""# Pangu Pro MoE: what its figures say about one another
 
     python3 reports/studies/pangu/run.py --moecast BUILD/sim/app/moecast
@@ -123,12 +126,11 @@ At the batch of the headline uniform routing costs the fullest device {100 * (fl
 The cards are not in the catalog, so only ratios are predicted: the same int8 weights and batches, 2048 cached tokens a sequence, on four H100 (TP 4, EP 4), analytic, nothing
 fitted; experts as the analytic model prices them (45 % of the peak in grouped products), and as dense products. The dense models of the paper are not named; Qwen3-32B and Qwen2.5-72B stand in.
 
-{table(["phase", "ratio", "MoE, ms", "dense, ms", "published", "as experts", "as dense", "misses"], ratios(moecast))}
+{table(["phase", "ratio", "MoE, ms", "dense, ms", "published", "as experts", "as dense", "misses"], compared)}
 
 {VERDICT}
 """
-    (pathlib.Path(__file__).parent / "README.md").write_text(text)
-    print(text)
+    page.write(text)
 
 
 VERDICT = """The order and most of the size of the gains come out of shapes alone. What is left is the machine: the published prefill gains need grouped products that run as well as dense ones, as

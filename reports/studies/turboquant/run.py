@@ -29,7 +29,7 @@ CAPACITY = [
 QWEN4B = {"bf16": {"req/s": 41.75, "TPOT": 10.17, "tokens": 417440}, "before": {"req/s": 15.24, "TPOT": 34.96}, "after": {"req/s": 22.77, "TPOT": 24.10}}
 THIRTY_B_TPOT = 7.0  # times fp8's: vLLM 40858, comment of 2026-05-21
 SGLANG = {"32 in, 256 out": (19464, 18262), "32 in, 1024 out": (16658, 15480)}  # output tokens/s, bf16 and 4 bits: SGLang 21419, comment of 2026-04-18
-FORTY = """
+SCENARIO = """
 model: {model}
 cluster: {{gpu: {gpu}-SXM}}
 cost: {{profile: {profiles}/{profile}_sxm.yaml}}
@@ -40,7 +40,7 @@ ATTENTION = "attention.decode"
 
 
 def steps_of(moecast, model, gpu, fraction):
-    return Steps(moecast, FORTY.format(model=model, gpu=gpu, profile=gpu.lower(), fraction=fraction, profiles=ROOT / "calibration/profiles"))
+    return Steps(moecast, SCENARIO.format(model=model, gpu=gpu, profile=gpu.lower(), fraction=fraction, profiles=ROOT / "calibration/profiles"))
 
 
 class Decode:
@@ -67,7 +67,7 @@ def capacity_rows():
     rows = []
     for who, model, layers, kind, wide, published in CAPACITY:
         ratio = layers / (wide + (layers - wide) * SLOTS[kind] / WIDE)
-        rows.append([who, model, kind, f"{16 * SLOTS[kind] / WIDE:.3g}", wide, f"{published:.2f}", f"{ratio:.2f}", f"{100 * (ratio / published - 1):+.1f} %"])
+        rows.append([who, model, kind, f"{16 * SLOTS[kind] / WIDE:.4g}", wide, f"{published:.2f}", f"{ratio:.2f}", f"{100 * (ratio / published - 1):+.1f} %"])
     return rows
 
 
