@@ -176,6 +176,21 @@ __device__ __forceinline__ void AddRelease(uint32_t* address, uint32_t value) {
   asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
 }
 
+/// Four words of device memory, each of which another block sees whole (9.7.9.12 st, 9.7.9.8 ld).
+__device__ __forceinline__ void StoreRelaxed(float4* to, const float4& v) {
+  asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1,%2,%3,%4};" ::"l"(to), "f"(v.x), "f"(v.y),
+               "f"(v.z), "f"(v.w)
+               : "memory");
+}
+__device__ __forceinline__ float4 LoadRelaxed(const float4* from) {
+  float4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(from)
+               : "memory");
+  return v;
+}
+
 /// Sets this warpgroup's registers per thread (9.7.20.5 setmaxnreg). REQUIRES: one branch per
 /// warpgroup.
 template <int kRegisters>

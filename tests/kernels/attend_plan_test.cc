@@ -1,6 +1,7 @@
 // How decode attention is split, against the definition of what is seen; and its reference.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <tuple>
@@ -66,9 +67,10 @@ int32_t SelectedOf(const Drawn& drawn, size_t sequence) {
 std::vector<int32_t> StartsOf(const Drawn& drawn) {
   std::vector<int32_t> starts{0};
   for (size_t s = 0; s < drawn.lengths.size(); ++s)
-    starts.push_back(
-        starts.back() +
-        UnitsOf(drawn.scheme, drawn.visible, drawn.lengths[s], SelectedOf(drawn, s)).size());
+    starts.push_back(starts.back() + UnitsOf(drawn.scheme, drawn.visible, drawn.lengths[s],
+                                             EndOfPages(drawn.scheme.window, drawn.lengths[s]),
+                                             SelectedOf(drawn, s))
+                                         .size());
   return starts;
 }
 
@@ -80,9 +82,10 @@ std::map<std::tuple<int32_t, int32_t, int32_t>, int> Covered(const Drawn& drawn)
   for (int32_t unit = 0; unit < starts.back() * drawn.kv_heads; ++unit) {
     const UnitPlace place = PlaceOfUnit(starts.data(), sequences, drawn.kv_heads, unit);
     const auto s = static_cast<size_t>(place.sequence);
-    const UnitSource source =
-        SourceOf(drawn.scheme, drawn.visible, drawn.lengths[s], SelectedOf(drawn, s), place.number,
-                 [&](int32_t k) { return drawn.selected[s][static_cast<size_t>(k)]; });
+    const UnitSource source = SourceOf(
+        drawn.scheme, drawn.visible, drawn.lengths[s],
+        EndOfPages(drawn.scheme.window, drawn.lengths[s]), SelectedOf(drawn, s), place.number,
+        [&](int32_t k) { return drawn.selected[s][static_cast<size_t>(k)]; });
     if (source.end == 0) continue;  // behind the end of a selected page
     EXPECT_EQ(source.token % (source.slab ? kSlabTokens : kPageTokens), 0);
     const auto quantised =
@@ -122,9 +125,10 @@ TEST(AttendPlan, HiddenTokens_CostNothing) {
   const VisibleTokens visible{.sink = 64, .window = 1024};
   KvScheme both;
   both.keys = both.values = kInt2;
-  const SequenceUnits units = UnitsOf(both, visible, 1 << 20, -1);
+  constexpr int32_t kLength = 1 << 20;
+  const SequenceUnits units = UnitsOf(both, visible, kLength, kLength, -1);
   EXPECT_EQ(units.size(), 1 + 1024 / kPageTokens);
-  EXPECT_EQ(UnitsOf({}, visible, 1 << 20, -1).size(), (64 + 1024) / kSlabTokens);
+  EXPECT_EQ(UnitsOf({}, visible, kLength, kLength, -1).size(), (64 + 1024) / kSlabTokens);
 }
 
 TEST(AttendPlan, Shares_CoverTheRowAndDifferByAtMostOne) {  // INV-2 of split_plan.h
@@ -145,12 +149,40 @@ TEST(AttendPlan, Shares_CoverTheRowAndDifferByAtMostOne) {  // INV-2 of split_pl
   }
 }
 
-TEST(AttendPlan, Blocks_AreOnlyThoseWhoseWarpsHaveAUnit) {
-  EXPECT_EQ(BlocksFor(0, 132, 8), 0);
-  EXPECT_EQ(BlocksFor(1, 132, 8), 1);
-  EXPECT_EQ(BlocksFor(8, 132, 8), 1);
-  EXPECT_EQ(BlocksFor(9, 132, 8), 2);
-  EXPECT_EQ(BlocksFor(100000, 132, 8), 132);
+TEST(AttendPlan, EndOfPages_AgreesWithTheSchemesOwnCount) {
+  for (const KvWindow& window : {KvWindow{}, KvWindow{.sink = 64, .recent = 64, .flush = 64},
+                                 KvWindow{.sink = 128, .recent = 0, .flush = 192}}) {
+    for (int32_t length = 0; length < 1000; ++length)
+      EXPECT_EQ(EndOfPages(window, length),
+                std::min(window.sink, length) + QuantisedTokens(window, length));
+  }
+}
+
+TEST(AttendPlan, EveryBlock_HasAUnit) {  // a later block may wait for what an earlier one posts
+  for (const int32_t units : {1, 7, 64, 131, 1000, 9000, 99991}) {
+    for (const int32_t segments : {1, 8, 100, 132, 133, 5000}) {
+      for (const int most : {1, 3, 132}) {
+        const int blocks = BlocksFor(units, segments, most, 12);
+        EXPECT_GE(blocks, 1);
+        EXPECT_LE(blocks, std::min(units, most));
+      }
+    }
+  }
+  EXPECT_EQ(BlocksFor(0, 8, 132, 12), 0);
+  EXPECT_EQ(BlocksFor(100000, 8, 132, 12), 132);
+}
+
+TEST(AttendPlan, FewUnitsOfEqualSegments_AreCutWhereBlocksEnd) {
+  for (const int32_t segments : {1, 8, 60, 128}) {
+    for (const int32_t of : {1, 5, 12, 13, 40}) {
+      const int32_t units = segments * of;
+      const int blocks = BlocksFor(units, segments, 132, 12);
+      ASSERT_TRUE(blocks % segments == 0) << segments << " x " << of << ": " << blocks;
+      for (int32_t s = 0; s <= segments; ++s)
+        EXPECT_EQ(ShareStart(units, blocks, s * (blocks / segments)), s * of);
+    }
+  }
+  EXPECT_EQ(BlocksFor(8 * 12, 8, 132, 12), 8);  // a block has a warp for each unit of a segment
 }
 
 TEST(AttendReference, EqualScores_GiveTheMeanOfTheSeenValues) {

@@ -23,17 +23,15 @@ struct UnitShare {
 /// Device memory behind AttendArgs::workspace, laid out for all blocks of the card.
 template <int kHead, int kTiles>
 struct Workspace {
-  uint32_t* arrivals;                // [blocks], of the segment that begins in that block
-  Partial<kHead, kTiles>* partials;  // [blocks][2]: of a segment begun before, of one begun here
-  Partial<kHead, kTiles>* early;     // [blocks][warps]: of a segment begun before
+  Partial<kHead, kTiles>* posted;  // [blocks]: of the segment that goes on in the next block
+  Partial<kHead, kTiles>* early;   // [blocks][warps]: of a segment begun before
 };
 
 template <int kHead, int kTiles>
 __device__ __forceinline__ Workspace<kHead, kTiles> WorkspaceAt(const KernelArgs& args) {
   auto* const start = static_cast<uint8_t*>(args.call.workspace);
-  auto* const partials =
-      reinterpret_cast<Partial<kHead, kTiles>*>(start + ArrivalBytes(args.card_blocks));
-  return {reinterpret_cast<uint32_t*>(start), partials, partials + 2 * args.card_blocks};
+  return {reinterpret_cast<Partial<kHead, kTiles>*>(start),
+          reinterpret_cast<Partial<kHead, kTiles>*>(start + PostedBytes(args.card_blocks))};
 }
 
 /// What a thread knows of the launch.
@@ -77,42 +75,37 @@ struct Block {
   }
 };
 
-/// The element of values whose units the sums are in.
-__device__ __forceinline__ KvElement ValuesOf(const KvScheme& scheme, bool slab) {
-  return slab ? KvElement::kBf16 : scheme.values.element;
-}
-
-/// Makes the query and the sums fit units of the other kind.
+/// Makes the query fit units of `unit`'s kind.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void TurnTo(const Block<kHead, kTiles>& block, const Unit& unit,
-                                       float factor, Running<kHead, kTiles>& run) {
-  const KvScheme& scheme = block.args.call.scheme;
-  const KvElement keys = unit.slab() ? KvElement::kBf16 : scheme.keys.element;
-  LoadQuery(block.QueryOf(unit.segment), QueriesPerHead(block.args.call.shape), keys, factor, run);
-  if (IsInteger(keys) && scheme.keys.axis == ScaleAxis::kToken) SumQuery(BitsOf(keys), run);
+                                       Running<kHead, kTiles>& run) {
+  LoadQuery(block.QueryOf(unit.segment), QueriesPerHead(block.args.call.shape), run);
+  const KvPart& keys = block.args.call.scheme.keys;
+  if (unit.slab() || keys.element == KvElement::kBf16) return;
+  ConvertQuery(block.args.units, run);
+  if (IsInteger(keys.element) && keys.axis == ScaleAxis::kToken) SumQuery(block.args.units, run);
 }
 
-/// Hands over what the warp that has units [first, last) has of `segment`, whose units it has up to
-/// `end`.
+/// Hands over what the warp has of `segment`: all of it, or a part for others to merge. `early`:
+/// the warp's ring is still in use.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void Leave(const Block<kHead, kTiles>& block, int32_t segment, bool slab,
-                                      const UnitShare& share, int32_t end,
+                                      bool began, bool ends, bool early,
                                       Running<kHead, kTiles>& run) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const KvScheme& scheme = block.args.call.scheme;
-  Complete(ValuesOf(scheme, slab), scheme.values, run);
-  const bool began = block.StartOf(segment) >= share.first;
-  const bool ends = block.EndOf(segment) <= end;
+  Complete(block.args.units, slab, scheme.values, run);
   if (began && ends)
     return WriteOut(run, QueriesPerHead(block.args.call.shape), block.OutOf(segment));
-  const bool early = end < share.end;
   Store(run, early ? block.EarlyOf(warp) : block.LastOf(warp));
   if (threadIdx.x % 32 != 0) return;
-  (began ? block.shared.ends_later : block.shared.begun_before)[warp] = segment;
-  block.shared.early[warp] = block.shared.early[warp] || early;
+  if (!began) block.shared.begun_before[warp] = segment;
+  if (!ends) block.shared.ends_later[warp] = segment;
+  if (early) block.shared.early[warp] = true;
 }
 
-/// A warp's work, unit by unit.
+/// A warp's work, unit by unit. Everything is called from one place: the first unit's time is that
+/// of fetching the instructions.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const UnitShare& share) {
   const KernelArgs& args = block.args;
@@ -124,28 +117,38 @@ __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const 
   const float factor = args.call.softmax_scale * 1.44269504F;  // log2 e
   const int32_t count = share.end - share.first;
   UnitQueue queue(args.call, block.tables, share.first, count);
-  for (int i = 0; i < slots && i < count; ++i) {
-    const Unit unit = queue.Peek(i);
-    if (requests) Request(args, ring, unit, i);
-  }
   Running<kHead, kTiles> run;
   int32_t segment = kNoSegment;
   bool slab = false;
+  bool began = false;
+  bool ends = false;
   int at = 0;
   uint32_t parity = 0;
-  for (int32_t i = 0; i < count; ++i) {
+  int32_t requested = 0;
+  int request_at = 0;
+  for (int32_t i = 0;; ++i) {
     queue.Advance(i);
-    const Unit unit = queue.Peek(i);
-    if (unit.segment != segment) {
-      if (segment != kNoSegment) Leave(block, segment, slab, share, share.first + i, run);
+#pragma unroll 1
+    for (; requested < count && requested < i + slots; ++requested) {
+      const Unit unit = queue.Peek(requested);
+      if (requests) Request(args, ring, unit, request_at);
+      if (++request_at == slots) request_at = 0;
+    }
+    const Unit unit = queue.Peek(Least(i, count - 1));
+    const bool same = i < count && unit.segment == segment;
+    if (!same) {
+      if (segment != kNoSegment) Leave(block, segment, slab, began, ends, i < count, run);
+      if (i == count) return;
       Clear(run);
-      TurnTo(block, unit, factor, run);
-    } else if (unit.slab() != slab) {
-      ChangeUnits(ValuesOf(args.call.scheme, slab), ValuesOf(args.call.scheme, unit.slab()), run);
-      TurnTo(block, unit, factor, run);
+      began = unit.first();
+    }
+    if (!same || unit.slab() != slab) {
+      if (same) ChangeUnits(slab ? args.units.code : args.units.sum, run);
+      TurnTo(block, unit, run);
     }
     segment = unit.segment;
     slab = unit.slab();
+    ends = unit.last();
     ptx::BarrierWait(&ring.full[at], parity);
     const uint32_t slot = base + static_cast<uint32_t>(at * args.block.slot_bytes);
     if (slab)
@@ -153,81 +156,110 @@ __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const 
     else
       ProcessPage(args, unit, slot, factor, run);
     __syncwarp();
-    if (i + slots < count) {
-      const Unit later = queue.Peek(i + slots);
-      if (requests) Request(args, ring, later, at);
-    }
     if (++at == slots) {
       at = 0;
       parity ^= 1U;
     }
   }
-  Leave(block, segment, slab, share, share.end, run);
 }
 
-/// Merges the partial results of the blocks that share `segment`; the last of them to come writes.
+/// What the block's warps left of one segment; bit w stands for warp w.
+struct LeftByWarps {
+  int32_t segment;
+  uint32_t warps;
+  uint32_t early;
+};
+
+/// Quad `quad` of what warps left.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void ArriveAndFinish(const Block<kHead, kTiles>& block,
-                                                int32_t segment) {
-  const auto workspace = WorkspaceAt<kHead, kTiles>(block.args);
-  const int first = OwnerOf(block.units, block.blocks, block.StartOf(segment));
-  const int last = OwnerOf(block.units, block.blocks, block.EndOf(segment) - 1);
-  const int count = last - first + 1;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    __threadfence();
-    const uint32_t before = atomicAdd(&workspace.arrivals[first], 1U);
-    block.shared.last = before == static_cast<uint32_t>(count) - 1;
-    if (block.shared.last) workspace.arrivals[first] = 0;
-    __threadfence();
+__device__ __forceinline__ MergedQuad MergeWarps(const Block<kHead, kTiles>& block,
+                                                 const LeftByWarps& left, int quad) {
+  constexpr int kAtOnce = 4;
+  const int softmax = FirstHeadOfQuad<kHead, kTiles>(quad) / 2;
+  MergedQuad merged;
+  for (uint32_t warps = left.warps; warps != 0;) {
+    float4 sums[kAtOnce];
+    float4 softmaxes[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      sums[i] = make_float4(0, 0, 0, 0);
+      softmaxes[i] = make_float4(kLowest, 0, kLowest, 0);
+      if (warps == 0) continue;
+      const int warp = __ffs(static_cast<int>(warps)) - 1;
+      warps &= warps - 1;
+      const Partial<kHead, kTiles>& partial =
+          (left.early >> warp & 1U) != 0 ? block.EarlyOf(warp) : block.LastOf(warp);
+      sums[i] = partial.sum[quad];
+      softmaxes[i] = partial.softmax[softmax];
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) Add(sums[i], softmaxes[i], merged);
   }
-  __syncthreads();
-  if (!block.shared.last) return;
+  return merged;
+}
+
+/// Merges what warps left, with what the blocks before posted if the segment began there, and
+/// writes it, or posts it if the segment goes on.
+template <int kHead, int kTiles>
+__device__ __forceinline__ void Finish(const Block<kHead, kTiles>& block, const LeftByWarps& left) {
+  const auto workspace = WorkspaceAt<kHead, kTiles>(block.args);
+  const auto index = static_cast<int>(blockIdx.x);
+  const int heads = QueriesPerHead(block.args.call.shape);
+  const int32_t start = block.StartOf(left.segment);
+  const bool goes_on = block.EndOf(left.segment) > block.end;
+  const int before =
+      goes_on || start >= block.first ? 0 : index - OwnerOf(block.units, block.blocks, start);
+  Partial<kHead, kTiles>* const posted = workspace.posted + (index - before);
   for (int quad = static_cast<int>(threadIdx.x); quad < Partial<kHead, kTiles>::kQuads;
        quad += static_cast<int>(blockDim.x)) {
-    const MergedQuad merged =
-        Merge<kHead, kTiles>(quad, count, [&](int i) -> const Partial<kHead, kTiles>& {
-          return workspace.partials[2 * (first + i) + (i == 0 ? 1 : 0)];
-        });
-    WriteOut<kHead, kTiles>(merged, quad, QueriesPerHead(block.args.call.shape),
-                            block.OutOf(segment));
+    if (FirstHeadOfQuad<kHead, kTiles>(quad) >= heads) continue;
+    MergedQuad merged = MergeWarps(block, left, quad);
+    if (goes_on) {
+      Post(merged, quad, workspace.posted[index]);
+    } else {
+      AddPosted(quad, before, posted, merged);
+      WriteOut<kHead, kTiles>(merged, quad, heads, block.OutOf(left.segment));
+    }
   }
+  if (before == 0) return;
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.x); i < 4 * kTiles * before;
+       i += static_cast<int>(blockDim.x))
+    posted[i / (4 * kTiles)].softmax[i % (4 * kTiles)] = make_float4(0, 0, 0, 0);
 }
 
-/// Merges what the warps of the block left, one segment after the other. A segment's first part is
-/// what its first warp did not end, unless another block has that; the others are what the warps
-/// behind it did not begin.
+/// Finishes what the warps of the block left, one segment after the other. One that other blocks
+/// began comes last: it may have to wait for them.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void MergeWarps(const Block<kHead, kTiles>& block) {
-  using Result = Partial<kHead, kTiles>;
+__device__ __forceinline__ void FinishAll(const Block<kHead, kTiles>& block) {
+  constexpr uint32_t kAll = 0xffffffffU;
   const BlockShared& shared = block.shared;
-  const auto workspace = WorkspaceAt<kHead, kTiles>(block.args);
-  const int warps = block.args.block.warps;
-  const int heads = QueriesPerHead(block.args.call.shape);
-  for (int entry = 0; entry < 2 * warps;) {  // 2 w: not begun by warp w, 2 w + 1: not ended by it
-    const int warp = entry / 2;
-    const bool begun_before = entry % 2 == 0;
-    const int32_t segment = (begun_before ? shared.begun_before : shared.ends_later)[warp];
-    ++entry;
-    if (segment == kNoSegment) continue;
-    int count = 1;
-    while (warp + count < warps && shared.begun_before[warp + count] == segment) ++count;
-    entry = Most(entry, 2 * (warp + count) - 1);
-    const bool begins_here = block.StartOf(segment) >= block.first;
-    const bool complete = begins_here && block.EndOf(segment) <= block.end;
-    Result& result = workspace.partials[2 * blockIdx.x + (begins_here ? 1 : 0)];
-    for (int quad = static_cast<int>(threadIdx.x); quad < Result::kQuads;
-         quad += static_cast<int>(blockDim.x)) {
-      const MergedQuad merged = Merge<kHead, kTiles>(quad, count, [&](int i) -> const Result& {
-        const bool early = (i > 0 || begun_before) && shared.early[warp + i];
-        return early ? block.EarlyOf(warp + i) : block.LastOf(warp + i);
-      });
-      if (complete)
-        WriteOut<kHead, kTiles>(merged, quad, heads, block.OutOf(segment));
-      else
-        Store<kHead, kTiles>(merged, quad, result);
+  const int lane = static_cast<int>(threadIdx.x) % 32;  // stands for that warp
+  const bool exists = lane < block.args.block.warps;
+  const int32_t begun_before = exists ? shared.begun_before[lane] : kNoSegment;
+  const int32_t ends_later = exists ? shared.ends_later[lane] : kNoSegment;
+  const uint32_t early = __ballot_sync(kAll, exists && shared.early[lane]);
+  const uint32_t not_begun = __ballot_sync(kAll, begun_before != kNoSegment);
+  uint32_t beginners = __ballot_sync(kAll, ends_later != kNoSegment && ends_later != begun_before);
+  bool last = false;
+  while (!last) {
+    LeftByWarps left;
+    last = beginners == 0;
+    if (!last) {
+      const int beginner = __ffs(static_cast<int>(beginners)) - 1;
+      beginners &= beginners - 1;
+      left.segment = __shfl_sync(kAll, ends_later, beginner);
+      left.warps = __ballot_sync(kAll, begun_before == left.segment);
+      left.early = left.warps & early;
+      left.warps |= 1U << beginner;
+    } else {
+      if (not_begun == 0) return;
+      left.segment = __shfl_sync(kAll, begun_before, __ffs(static_cast<int>(not_begun)) - 1);
+      if (__any_sync(kAll, ends_later == left.segment && begun_before != left.segment)) return;
+      left.warps = __ballot_sync(kAll, begun_before == left.segment);
+      left.early = left.warps & early;
     }
-    if (!complete) ArriveAndFinish(block, segment);
+    Finish(block, left);
   }
 }
 
@@ -251,25 +283,27 @@ __global__ void __launch_bounds__(32 * MostWarps(kTiles), 1)
   UnitTables tables;
   tables.starts = reinterpret_cast<int32_t*>(&shared + 1);
   tables.lengths = tables.starts + args.call.shape.sequences + 1;
+  tables.ends_of_pages = tables.lengths + args.call.shape.sequences;
   const int32_t units = CountUnits(args.call, tables);
-  const int blocks = BlocksFor(units, static_cast<int>(gridDim.x), warps);
+  const int blocks = BlocksFor(units, args.call.shape.sequences * args.call.shape.kv.kv_heads,
+                               static_cast<int>(gridDim.x), warps);
   const auto index = static_cast<int>(blockIdx.x);
   if (index >= blocks) return;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int32_t start = ShareStart(units, blocks * warps, index * warps + Least(lane, warps));
+  const auto start_of = [&](int w) { return __shfl_sync(0xffffffffU, start, w); };
   const Block<kHead, kTiles> block{.args = args,
                                    .shared = shared,
                                    .tables = tables,
                                    .memory = memory,
                                    .units = units,
                                    .blocks = blocks,
-                                   .first = ShareStart(units, blocks, index),
-                                   .end = ShareStart(units, blocks, index + 1)};
-  const int32_t count = block.end - block.first;
-  const int workers = Least(warps, count);
-  if (warp < workers)
-    Stream(block, {block.first + ShareStart(count, workers, warp),
-                   block.first + ShareStart(count, workers, warp + 1)});
+                                   .first = start_of(0),
+                                   .end = start_of(warps)};
+  const UnitShare share{start_of(warp), start_of(warp + 1)};
+  if (share.first < share.end) Stream(block, share);
   __syncthreads();
-  MergeWarps(block);
+  FinishAll(block);
 }
 
 /// For `block.warps` warps on each of `blocks` multiprocessors.

@@ -41,12 +41,11 @@ struct PageSelection {
   int32_t pages_per_sequence = 0;
 };
 
-/// Whether the kernel takes a shape with a scheme: one without sinks in its window.
+/// Whether the kernel takes a shape with a scheme.
 constexpr bool Fits(const AttendShape& shape, const KvScheme& scheme) {
   return shape.sequences >= 0 && shape.sequences <= kMostSequences && shape.kv.kv_heads > 0 &&
          shape.query_heads % shape.kv.kv_heads == 0 &&
-         QueriesPerHead(shape) <= kMostQueriesPerHead && scheme.window.sink == 0 &&
-         Fits(scheme, shape.kv.head_dim);
+         QueriesPerHead(shape) <= kMostQueriesPerHead && Fits(scheme, shape.kv.head_dim);
 }
 
 }  // namespace moecast::kernels

@@ -18,7 +18,6 @@ struct BlockShared {
   int32_t begun_before[kMostWarps];
   int32_t ends_later[kMostWarps];
   bool early[kMostWarps];  // the first of them was left while the warp's ring was in use
-  bool last;
 };
 
 /// How a block's shared memory is used; bytes.
@@ -30,18 +29,28 @@ struct BlockLayout {
   int32_t bytes = 0;
 };
 
-/// Of the arrival counts at the start of a workspace for `blocks` blocks.
-constexpr int32_t ArrivalBytes(int blocks) {
-  constexpr int32_t kAlignment = 128;
-  const auto bytes = static_cast<int32_t>(sizeof(uint32_t)) * blocks;
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+/// Of a partial result of `tiles` x 8 query heads.
+constexpr int32_t PartialBytes(int head_tiles, int head_dim) {
+  return 8 * head_tiles * (head_dim + 2) * static_cast<int32_t>(sizeof(float));
 }
+/// Of the results that blocks post, at the start of a workspace: the same for every shape, so that
+/// what one launch leaves at zero is zero for the next.
+constexpr int32_t PostedBytes(int blocks) { return blocks * PartialBytes(2, 128); }
+
+/// Powers of two that codes lie off, by channel tile modulo 4.
+struct CodeUnits {
+  float query[4];      // of a query that meets stored keys: softmax scale / log 2, shift undone
+  float key_shift[4];  // what that undid
+  float sum[4];        // of the sums of stored values
+  float code[4];       // 1 / sum
+};
 
 struct KernelArgs {
   AttendArgs call;
   PageLayout layout;  // of the cache's pages
   PageLayout staged;  // of a page in shared memory: with all its codes
   BlockLayout block;
+  CodeUnits units;
   int card_blocks = 0;  // multiprocessors, whatever number of them takes part
 };
 

@@ -12,21 +12,23 @@ namespace moecast::kernels {
 template <int kHead, int kTiles>
 struct alignas(16) Partial {
   static constexpr int kQuads = kHead / kTile * kTiles * 32;
-  float4 sum[kQuads];  // quad (channel tile * kTiles + head tile) * 32 + lane
-  float largest[8 * kTiles];
-  float weight[8 * kTiles];
+  float4 sum[kQuads];          // quad (channel tile * kTiles + head tile) * 32 + lane
+  float4 softmax[4 * kTiles];  // largest and weight of head 2 i, of head 2 i + 1
 };
 
-/// The sums in true units, from those of `units`, with the zeros of `values`; the weights over all
-/// rows.
+static_assert(sizeof(Partial<128, 2>) == PartialBytes(2, 128));
+
+/// The sums in true units, with the zeros of `values`; the weights over all rows. `slab`: the sums
+/// are those of bf16 slabs.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void Complete(KvElement units, const KvPart& values,
+__device__ __forceinline__ void Complete(const CodeUnits& units, bool slab, const KvPart& values,
                                          Running<kHead, kTiles>& run) {
-  ChangeUnits(units, KvElement::kBf16, run);
+  if (!slab) ChangeUnits(units.sum, run);
   if (IsInteger(values.element)) {
+    const int log_group = LogGroup(values);
 #pragma unroll
     for (int c = 0; c < kHead / kTile; ++c) {
-      const int lane = 4 * (kTile * c / values.group) + static_cast<int>(threadIdx.x) % 4;
+      const int lane = 4 * (kTile * c >> log_group) + static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
       for (int n = 0; n < kTiles; ++n) {
 #pragma unroll
@@ -60,13 +62,9 @@ __device__ __forceinline__ void Store(const Running<kHead, kTiles>& run,
   }
   if (lane >= 4) return;
 #pragma unroll
-  for (int n = 0; n < kTiles; ++n) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      partial.largest[8 * n + 2 * lane + h] = run.largest[n][h];
-      partial.weight[8 * n + 2 * lane + h] = run.weight[n][h];
-    }
-  }
+  for (int n = 0; n < kTiles; ++n)
+    partial.softmax[4 * n + lane] =
+        make_float4(run.largest[n][0], run.weight[n][0], run.largest[n][1], run.weight[n][1]);
 }
 
 /// Writes [heads][kHead] bf16. REQUIRES: Complete.
@@ -77,8 +75,8 @@ __device__ __forceinline__ void WriteOut(const Running<kHead, kTiles>& run, int 
   const int q = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
-    const float low = 1 / run.weight[n][0];
-    const float high = 1 / run.weight[n][1];
+    const float low = __fdividef(1, run.weight[n][0]);
+    const float high = __fdividef(1, run.weight[n][1]);
 #pragma unroll
     for (int c = 0; c < kHead / kTile; ++c) {
 #pragma unroll
@@ -104,41 +102,69 @@ __device__ __forceinline__ int FirstHeadOfQuad(int quad) {
   return 8 * (quad / 32 % kTiles) + 2 * (quad % 4);
 }
 
-/// Quad `quad` of the partial results that partial_of(0 .. count - 1) refers to.
-template <int kHead, int kTiles, class PartialOf>
-__device__ __forceinline__ MergedQuad Merge(int quad, int count, PartialOf partial_of) {
-  const int head = FirstHeadOfQuad<kHead, kTiles>(quad);
-  MergedQuad merged;
-#pragma unroll 4
-  for (int i = 0; i < count; ++i) {
-    const Partial<kHead, kTiles>& partial = partial_of(i);
-    const float4 quads = partial.sum[quad];
-    const float sums[4] = {quads.x, quads.y, quads.z, quads.w};
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const float theirs = partial.largest[head + h];
-      const float largest = fmaxf(merged.largest[h], theirs);
-      const float old = ptx::Exp2(merged.largest[h] - largest);
-      const float add = ptx::Exp2(theirs - largest);
-      merged.largest[h] = largest;
-      merged.weight[h] = old * merged.weight[h] + add * partial.weight[head + h];
-      merged.sum[h] = old * merged.sum[h] + add * sums[h];
-      merged.sum[2 + h] = old * merged.sum[2 + h] + add * sums[2 + h];
-    }
-  }
-  return merged;
-}
-
-template <int kHead, int kTiles>
-__device__ __forceinline__ void Store(const MergedQuad& merged, int quad,
-                                      Partial<kHead, kTiles>& partial) {
-  const int head = FirstHeadOfQuad<kHead, kTiles>(quad);
-  partial.sum[quad] = make_float4(merged.sum[0], merged.sum[1], merged.sum[2], merged.sum[3]);
-  if (quad / 32 >= kTiles || quad % 32 >= 4) return;  // the quads of channel tile 0, row 0
+/// Adds another partial result's quad.
+__device__ __forceinline__ void Add(const float4& sum, const float4& softmax, MergedQuad& merged) {
+  const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    partial.largest[head + h] = merged.largest[h];
-    partial.weight[head + h] = merged.weight[h];
+    const float theirs = h == 0 ? softmax.x : softmax.z;
+    const float largest = fmaxf(merged.largest[h], theirs);
+    const float old = ptx::Exp2(merged.largest[h] - largest);
+    const float add = ptx::Exp2(theirs - largest);
+    merged.largest[h] = largest;
+    merged.weight[h] = old * merged.weight[h] + add * (h == 0 ? softmax.y : softmax.w);
+    merged.sum[h] = old * merged.sum[h] + add * sums[h];
+    merged.sum[2 + h] = old * merged.sum[2 + h] + add * sums[2 + h];
+  }
+}
+
+/// A partial result passes between blocks word by word: +0 is a word that is not there yet, so a
+/// zero travels as -0, and who reads takes it away.
+__device__ __forceinline__ float Posted(float x) { return x == 0 ? -0.0F : x; }
+template <int kHead, int kTiles>
+__device__ __forceinline__ void Post(const MergedQuad& merged, int quad,
+                                     Partial<kHead, kTiles>& partial) {
+  ptx::StoreRelaxed(&partial.sum[quad], make_float4(Posted(merged.sum[0]), Posted(merged.sum[1]),
+                                                    Posted(merged.sum[2]), Posted(merged.sum[3])));
+  if (quad / 32 >= kTiles || quad % 32 >= 4) return;  // the quads of channel tile 0, row 0
+  ptx::StoreRelaxed(&partial.softmax[FirstHeadOfQuad<kHead, kTiles>(quad) / 2],
+                    make_float4(Posted(merged.largest[0]), Posted(merged.weight[0]),
+                                Posted(merged.largest[1]), Posted(merged.weight[1])));
+}
+__device__ __forceinline__ bool IsThere(const float4& v) {
+  return __float_as_uint(v.x) != 0 && __float_as_uint(v.y) != 0 && __float_as_uint(v.z) != 0 &&
+         __float_as_uint(v.w) != 0;
+}
+/// Waits for quad `quad` of `count` posted partial results and adds them; takes the sums away.
+template <int kHead, int kTiles>
+__device__ __forceinline__ void AddPosted(int quad, int count, Partial<kHead, kTiles>* posted,
+                                          MergedQuad& merged) {
+  constexpr int kAtOnce = 8;
+  const int softmax = FirstHeadOfQuad<kHead, kTiles>(quad) / 2;
+  for (int first = 0; first < count; first += kAtOnce) {
+    float4 sums[kAtOnce];
+    float4 softmaxes[kAtOnce];
+    bool there;
+    do {
+      there = true;
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        if (first + i >= count) break;
+        sums[i] = ptx::LoadRelaxed(&posted[first + i].sum[quad]);
+        softmaxes[i] = ptx::LoadRelaxed(&posted[first + i].softmax[softmax]);
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        if (first + i >= count) break;
+        there = there && IsThere(sums[i]) && IsThere(softmaxes[i]);
+      }
+    } while (!there);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (first + i >= count) break;
+      Add(sums[i], softmaxes[i], merged);
+      posted[first + i].sum[quad] = make_float4(0, 0, 0, 0);
+    }
   }
 }
 
@@ -150,7 +176,7 @@ __device__ __forceinline__ void WriteOut(const MergedQuad& merged, int quad, int
   for (int h = 0; h < 2; ++h) {
     const int head = FirstHeadOfQuad<kHead, kTiles>(quad) + h;
     if (head >= heads) continue;
-    const float scale = 1 / merged.weight[h];
+    const float scale = __fdividef(1, merged.weight[h]);
     out[head * kHead + channel] = __float2bfloat16(scale * merged.sum[h]);
     out[head * kHead + channel + 8] = __float2bfloat16(scale * merged.sum[2 + h]);
   }

@@ -26,11 +26,19 @@ __device__ __forceinline__ void Hide(const Unit& unit, float (&scores)[kRows][kT
   }
 }
 
+template <KvElement kElement, int kHead, int kTiles>
+__device__ __forceinline__ void ScoreIntegers(const KvPart& keys, const PartAt& part,
+                                              const Running<kHead, kTiles>& run,
+                                              float (&scores)[kSlabs][kTiles][4]) {
+  if (keys.axis == ScaleAxis::kChannel) return ScoreByChannel<kElement>(part, run, scores);
+  if (keys.group == kHead) return ScoreByWholeToken<kElement>(part, run, scores);
+  ScoreByToken<kElement>(part, run, scores);
+}
+
 template <int kHead, int kTiles>
 __device__ __forceinline__ void Score(const KvPart& keys, const PartAt& part, float factor,
                                       const Running<kHead, kTiles>& run,
                                       float (&scores)[kSlabs][kTiles][4]) {
-  const bool by_channel = keys.axis == ScaleAxis::kChannel;
   switch (keys.element) {
     case KvElement::kBf16:
       return ScoreBf16(part, factor, run, scores);
@@ -39,14 +47,11 @@ __device__ __forceinline__ void Score(const KvPart& keys, const PartAt& part, fl
     case KvElement::kE5m2:
       return ScoreFp8<KvElement::kE5m2>(part, run, scores);
     case KvElement::kInt8:
-      return by_channel ? ScoreByChannel<KvElement::kInt8>(part, run, scores)
-                        : ScoreByToken<KvElement::kInt8>(part, run, scores);
+      return ScoreIntegers<KvElement::kInt8>(keys, part, run, scores);
     case KvElement::kInt4:
-      return by_channel ? ScoreByChannel<KvElement::kInt4>(part, run, scores)
-                        : ScoreByToken<KvElement::kInt4>(part, run, scores);
+      return ScoreIntegers<KvElement::kInt4>(keys, part, run, scores);
     case KvElement::kInt2:
-      return by_channel ? ScoreByChannel<KvElement::kInt2>(part, run, scores)
-                        : ScoreByToken<KvElement::kInt2>(part, run, scores);
+      return ScoreIntegers<KvElement::kInt2>(keys, part, run, scores);
     case KvElement::kInt1:
       return ScoreByChannel<KvElement::kInt1>(part, run, scores);
   }
@@ -75,7 +80,7 @@ __device__ __forceinline__ void Weigh(KvElement element, const PartAt& part, int
 
 __device__ __forceinline__ PartAt At(const PartLayout& layout, const KvPart& part, uint32_t slot) {
   return {slot + static_cast<uint32_t>(layout.codes), slot + static_cast<uint32_t>(layout.scales),
-          slot + static_cast<uint32_t>(layout.zeros), part.group};
+          slot + static_cast<uint32_t>(layout.zeros), part.group, LogGroup(part)};
 }
 
 /// A page of the cache. `factor`: softmax scale in powers of two.
@@ -98,10 +103,10 @@ __device__ __forceinline__ void ProcessSlab(const Unit& unit, uint32_t slot, flo
                                             Running<kHead, kTiles>& run) {
   constexpr uint32_t kBytes = kSlabTokens * kHead * 2;
   float scores[1][kTiles][4] = {};
-  ScoreBf16({slot, 0, 0, 0}, factor, run, scores);
+  ScoreBf16({slot, 0, 0, 0, 0}, factor, run, scores);
   Hide(unit, scores);
   Normalise(scores, run);
-  WeighFloats<KvElement::kBf16>({slot + kBytes, 0, 0, 0}, unit.end(), scores, run);
+  WeighFloats<KvElement::kBf16>({slot + kBytes, 0, 0, 0, 0}, unit.end(), scores, run);
 }
 
 }  // namespace moecast::kernels

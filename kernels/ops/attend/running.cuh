@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/ops/attend/codes.cuh"
+#include "kernels/ops/attend/kernel_args.h"
 
 namespace moecast::kernels {
 
@@ -18,6 +19,9 @@ namespace moecast::kernels {
 inline constexpr float kProbabilityBits = 8;
 /// Below every score, and finite: a difference of two is a number.
 inline constexpr float kLowest = -1e30F;
+
+/// Groups are powers of two.
+__device__ __forceinline__ int LogGroup(const KvPart& part) { return 31 - __clz(part.group); }
 
 template <int kHead, int kTiles>
 struct Running {
@@ -45,14 +49,12 @@ __device__ __forceinline__ void Clear(Running<kHead, kTiles>& run) {
   }
 }
 
-/// Reads the heads' queries, [heads][kHead], for keys of `element`: bf16 as they are, else f16
-/// times `factor` with the codes' shifts undone.
+/// Reads the heads' queries, [heads][kHead].
 template <int kHead, int kTiles>
-__device__ __forceinline__ void LoadQuery(const __nv_bfloat16* query, int heads, KvElement element,
-                                          float factor, Running<kHead, kTiles>& run) {
+__device__ __forceinline__ void LoadQuery(const __nv_bfloat16* query, int heads,
+                                          Running<kHead, kTiles>& run) {
   const int g = static_cast<int>(threadIdx.x) % 32 / 4;
   const int q = static_cast<int>(threadIdx.x) % 4;
-  const int bits = BitsOf(element);
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
     const int head = 8 * n + g;
@@ -68,12 +70,16 @@ __device__ __forceinline__ void LoadQuery(const __nv_bfloat16* query, int heads,
       }
     }
   }
-  if (element == KvElement::kBf16) return;
+}
+
+/// Makes the loaded bf16 query one of f16 for stored keys that are not bf16.
+template <int kHead, int kTiles>
+__device__ __forceinline__ void ConvertQuery(const CodeUnits& units, Running<kHead, kTiles>& run) {
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
 #pragma unroll
     for (int c = 0; c < kHead / kTile; ++c) {
-      const float scale = factor * PowerOfTwo(-TileShift(KvSide::kKeys, bits, c));
+      const float scale = units.query[c % 4];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const uint32_t pair = run.query[n][c][i];
@@ -84,9 +90,9 @@ __device__ __forceinline__ void LoadQuery(const __nv_bfloat16* query, int heads,
   }
 }
 
-/// The sums of the loaded query that a zero per token multiplies: a product with ones.
+/// The sums of the converted query that a zero per token multiplies: a product with ones.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void SumQuery(int bits, Running<kHead, kTiles>& run) {
+__device__ __forceinline__ void SumQuery(const CodeUnits& units, Running<kHead, kTiles>& run) {
   constexpr uint32_t kOnes = 0x3c003c00;
   const uint4 ones = make_uint4(kOnes, kOnes, kOnes, kOnes);
 #pragma unroll
@@ -98,9 +104,8 @@ __device__ __forceinline__ void SumQuery(int bits, Running<kHead, kTiles>& run) 
       for (int c = 2 * b; c < 2 * b + 2; ++c) {
         float tile[4] = {};
         Multiply<false>(tile, ones, run.query[n][c][0], run.query[n][c][1]);
-        const float unshift = PowerOfTwo(TileShift(KvSide::kKeys, bits, c));
-        total[0] += unshift * tile[0];
-        total[1] += unshift * tile[1];
+        total[0] += units.key_shift[c % 4] * tile[0];
+        total[1] += units.key_shift[c % 4] * tile[1];
       }
       run.query_sums[n][b][0] = total[0];
       run.query_sums[n][b][1] = total[1];
@@ -108,21 +113,17 @@ __device__ __forceinline__ void SumQuery(int bits, Running<kHead, kTiles>& run) 
   }
 }
 
-/// Converts the sums between the units of two kinds of values: accumulated codes of `from` become
-/// those of `to`; fp8 and bf16 are in true units.
+/// Multiplies the sums: from the units of stored values to true ones (CodeUnits::sum) or back
+/// (CodeUnits::code). Those of bf16 slabs are true.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void ChangeUnits(KvElement from, KvElement to,
+__device__ __forceinline__ void ChangeUnits(const float (&factors)[4],
                                             Running<kHead, kTiles>& run) {
 #pragma unroll
   for (int c = 0; c < kHead / kTile; ++c) {
-    int power = 0;
-    if (IsInteger(from)) power += kSubnormalBits - TileShift(KvSide::kValues, BitsOf(from), c);
-    if (IsInteger(to)) power -= kSubnormalBits - TileShift(KvSide::kValues, BitsOf(to), c);
-    const float factor = PowerOfTwo(power);
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
 #pragma unroll
-      for (int k = 0; k < 4; ++k) run.sum[c][n][k] *= factor;
+      for (int k = 0; k < 4; ++k) run.sum[c][n][k] *= factors[c % 4];
     }
   }
 }

@@ -15,6 +15,7 @@ struct PartAt {
   uint32_t scales;
   uint32_t zeros;
   int32_t group;
+  int32_t log_group;
 };
 
 __device__ __forceinline__ uint2 LoadSharedPair(uint32_t address) {
@@ -105,6 +106,51 @@ __device__ __forceinline__ void ScoreFp8(const PartAt& part, const Running<kHead
     for (int n = 0; n < kTiles; ++n) {
 #pragma unroll
       for (int k = 0; k < 4; ++k) scores[s][n][k] *= k < 2 ? scale.x : scale.y;
+    }
+  }
+}
+
+/// Integer keys with one scale and zero per token.
+template <KvElement kElement, int kHead, int kTiles>
+__device__ __forceinline__ void ScoreByWholeToken(const PartAt& part,
+                                                  const Running<kHead, kTiles>& run,
+                                                  float (&scores)[kSlabs][kTiles][4]) {
+  constexpr float kUnshift = 1 << kSubnormalBits;
+  constexpr int kUnitSlabs = UnitTokenTiles(BitsOf(kElement));
+#pragma unroll
+  for (int first = 0; first < kSlabs; first += kUnitSlabs) {
+    uint4 unit;
+#pragma unroll
+    for (int c = 0; c < kHead / kTile; ++c) {
+      if (StartsUnit<kElement>(first, c)) unit = LoadUnit<kElement, kHead>(part, first, c);
+#pragma unroll
+      for (int s = first; s < first + kUnitSlabs; ++s) {
+        const uint4 a = FragmentOf<kElement, KvSide::kKeys>(unit, s, c);
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n)
+          Multiply<false>(scores[s][n], a, run.query[n][c][0], run.query[n][c][1]);
+      }
+    }
+  }
+  float query_sum[kTiles][2] = {};
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+    for (int b = 0; b < kHead / 32; ++b) {
+      query_sum[n][0] += run.query_sums[n][b][0];
+      query_sum[n][1] += run.query_sums[n][b][1];
+    }
+  }
+#pragma unroll
+  for (int s = 0; s < kSlabs; ++s) {
+    const float2 scale = LoadHalfRows(part.scales, s);
+    const float2 zero = LoadHalfRows(part.zeros, s);
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        scores[s][n][k] = kUnshift * (k < 2 ? scale.x : scale.y) * scores[s][n][k] +
+                          (k < 2 ? zero.x : zero.y) * query_sum[n][k % 2];
     }
   }
 }
@@ -219,9 +265,8 @@ __device__ __forceinline__ void ScoreByChannel(const PartAt& part,
     uint4 unit;
 #pragma unroll
     for (int s = 0; s < kSlabs; ++s) {
-      if (s == 0) ScaleQuery(part.scales + metadata, 4 * block, run, scaled);
-      if (s == 2 && second != 0)
-        ScaleQuery(part.scales + metadata + second, 4 * block, run, scaled);
+      if (s % 2 == 0)
+        ScaleQuery(part.scales + metadata + (s == 2 ? second : 0), 4 * block, run, scaled);
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         if (StartsUnit<kElement>(s, c)) unit = LoadUnit<kElement, kHead>(part, s, 4 * block + c);

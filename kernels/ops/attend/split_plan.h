@@ -60,8 +60,10 @@ constexpr UnitRun RunOf(const TokenRange& tokens, int32_t log_step, const TokenR
   const int32_t total = (length + round_up) >> log_step;
   const int32_t in_front = Most(Least(hidden.first, tokens.end) - tokens.first, 0);
   run.front = (in_front + round_up) >> log_step;
-  const int32_t back_from = Most(Least(hidden.end, tokens.end) - tokens.first, 0);
-  const int32_t first_back = back_from == length ? total : back_from >> log_step;
+  // Not Most(Least(end, length), 0) == length, which ptxas of CUDA 13.0 makes one VIMNMX.RELU whose
+  // predicate also holds for an end of 0: it hid every unit of a run that starts at token 0.
+  const int32_t first_back =
+      hidden.end >= tokens.end ? total : Most(hidden.end - tokens.first, 0) >> log_step;
   run.hidden = Most(first_back - run.front, 0);
   run.back = total - run.front - run.hidden;
   return run;
@@ -87,17 +89,20 @@ constexpr int32_t LogPageStep(const KvScheme& scheme) {
   return bf16 ? kLogSlab : kLogPage;
 }
 
+/// The first token behind those in the cache's pages; Least(window.sink, length) where there is
+/// none.
+constexpr int32_t EndOfPages(const KvWindow& window, int32_t length) {
+  if (window.flush == 0) return length;
+  const int32_t leaving = Most(length - window.sink - window.recent, 0);
+  return Least(window.sink, length) + leaving / window.flush * window.flush;
+}
+
 /// `selected` pages are listed by a PageSelection; -1: there is none.
 constexpr SequenceUnits UnitsOf(const KvScheme& scheme, const VisibleTokens& visible,
-                                int32_t length, int32_t selected) {
+                                int32_t length, int32_t end_of_pages, int32_t selected) {
   const TokenRange hidden = HiddenTokens(visible, length);
-  const KvWindow& window = scheme.window;
   const int32_t log_step = LogPageStep(scheme);
-  const int32_t sinks = Least(window.sink, length);
-  // QuantisedTokens in 32 bits.
-  const int32_t leaving = Most(length - window.sink - window.recent, 0);
-  const int32_t in_pages = window.flush == 0 ? length : leaving / window.flush * window.flush;
-  const int32_t end_of_pages = sinks + in_pages;
+  const int32_t sinks = Least(scheme.window.sink, length);
   SequenceUnits units{.sinks = RunOf({0, sinks}, kLogSlab, hidden),
                       .pages = RunOf({sinks, end_of_pages}, log_step, hidden),
                       .tail = RunOf({end_of_pages, length}, kLogSlab, hidden)};
@@ -107,21 +112,35 @@ constexpr SequenceUnits UnitsOf(const KvScheme& scheme, const VisibleTokens& vis
   return units;
 }
 
-/// A worker's share of `units` starts at ShareStart(worker) and ends at the next one's: the first
-/// units % workers workers take one more than the others.
+/// A worker's share of `units` starts at floor(units * worker / workers) and ends at the next
+/// one's, so that equal segments whose number divides that of workers, or the other way round, are
+/// never cut. REQUIRES: worker <= workers <= 2^15.
 constexpr int32_t ShareStart(int32_t units, int workers, int worker) {
-  return units / workers * worker + Least(worker, units % workers);
+  const auto u = static_cast<uint32_t>(units);
+  const auto w = static_cast<uint32_t>(workers);
+  return static_cast<int32_t>(u / w * static_cast<uint32_t>(worker) +
+                              u % w * static_cast<uint32_t>(worker) / w);
 }
-/// The worker whose share holds `unit`. REQUIRES: 0 <= unit < units.
+/// The worker whose share holds `unit`. REQUIRES: 0 <= unit < units, units * workers < 2^32.
 constexpr int OwnerOf(int32_t units, int workers, int32_t unit) {
-  const int32_t least = units / workers;
-  const int32_t larger = units % workers;
-  const int32_t in_larger = larger * (least + 1);
-  return unit < in_larger ? unit / (least + 1) : larger + (unit - in_larger) / least;
+  const uint32_t scaled = (static_cast<uint32_t>(unit) + 1) * static_cast<uint32_t>(workers) - 1;
+  return static_cast<int>(scaled / static_cast<uint32_t>(units));
 }
-/// Blocks that take part: each of their warps has a unit, as far as units go.
-constexpr int BlocksFor(int32_t units, int most_blocks, int warps) {
-  return Least((units + warps - 1) / warps, most_blocks);
+
+/// Blocks that take part: each of their workers has a unit, as far as units go.
+constexpr int BlocksFor(int32_t units, int most_blocks, int workers) {
+  return units >= most_blocks * workers ? most_blocks : (units + workers - 1) / workers;
+}
+/// The same where results of a segment (the units of a sequence and head) that blocks share are
+/// dear: few units are cut only where segments of equal length end, or into equal parts of them;
+/// not at all where a block's workers take one unit each. RETURNS: at most `units`.
+constexpr int BlocksFor(int32_t units, int32_t segments, int most_blocks, int workers) {
+  constexpr int32_t kFewRounds = 6;
+  if (segments > most_blocks || units > kFewRounds * most_blocks * workers)
+    return BlocksFor(units, most_blocks, workers);
+  const int32_t round = segments * workers;
+  const int32_t cuts = units <= round ? 1 : (units + round - 1) / round;
+  return Least(Least(cuts * segments, most_blocks - most_blocks % segments), units);
 }
 
 /// A unit's place in the row of all units.
@@ -135,7 +154,8 @@ struct UnitPlace {
 /// `starts`: [sequences + 1] running sums of UnitsOf().size(). REQUIRES: unit < the last times
 /// kv_heads. COST: logarithmic in sequences.
 constexpr UnitPlace PlaceOfUnit(const int32_t* starts, int sequences, int kv_heads, int32_t unit) {
-  const int32_t target = unit / kv_heads;
+  const auto target =
+      static_cast<int32_t>(static_cast<uint32_t>(unit) / static_cast<uint32_t>(kv_heads));
   int low = 0;
   int high = sequences;
   while (high - low > 1) {
@@ -147,7 +167,8 @@ constexpr UnitPlace PlaceOfUnit(const int32_t* starts, int sequences, int kv_hea
   }
   const int32_t of = starts[low + 1] - starts[low];
   const int32_t rest = unit - starts[low] * kv_heads;
-  return {.sequence = low, .head = rest / of, .number = rest % of, .of = of};
+  const auto head = static_cast<int32_t>(static_cast<uint32_t>(rest) / static_cast<uint32_t>(of));
+  return {.sequence = low, .head = head, .number = rest - head * of, .of = of};
 }
 
 /// Where the units of a sequence and head start in the row.
@@ -169,8 +190,9 @@ struct UnitSource {
 /// Unit `number` of a sequence. Under a selection, `page_of` tells the k-th selected page.
 template <class PageOf>
 constexpr UnitSource SourceOf(const KvScheme& scheme, const VisibleTokens& visible, int32_t length,
-                              int32_t selected, int32_t number, PageOf page_of) {
-  const SequenceUnits units = UnitsOf(scheme, visible, length, selected);
+                              int32_t end_of_pages, int32_t selected, int32_t number,
+                              PageOf page_of) {
+  const SequenceUnits units = UnitsOf(scheme, visible, length, end_of_pages, selected);
   UnitSource source;
   if (number < units.sinks.size()) {
     source = {.token = units.sinks.TokenOf(number), .window = true, .slab = true};

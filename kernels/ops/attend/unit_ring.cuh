@@ -11,8 +11,9 @@ namespace moecast::kernels {
 
 /// What the lengths of the sequences amount to, in shared memory.
 struct UnitTables {
-  int32_t* starts = nullptr;   // [sequences + 1], see PlaceOfUnit
-  int32_t* lengths = nullptr;  // [sequences]
+  int32_t* starts = nullptr;         // [sequences + 1], see PlaceOfUnit
+  int32_t* lengths = nullptr;        // [sequences]
+  int32_t* ends_of_pages = nullptr;  // [sequences]
 };
 
 __device__ __forceinline__ int32_t SelectedPages(const AttendArgs& call, int sequence) {
@@ -24,14 +25,17 @@ __device__ __forceinline__ int32_t CountUnits(const AttendArgs& call, const Unit
   const int sequences = call.shape.sequences;
   for (int s = static_cast<int>(threadIdx.x); s < sequences; s += static_cast<int>(blockDim.x)) {
     const int32_t length = call.lengths[s];
+    const int32_t end_of_pages = EndOfPages(call.scheme.window, length);
     tables.lengths[s] = length;
+    tables.ends_of_pages[s] = end_of_pages;
     tables.starts[s + 1] =
-        UnitsOf(call.scheme, call.visible, length, SelectedPages(call, s)).size();
+        UnitsOf(call.scheme, call.visible, length, end_of_pages, SelectedPages(call, s)).size();
   }
   __syncthreads();
   if (threadIdx.x < 32) {
     int32_t total = 0;
     if (threadIdx.x == 0) tables.starts[0] = 0;
+#pragma unroll 1
     for (int first = 0; first < sequences; first += 32) {
       const int s = first + static_cast<int>(threadIdx.x);
       int32_t sum = s < sequences ? tables.starts[s + 1] : 0;
@@ -62,6 +66,9 @@ struct Unit {
   }
   [[nodiscard]] __device__ __forceinline__ bool slab() const { return (bits >> 23 & 1U) != 0; }
   [[nodiscard]] __device__ __forceinline__ bool window() const { return (bits >> 24 & 1U) != 0; }
+  /// Of its sequence and head.
+  [[nodiscard]] __device__ __forceinline__ bool first() const { return (bits >> 25 & 1U) != 0; }
+  [[nodiscard]] __device__ __forceinline__ bool last() const { return (bits >> 26 & 1U) != 0; }
 
  private:
   [[nodiscard]] __device__ __forceinline__ int Field(int shift) const {
@@ -69,68 +76,79 @@ struct Unit {
   }
 };
 
+/// WindowPageOf in 32 bits.
+__device__ __forceinline__ int32_t RingPlace(const KvWindow& window, int32_t token) {
+  if (token < window.sink) return token / kPageTokens;
+  return window.sink / kPageTokens +
+         static_cast<int32_t>(static_cast<uint32_t>(token - window.sink) / kPageTokens %
+                              static_cast<uint32_t>(RingPages(window)));
+}
+
 __device__ __forceinline__ Unit FindUnit(const AttendArgs& call, const UnitTables& tables,
                                          int32_t number) {
   const int heads = call.shape.kv.kv_heads;
   const UnitPlace place = PlaceOfUnit(tables.starts, call.shape.sequences, heads, number);
   const int32_t s = place.sequence;
   const UnitSource source = SourceOf(
-      call.scheme, call.visible, tables.lengths[s], SelectedPages(call, s), place.number,
+      call.scheme, call.visible, tables.lengths[s], tables.ends_of_pages[s], SelectedPages(call, s),
+      place.number,
       [&](int32_t k) { return call.selection.pages[s * call.selection.pages_per_sequence + k]; });
   const int64_t row = s;
   const int32_t page =
       source.window
           ? call.cache.window_table[row * WindowPages(call.scheme.window) +
-                                    WindowPageOf(call.scheme.window, source.token)]
+                                    RingPlace(call.scheme.window, source.token)]
           : call.cache
                 .block_table[row * call.cache.pages_per_sequence + source.token / kPageTokens];
   const uint32_t bits =
       static_cast<uint32_t>(source.front) | static_cast<uint32_t>(source.back) << 7 |
       static_cast<uint32_t>(source.end) << 14 |
       static_cast<uint32_t>(source.token / kSlabTokens % 4) << 21 |
-      static_cast<uint32_t>(source.slab) << 23 | static_cast<uint32_t>(source.window) << 24;
+      static_cast<uint32_t>(source.slab) << 23 | static_cast<uint32_t>(source.window) << 24 |
+      static_cast<uint32_t>(place.number == 0) << 25 |
+      static_cast<uint32_t>(place.number + 1 == place.of) << 26;
   return {s * heads + place.head, page * heads + place.head, bits};
 }
 
-/// The units [first, first + count) of a warp, 32 looked up at a time, one by each lane.
+/// The units [first, first + count) of a warp, 32 looked up at a time, one by each lane, and the
+/// next 32 ahead of their turn.
 class UnitQueue {
  public:
   __device__ __forceinline__ UnitQueue(const AttendArgs& call, const UnitTables& tables,
                                        int32_t first, int32_t count)
-      : call_(call), tables_(tables), first_(first), count_(count) {
-    now_ = Find(0);
-    next_ = now_;
-    if (count_ > 32) next_ = Find(32);
-  }
-  /// Unit `i`. REQUIRES: i rises by one from call to call of Advance, and Peek is at most 31 ahead.
+      : call_(call), tables_(tables), first_(first), count_(count), earlier_{}, latest_{} {}
+
+  /// REQUIRES: before Peek(j), Advance(i) for i = 0, 1, .. up to one with i <= j < i + 32.
   __device__ __forceinline__ void Advance(int32_t i) {
-    if (i % 32 != 0 || i == 0) return;
-    now_ = next_;
-    batch_ = i;
-    if (i + 32 < count_) next_ = Find(i + 32);
+    while (found_ < count_ && found_ <= i + 32) {
+      earlier_ = latest_;
+      latest_ = FindUnit(call_, tables_, first_ + Least(found_ + Lane(), count_ - 1));
+      found_ += 32;
+    }
   }
-  [[nodiscard]] __device__ __forceinline__ Unit Peek(int32_t i) const {
-    const bool later = i - batch_ >= 32;
-    return {Of(later ? next_.segment : now_.segment, i), Of(later ? next_.page : now_.page, i),
-            static_cast<uint32_t>(Of(static_cast<int32_t>(later ? next_.bits : now_.bits), i))};
+  [[nodiscard]] __device__ __forceinline__ Unit Peek(int32_t j) const {
+    const bool latest = j >= found_ - 32;
+    return {
+        Of(latest ? latest_.segment : earlier_.segment, j),
+        Of(latest ? latest_.page : earlier_.page, j),
+        static_cast<uint32_t>(Of(static_cast<int32_t>(latest ? latest_.bits : earlier_.bits), j))};
   }
 
  private:
-  [[nodiscard]] __device__ __forceinline__ Unit Find(int32_t from) const {
-    const int32_t i = from + static_cast<int32_t>(threadIdx.x % 32);
-    return FindUnit(call_, tables_, first_ + Least(i, count_ - 1));
+  [[nodiscard]] __device__ __forceinline__ static int32_t Lane() {
+    return static_cast<int32_t>(threadIdx.x % 32);
   }
-  [[nodiscard]] __device__ __forceinline__ static int32_t Of(int32_t value, int32_t i) {
-    return __shfl_sync(0xffffffffU, value, i % 32);
+  [[nodiscard]] __device__ __forceinline__ static int32_t Of(int32_t value, int32_t j) {
+    return __shfl_sync(0xffffffffU, value, j % 32);
   }
 
   const AttendArgs& call_;
   const UnitTables& tables_;
   int32_t first_;
   int32_t count_;
-  int32_t batch_ = 0;  // number of the first unit in now_
-  Unit now_;
-  Unit next_;
+  int32_t found_ = 0;
+  Unit earlier_;  // found_ - 64 .. found_ - 33
+  Unit latest_;   // found_ - 32 .. found_ - 1
 };
 
 /// A warp's ring of slots; one lane requests.

@@ -105,10 +105,12 @@ __device__ __forceinline__ void WeighIntegers(const PartAt& part,
   WeighZeros(part, packed, run);
   uint32_t scaled[kSlabs][kTiles][2];
   uint4 units[kSlabs / kUnitSlabs];
-  uint32_t group = part.scales + 16 * (threadIdx.x % 4);
+  const uint32_t scales = part.scales + 16 * (threadIdx.x % 4);
 #pragma unroll
   for (int c = 0; c < kHead / kTile; ++c) {
-    if (c % 2 == 0 && ((kTile * c) & (part.group - 1)) == 0) {
+    if (c % 2 == 0) {  // a smaller group than 32 channels is none
+      const uint32_t group =
+          scales + static_cast<uint32_t>(((kTile * c) >> part.log_group) * 2 * kPageTokens);
 #pragma unroll
       for (int s = 0; s < kSlabs; s += 2) {
         const uint4 scale = ptx::LoadShared(group + s / 2 * 2 * 32);
@@ -120,7 +122,6 @@ __device__ __forceinline__ void WeighIntegers(const PartAt& part,
           scaled[s + 1][n][1] = TimesHalves(packed[s + 1][n][1], scale.w);
         }
       }
-      group += 2 * kPageTokens;
     }
 #pragma unroll
     for (int s = 0; s < kSlabs; ++s) {
