@@ -13,10 +13,10 @@ namespace {
 constexpr double kUsPerSecond = 1e6;
 /// Rows state five significant digits; closer is the same place.
 constexpr double kSameRatio = 1e-4;
-/// Places farther apart (octaves squared) are not looked at as the same, nor is a place so far
-/// (octaves) outside the rows' range on a coordinate.
+/// Places farther apart (octaves squared) are not looked at as the same.
 constexpr double kSameSquare = 1e-4;
-constexpr double kSameSlack = 0.02;
+/// A point this little (octaves) outside the rows' range on a coordinate is as good as inside.
+constexpr double kRangeSlack = 0.1;
 /// A point inside the rows' range but this far (octaves) from every row is not interpolated.
 constexpr double kFarOctaves = 2;
 
@@ -99,13 +99,13 @@ KernelTime ShapeCurve::At(const Launch& launch) const {
   }
   const double fit = FitTime(fit_, form_->work(launch.features, fit_.rows_per_pass));
   const double bounded = std::clamp(correction, -kMostCorrection, kMostCorrection);
-  const bool inside = nearest <= kFarOctaves * kFarOctaves && InRange(launch.place, 0);
+  const bool inside = nearest <= kFarOctaves * kFarOctaves && InRange(launch.place, kRangeSlack);
   return {.seconds = fit * std::exp(bounded),
           .label = inside ? Label::kInterpolated : Label::kExtrapolated,
           .band = {}};
 }
 
-bool ShapeCurve::InRange(const Launch& launch) const { return InRange(launch.place, kSameSlack); }
+bool ShapeCurve::InRange(const Launch& launch) const { return InRange(launch.place, kRangeSlack); }
 
 std::string ShapeCurve::DescribeNearest(const KernelFeatures& f) const {
   SIM_CHECK(!rows_.empty());

@@ -20,6 +20,8 @@ constexpr double kFlopsPerMultiplyAdd = 2;
 /// The router's weights are not quantised.
 constexpr std::string_view kRouterFormat = "bf16";
 constexpr std::string_view kRoute = "route";
+/// Variant of products that read their tokens in the order of experts.
+constexpr std::string_view kPermuted = "prefill";
 
 char Plain(char c) { return c == '-' ? '_' : c; }
 
@@ -97,6 +99,9 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
   down_ = Choose("down", experts_->format.name, f);
   fused_ = Choose("experts", experts_->format.name, f);
   combine_ = Choose("combine", kRouterFormat, f);
+  permute_ = Choose("permute", experts_->format.name, f);
+  // Narrow weights are multiplied by tokens in the router's format.
+  if (permute_.empty()) permute_ = Choose("permute", kRouterFormat, f);
   ChooseRoutes();
 }
 
@@ -147,21 +152,23 @@ const KernelForm& ProfileCost::FormOfChoice(const KernelChoice& choice) const {
   return curves_[choice.candidates.front().kernel].form();
 }
 
-std::optional<KernelTime> ProfileCost::CoveredTime(const KernelChoice& choice, const Launch& launch,
-                                                   double floor) const {
-  std::optional<KernelTime> best;
+std::optional<ProfileCost::Covered> ProfileCost::CoveredTime(const KernelChoice& choice,
+                                                             const Launch& launch,
+                                                             double floor) const {
+  std::optional<Covered> best;
   for (const KernelChoice::Candidate& each : choice.candidates) {
     const KernelCurve& curve = curves_[each.kernel];
     if (!curve.InRange(launch, each.shape)) continue;
     const KernelTime time = curve.At(launch, each.shape, floor);
-    if (time.label != Label::kExtrapolated && (!best || IsBetter(time, *best))) best = time;
+    if (time.label == Label::kExtrapolated) continue;
+    if (!best || IsBetter(time, best->time)) best = Covered{.time = time, .kernel = each.kernel};
   }
   return best;
 }
 
 KernelTime ProfileCost::Time(const KernelChoice& choice, const Launch& launch, double floor) const {
-  std::optional<KernelTime> best = CoveredTime(choice, launch, floor);
-  if (best) return *best;
+  if (const auto covered = CoveredTime(choice, launch, floor)) return covered->time;
+  std::optional<KernelTime> best;
   for (const KernelChoice::Candidate& each : choice.candidates) {
     const KernelTime time = curves_[each.kernel].At(launch, each.shape, floor);
     if (!best || IsBetter(time, *best)) best = time;
@@ -231,27 +238,39 @@ std::string ProfileCost::DescribeRoute(double tokens, SelectionKind rule) const 
   return Describe(route(rule), RouteFeatures(tokens));
 }
 
+KernelTime ProfileCost::ProductsTime(const Launch& launch, const std::optional<Covered>& up,
+                                     const std::optional<Covered>& down) const {
+  const KernelTime products =
+      Sum(up ? up->time : Time(gate_up_, launch, 0), down ? down->time : Time(down_, launch, 0));
+  const bool permutes =
+      up && profile_->kernels[up->kernel].variant == kPermuted && !permute_.empty();
+  return permutes ? Sum(products, Time(permute_, launch.features, 0)) : products;
+}
+
 ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) const {
   const auto covered = [&](const KernelChoice& choice) { return CoveredTime(choice, launch, 0); };
-  if (!layer_.empty() && has_route()) {
-    if (const auto layer = covered(layer_)) return {.first = &layer_, .products = *layer};
+  const bool whole = !layer_.empty() && has_route();
+  if (whole) {
+    if (const auto layer = covered(layer_)) return {.first = &layer_, .products = layer->time};
   }
   const KernelChoice* combine = combine_.empty() ? nullptr : &combine_;
   // Both products in one launch, unless only two launches are known.
   const auto one = covered(fused_);
-  if (one) return {.first = &fused_, .combine = combine, .products = *one};
-  const bool two = !gate_up_.empty() && !down_.empty();
+  if (one) return {.first = &fused_, .combine = combine, .products = one->time};
   const auto up = covered(gate_up_);
   const auto down = up ? covered(down_) : std::nullopt;
-  if (!fused_.empty() && !down) {
+  const bool two = !gate_up_.empty() && !down_.empty();
+  // Where no rows reach, a layer is extrapolated as a whole if its shape was measured.
+  const bool own_layer = whole && layer_.candidates.front().shape.has_value();
+  if (!down && own_layer) return {.first = &layer_, .products = Time(layer_, launch, 0)};
+  if (!down && !fused_.empty()) {
     return {.first = &fused_, .combine = combine, .products = Time(fused_, launch, 0)};
   }
   if (!two) return {.first = &layer_, .products = Time(layer_, launch, 0)};
-  return {
-      .first = &gate_up_,
-      .second = &down_,
-      .combine = combine,
-      .products = Sum(up ? *up : Time(gate_up_, launch, 0), down ? *down : Time(down_, launch, 0))};
+  return {.first = &gate_up_,
+          .second = &down_,
+          .combine = combine,
+          .products = ProductsTime(launch, up, down)};
 }
 
 KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load) {

@@ -60,7 +60,8 @@ class ProfileCost {
   [[nodiscard]] std::string DescribeLast() const;
 
   /// Kernels for `op` in `format` and the shape of `f`; empty: the profile has none. A format
-  /// matches its own name, or "name_...": fp8 is served by fp8_block. "-" and "_" are the same.
+  /// matches its own name, or "name_...": int4 is served by int4_g32. Of several the one that says
+  /// least beyond the wanted name; "_tensor" says nothing beyond it. "-" and "_" are the same.
   [[nodiscard]] KernelChoice Choose(std::string_view op, std::string_view format,
                                     const KernelFeatures& f) const;
   /// The time of one launch of the best labelled, then fastest candidate. REQUIRES:
@@ -107,19 +108,24 @@ class ProfileCost {
     double tokens = -1;
     KernelTime time;
   };
+  /// A time, and the kernel it is of.
+  struct Covered {
+    KernelTime time;
+    size_t kernel = 0;
+  };
   /// What prices a load: the layer as a whole, or its products in one launch or two, and combine.
   struct ExpertParts {
     const KernelChoice* first = nullptr;
     const KernelChoice* second = nullptr;
     const KernelChoice* combine = nullptr;
-    KernelTime products;  // of first and second
+    KernelTime products;  // of first and second, and of the permutation that they need
   };
   [[nodiscard]] const KernelForm& FormOfChoice(const KernelChoice& choice) const;
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const Launch& launch,
                                 double floor) const;
   /// The same, of a candidate whose rows reach the launch: measured or interpolated; or nothing.
-  [[nodiscard]] std::optional<KernelTime> CoveredTime(const KernelChoice& choice,
-                                                      const Launch& launch, double floor) const;
+  [[nodiscard]] std::optional<Covered> CoveredTime(const KernelChoice& choice, const Launch& launch,
+                                                   double floor) const;
   void ChooseRoutes();
   [[nodiscard]] const KernelChoice& route(SelectionKind rule) const {
     return routes_[static_cast<size_t>(rule)].choice;
@@ -127,6 +133,9 @@ class ProfileCost {
   [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
   [[nodiscard]] ExpertParts PartsFor(const Launch& launch) const;
+  /// Both products by two launches, and the permutation before those that need one.
+  [[nodiscard]] KernelTime ProductsTime(const Launch& launch, const std::optional<Covered>& up,
+                                        const std::optional<Covered>& down) const;
   KernelTime ComputeExpertTime(double tokens, const ExpertLoad& load);
   [[nodiscard]] KernelFeatures ExpertFeatures(double tokens, const ExpertLoad& load) const;
 
@@ -135,7 +144,7 @@ class ProfileCost {
   std::array<double, kComputeClassCount> seconds_per_flop_{};
   std::vector<KernelCurve> curves_;  // [kernel of the profile]
   std::optional<ExpertLayerShape> experts_;
-  KernelChoice layer_, gate_up_, down_, combine_, fused_;
+  KernelChoice layer_, gate_up_, down_, combine_, permute_, fused_;
   std::array<Route, kSelectionNames.size()> routes_;  // [SelectionKind]
   std::vector<MemoEntry> memo_;                       // direct mapped
   std::vector<Use> uses_;

@@ -69,22 +69,22 @@ TEST(KvRows, AChunkReadsItsOwnTokensToo) {
 }
 
 TEST(KvRows, PairsOfAChunkAreThoseThatCausalQueriesSee) {
-  const auto pairs = [](int length, int window) {
+  const auto pairs = [](double length, double window) {
     const Measurements m = Read(test::KvLine({.op = "attend_prefill",
                                               .sequences = 2,
                                               .length = length,
-                                              .window = window,
-                                              .new_tokens = 2 * 100},
+                                              .new_tokens = 2 * 100,
+                                              .window = window},
                                              90));
     return m.rows.front().features[Feature::kPairs];
   };
-  const auto counted = [](int past, int window) {  // of one sequence of 100 tokens
+  const auto counted = [](double past, double window) {  // of two sequences of 100 tokens
     double sum = 0;
     for (int i = 1; i <= 100; ++i) sum += window > 0 ? std::min(past + i, window) : past + i;
     return 2 * sum;
   };
-  for (const int past : {0, 30, 100, 512}) {
-    for (const int window : {0, 1, 64, 120, 4096}) {
+  for (const double past : {0, 30, 100, 512}) {
+    for (const double window : {0, 1, 64, 120, 4096}) {
       EXPECT_EQ(pairs(past, window), counted(past, window)) << past << " " << window;
     }
   }
