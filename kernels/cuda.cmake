@@ -24,6 +24,7 @@ add_library(
   ops/attend/attend_64x8.cu
   ops/attend/naive.cu
   ops/attend_prefill/attend_prefill.cu
+  ops/attend_prefill/expand_past.cu
   ops/expert_gemm/expert_gemm.cu
   ops/expert_gemm/naive.cu
   ops/expert_prefill/naive.cu

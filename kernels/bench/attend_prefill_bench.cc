@@ -90,6 +90,8 @@ void AttendPrefillBench::DrawPast(const Stream& stream) {
     window_ = draw(KvScheme{}, window_pages);
     window_table_ = DeviceBuffer<int32_t>(std::span<const int32_t>(Ascending(window_pages)));
   }
+  const int64_t tiles = (attend_.past_tokens + kPastTileTokens - 1) / kPastTileTokens;
+  expanded_ = DeviceBuffer<uint8_t>(AttendPrefillPastBytes(s, s.sequences * tiles));
   const std::vector<int32_t> past(static_cast<size_t>(s.sequences), attend_.past_tokens);
   past_ = DeviceBuffer<int32_t>(std::span<const int32_t>(past));
   cache_.pages = pages_.data();
@@ -107,7 +109,8 @@ void AttendPrefillBench::Launch(const Stream& stream) const {
                  .offsets = offsets_.data()},
                 {.scheme = attend_.scheme,
                  .cache = cache_,
-                 .tokens = attend_.past_tokens > 0 ? past_.data() : nullptr},
+                 .tokens = attend_.past_tokens > 0 ? past_.data() : nullptr,
+                 .expanded = expanded_.data()},
                 out_.data(), counters_.data(), stream.get());
 }
 

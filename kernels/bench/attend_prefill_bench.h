@@ -45,6 +45,7 @@ class AttendPrefillBench {
   DeviceBuffer<int32_t> window_table_;
   DeviceBuffer<uint8_t> pages_;
   DeviceBuffer<uint8_t> window_;
+  DeviceBuffer<uint8_t> expanded_;
   DeviceBuffer<uint32_t> counters_;
 };
 

@@ -140,10 +140,19 @@ std::string CheckCase(AttendCase check, RngStream& rng, const Stream& stream) {
   const DeviceBuffer<int32_t> cached{std::span<const int32_t>(check.cached)};
   std::optional<DrawnPages> pages;
   AttendPast past;
+  DeviceBuffer<uint8_t> expanded;
   if (!check.cached.empty()) {
+    int64_t tiles = 0;
+    for (const int32_t tokens : check.cached)
+      tiles += (tokens + kPastTileTokens - 1) / kPastTileTokens;
+    expanded = DeviceBuffer<uint8_t>(AttendPrefillPastBytes(s, tiles));
+    expanded.Poison();
     pages.emplace(check.scheme, KvShape{.kv_heads = s.kv_heads, .head_dim = s.key_dim},
                   check.cached, rng);
-    past = {.scheme = check.scheme, .cache = pages->View(), .tokens = cached.data()};
+    past = {.scheme = check.scheme,
+            .cache = pages->View(),
+            .tokens = cached.data(),
+            .expanded = expanded.data()};
   }
   DeviceBuffer<Bf16> out(static_cast<size_t>(s.query_rows) *
                          static_cast<size_t>(s.query_heads * s.value_dim));

@@ -77,7 +77,11 @@ StepForm ModelOps::Prepare(const StepRun& run) {
   pools_.Prepare(run.sequences, run.graph, Int(run.rows));
   limits_.row_pages = pools_.row_pages();
   const StepForm form = Describe(run, limits_, inputs_);
-  if (widths_.latent > 0) act_.GrowContext(form.context_rows, widths_, stream_);
+  if (widths_.latent > 0) {
+    act_.GrowContext(form.context_rows, widths_, stream_);
+  } else {
+    GrowExpandedPast(form);
+  }
   std::span<const int32_t> image;
   if (model_.moe) {
     image = image_.Fill({.layers = limits_.moe_layers,

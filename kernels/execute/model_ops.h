@@ -74,6 +74,8 @@ class ModelOps {
   /// The layer's part of the routing image. `moe_layer` counts MoE layers.
   [[nodiscard]] RouteBuffers RoutingOf(const StepForm& form, size_t moe_layer) const;
 
+  void GrowExpandedPast(const StepForm& form);
+  [[nodiscard]] AttendPrefillShape PrefillShape(const StepForm& form) const;
   [[nodiscard]] int32_t WindowOf(size_t layer) const;
   [[nodiscard]] float SoftmaxScale() const;
 
@@ -88,6 +90,7 @@ class ModelOps {
   DeviceBuffer<float> rope_table_;
   DeviceBuffer<__nv_bfloat16> hadamard_;  // of a rotated scheme
   DeviceBuffer<uint32_t> prefill_counters_;
+  DeviceBuffer<uint8_t> expanded_past_;  // of chunks over pages; grows
   StepInputs inputs_;
   RoutingImage image_;
 };

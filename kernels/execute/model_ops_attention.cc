@@ -112,19 +112,32 @@ ModelOps::Enqueue ModelOps::Decode(const StepForm& form, size_t layer) {
   return [this, args] { Attend(args, stream_.get()); };
 }
 
+AttendPrefillShape ModelOps::PrefillShape(const StepForm& form) const {
+  return {.query_heads = widths_.heads,
+          .kv_heads = widths_.kv_heads,
+          .key_dim = widths_.key_dim,
+          .value_dim = widths_.value_dim,
+          .sequences = form.chunks,
+          .query_rows = form.chunk_rows,
+          .key_rows = form.chunk_rows,
+          .scale = SoftmaxScale()};
+}
+
+// Before a step's launches are captured: they keep its address.
+void ModelOps::GrowExpandedPast(const StepForm& form) {
+  const int64_t past = form.context_rows - form.chunk_rows;
+  if (past == 0) return;
+  const int64_t most_tiles = past / kPastTileTokens + form.chunks;
+  const size_t bytes = AttendPrefillPastBytes(PrefillShape(form), most_tiles);
+  if (expanded_past_.size() < bytes) expanded_past_ = DeviceBuffer<uint8_t>(bytes);
+}
+
 ModelOps::Enqueue ModelOps::Prefill(const StepForm& form, size_t layer) {
   const int64_t stride = widths_.qkv;
   const __nv_bfloat16* const queries = act_.qkv.data() + form.decode_rows * stride;
   const __nv_bfloat16* const keys = queries + widths_.heads * widths_.key_dim;
-  const AttendPrefillShape shape{.query_heads = widths_.heads,
-                                 .kv_heads = widths_.kv_heads,
-                                 .key_dim = widths_.key_dim,
-                                 .value_dim = widths_.value_dim,
-                                 .sequences = form.chunks,
-                                 .query_rows = form.chunk_rows,
-                                 .key_rows = form.chunk_rows,
-                                 .scale = SoftmaxScale(),
-                                 .window = WindowOf(layer)};
+  AttendPrefillShape shape = PrefillShape(form);
+  shape.window = WindowOf(layer);
   const AttendChunk chunk{
       .query = {.data = queries, .stride = stride},
       .key = {.data = keys, .stride = stride},
@@ -132,7 +145,8 @@ ModelOps::Enqueue ModelOps::Prefill(const StepForm& form, size_t layer) {
       .offsets = act_.chunk_starts.data()};
   const AttendPast past{.scheme = pools_.scheme(),
                         .cache = pools_.CacheOf(layer, form.decode_rows),
-                        .tokens = form.has_past() ? act_.past.data() : nullptr};
+                        .tokens = form.has_past() ? act_.past.data() : nullptr,
+                        .expanded = expanded_past_.data()};
   __nv_bfloat16* const out = act_.attended.data() + form.decode_rows * int64_t{widths_.values};
   return [this, shape, chunk, past, out] {
     AttendPrefill(shape, chunk, past, out, prefill_counters_.data(), stream_.get());

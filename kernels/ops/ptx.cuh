@@ -115,6 +115,31 @@ __device__ __forceinline__ void BulkCopy(void* to, const void* from, uint32_t by
       "l"(from), "r"(bytes), "r"(SharedAddress(barrier)), "l"(policy)
       : "memory");
 }
+/// The same with no word on how long it stays in L2.
+__device__ __forceinline__ void BulkCopy(void* to, const void* from, uint32_t bytes,
+                                         uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(SharedAddress(to)),
+      "l"(from), "r"(bytes), "r"(SharedAddress(barrier))
+      : "memory");
+}
+/// Copies `bytes` of shared memory out, in a group of this thread's own (9.7.9.25.4).
+__device__ __forceinline__ void BulkStore(void* to, const void* from, uint32_t bytes) {
+  asm volatile(
+      "cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n"
+      "cp.async.bulk.commit_group;" ::"l"(to),
+      "r"(SharedAddress(from)), "r"(bytes)
+      : "memory");
+}
+/// Until the thread's groups have read shared memory.
+__device__ __forceinline__ void WaitStoresRead() {
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
+/// Until they are written.
+__device__ __forceinline__ void WaitStores() {
+  asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+}
 /// Reads a tensor map ahead of its first use (9.7.9.15 prefetch.tensormap).
 __device__ __forceinline__ void PrefetchMap(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");

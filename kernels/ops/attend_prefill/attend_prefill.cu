@@ -4,7 +4,7 @@
 
 #include "kernels/ops/attend_prefill/attend_prefill.h"
 #include "kernels/ops/attend_prefill/online_softmax.cuh"
-#include "kernels/ops/attend_prefill/past.cuh"
+#include "kernels/ops/attend_prefill/past_tiles.cuh"
 #include "kernels/ops/attend_prefill/pipeline.cuh"
 #include "kernels/ops/expert_prefill/launch_plan.h"
 #include "kernels/ops/expert_prefill/tensor_map.h"
@@ -25,8 +25,6 @@ struct Task {
   AttendPrefillShape shape;
   AttendChunk chunk;
   AttendPast past;
-  PageLayout layout;         // of past.cache.pages
-  PageLayout window_layout;  // of past.cache.window
   __nv_bfloat16* out = nullptr;
   uint32_t* counters = nullptr;  // units taken, blocks done
   float scale = 1;               // log2(e) times the shape's
@@ -34,14 +32,9 @@ struct Task {
 
 // Registers of a copying and of a multiplying thread: together no more than 384 threads have at
 // launch, 168 each.
-template <bool kPast>
-constexpr int kCopyRegisters = kPast ? 88 : 40;
-template <bool kPast>
-constexpr int kConsumerRegisters = kPast ? 208 : 232;
-static_assert(kCopyRegisters<true> + kConsumers * kConsumerRegisters<true> <= 3 * 168);
-static_assert(kCopyRegisters<false> + kConsumers * kConsumerRegisters<false> <= 3 * 168);
-template <bool kPast>
-constexpr int kCopyWarps = kPast ? 4 : 1;
+constexpr int kCopyRegisters = 40;
+constexpr int kConsumerRegisters = 232;
+static_assert(kCopyRegisters + kConsumers * kConsumerRegisters <= 3 * 168);
 
 template <int kBlocks>
 __device__ void LoadTile(uint8_t (&tile)[kBlocks][kBlockBytes], const CUtensorMap& map, int column,
@@ -59,7 +52,8 @@ __device__ void CountOut(uint32_t* counters) {
   counters[1] = 0;
 }
 
-template <int kKeyDim, int kValueDim, bool kPast>
+// One warp, of which one thread copies.
+template <int kKeyDim, int kValueDim>
 struct Copier {
   Shared<kKeyDim, kValueDim>& shared;
   const Maps& maps;
@@ -68,27 +62,15 @@ struct Copier {
   Cursor keys;
   Cursor values;
   uint32_t passes = 0;  // of the query tile
-  int warp = static_cast<int>(threadIdx.x) / 32;
   bool leads = threadIdx.x == 0;
 
   __device__ Unit NextUnit() {
-    Unit unit;
-    if (warp == 0) {
-      uint32_t index = 0;
-      if (leads) index = atomicAdd(&task.counters[0], 1U);
-      unit = walk.Find(static_cast<int>(__shfl_sync(0xffffffffU, index, 0)));
-    }
-    if constexpr (kPast) {
-      Unit& shared_unit = shared.next[passes % 2];
-      if (leads) shared_unit = unit;
-      ptx::NamedBarrierSync(kCopiers, 128);
-      unit = shared_unit;
-    }
-    return unit;
+    uint32_t index = 0;
+    if (leads) index = atomicAdd(&task.counters[0], 1U);
+    return walk.Find(static_cast<int>(__shfl_sync(0xffffffffU, index, 0)));
   }
 
   __device__ void LoadQuery(const Unit& unit) {
-    if (!leads) return;
     ptx::BarrierWait(&shared.query_empty, passes % 2 ^ 1U);
     shared.unit = unit;
     if (unit.sequence == Unit::kNoSequence) {
@@ -98,29 +80,20 @@ struct Copier {
     }
   }
 
-  // One stage of a ring from the chunk's rows: its first copier announces and loads.
+  // One stage of a ring from the chunk's rows.
   template <int kBlocks>
   __device__ void LoadRows(Ring& ring, const Cursor& cursor, uint8_t (&tile)[kBlocks][kBlockBytes],
                            const CUtensorMap& map, int head, int row) {
     ring.Claim(cursor);
-    if (leads) {
-      LoadTile(tile, map, head * kBlocks * kBlockColumns, row, &ring.full[cursor.stage]);
-    } else if (threadIdx.x % 32 == 0) {
-      ptx::BarrierArrive(&ring.full[cursor.stage]);
-    }
+    LoadTile(tile, map, head * kBlocks * kBlockColumns, row, &ring.full[cursor.stage]);
   }
-
-  template <KvSide kSide, int kBlocks>
-  __device__ void LoadPages(Ring& ring, const Cursor& cursor, uint8_t (&tile)[kBlocks][kBlockBytes],
-                            const Unit& unit, int head, int past_tile) {
+  // The same from the past.
+  template <int kBlocks>
+  __device__ void LoadPast(Ring& ring, const Cursor& cursor, uint8_t (&tile)[kBlocks][kBlockBytes],
+                           const uint8_t* from) {
     ring.Claim(cursor);
-    const PastSource source{task.past, task.layout, task.window_layout, task.shape.kv_heads, head};
-    for (int page = past_tile * 2; page < past_tile * 2 + 2; ++page)
-      StagePage<kSide, kBlocks * kBlockColumns>(source, unit.sequence, unit.past, page,
-                                                tile[0] + page % 2 * (kBlockBytes / 2));
-    ptx::SharedWritesFence();
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) ptx::BarrierArrive(&ring.full[cursor.stage]);
+    ptx::BarrierArriveExpect(&ring.full[cursor.stage], sizeof(tile));
+    ptx::BulkCopy(tile, from, sizeof(tile), &ring.full[cursor.stage]);
   }
 
   __device__ void LoadTiles(const Unit& unit) {
@@ -131,22 +104,25 @@ struct Copier {
       LoadRows(shared.keys, keys, shared.key[keys.stage], maps.key, head, row);
       LoadRows(shared.values, values, shared.value[values.stage], maps.value, head, row);
     }
-    if constexpr (kPast) {
-      for (int tile = 0; tile < unit.PastTiles(); ++tile, keys.Advance(), values.Advance()) {
-        const int past_tile = unit.FirstPastTile() + tile;
-        LoadPages<KvSide::kKeys>(shared.keys, keys, shared.key[keys.stage], unit, head, past_tile);
-        LoadPages<KvSide::kValues>(shared.values, values, shared.value[values.stage], unit, head,
-                                   past_tile);
-      }
+    const int first = unit.past_tile + unit.FirstPastTile();
+    for (int tile = 0; tile < unit.PastTiles(); ++tile, keys.Advance(), values.Advance()) {
+      const int64_t number = static_cast<int64_t>(first + tile) * task.shape.kv_heads + head;
+      const uint8_t* const from = task.past.expanded + number * PastTileBytes(kKeyDim, kValueDim);
+      LoadPast(shared.keys, keys, shared.key[keys.stage], from);
+      LoadPast(shared.values, values, shared.value[values.stage],
+               from + kKeyDim / kBlockColumns * kBlockBytes);
     }
   }
 
   __device__ void Run() {
     for (;; ++passes) {
       const Unit unit = NextUnit();
-      LoadQuery(unit);
+      if (leads) {
+        LoadQuery(unit);
+        if (unit.sequence != Unit::kNoSequence) LoadTiles(unit);
+      }
       if (unit.sequence == Unit::kNoSequence) break;
-      LoadTiles(unit);
+      __syncwarp();
     }
     if (leads) CountOut(task.counters);
   }
@@ -314,7 +290,7 @@ struct Consumer {
   }
 };
 
-template <int kKeyDim, int kValueDim, bool kPast>
+template <int kKeyDim, int kValueDim>
 __global__ void __launch_bounds__(kThreads, 1)
     AttendPrefillKernel(const __grid_constant__ Maps maps, const __grid_constant__ Task task) {
   extern __shared__ __align__(1024) uint8_t shared_bytes[];
@@ -323,18 +299,17 @@ __global__ void __launch_bounds__(kThreads, 1)
     ptx::PrefetchMap(&maps.query);
     ptx::PrefetchMap(&maps.key);
     ptx::PrefetchMap(&maps.value);
-    shared.Init(kCopyWarps<kPast>);
+    shared.Init();
   }
   __syncthreads();
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
   const int group = static_cast<int>(threadIdx.x) / 128 - 1;
   if (group < 0) {
-    ptx::ReleaseRegisters<kCopyRegisters<kPast>>();
-    if (threadIdx.x < kCopyWarps<kPast> * 32)
-      Copier<kKeyDim, kValueDim, kPast>{shared, maps, task}.Run();
+    ptx::ReleaseRegisters<kCopyRegisters>();
+    if (threadIdx.x < 32) Copier<kKeyDim, kValueDim>{shared, maps, task}.Run();
   } else {
-    ptx::ClaimRegisters<kConsumerRegisters<kPast>>();
+    ptx::ClaimRegisters<kConsumerRegisters>();
     Consumer<kKeyDim, kValueDim>{shared, task, group}.Run();
   }
 }
@@ -349,13 +324,13 @@ CUtensorMap RowsMap(const HeadRows& rows, int64_t count, int heads, int dim) {
                           .box_columns = kBlockColumns});
 }
 
-template <int kKeyDim, int kValueDim, bool kPast>
+template <int kKeyDim, int kValueDim>
 void LaunchAttend(const Task& task, cudaStream_t stream) {
   const AttendPrefillShape& shape = task.shape;
   const Maps maps{.query = RowsMap(task.chunk.query, shape.query_rows, shape.query_heads, kKeyDim),
                   .key = RowsMap(task.chunk.key, shape.key_rows, shape.kv_heads, kKeyDim),
                   .value = RowsMap(task.chunk.value, shape.key_rows, shape.kv_heads, kValueDim)};
-  Launch(AttendPrefillKernel<kKeyDim, kValueDim, kPast>,
+  Launch(AttendPrefillKernel<kKeyDim, kValueDim>,
          {PersistentBlocks(), kThreads, sizeof(Shared<kKeyDim, kValueDim>)}, stream, maps, task);
 }
 
@@ -367,29 +342,24 @@ void AttendPrefill(const AttendPrefillShape& shape, const AttendChunk& chunk,
                    cudaStream_t stream) {
   constexpr float kLog2E = 1.44269504F;
   const bool has_past = past.tokens != nullptr;
-  attend::Task task{.shape = shape,
-                    .chunk = chunk,
-                    .past = past,
-                    .layout = {},
-                    .window_layout = {},
-                    .out = out,
-                    .counters = counters,
-                    .scale = shape.scale * kLog2E};
-  if (has_past) {
-    task.layout = LayoutOf(past.scheme, shape.key_dim);
-    task.window_layout = WindowLayout(shape.key_dim);
-  }
-  if (shape.key_dim == 128 && shape.value_dim == 128)
-    return has_past ? attend::LaunchAttend<128, 128, true>(task, stream)
-                    : attend::LaunchAttend<128, 128, false>(task, stream);
-  if (shape.key_dim == 64 && shape.value_dim == 64)
-    return has_past ? attend::LaunchAttend<64, 64, true>(task, stream)
-                    : attend::LaunchAttend<64, 64, false>(task, stream);
-  if (shape.key_dim == 192 && shape.value_dim == 128 && !has_past)
-    return attend::LaunchAttend<192, 128, false>(task, stream);
-  throw CudaError("AttendPrefill: key_dim " + std::to_string(shape.key_dim) + ", value_dim " +
-                  std::to_string(shape.value_dim) + (has_past ? " with a cached past" : "") +
-                  "; known are 64 and 64, 128 and 128, and without one 192 and 128");
+  const attend::Task task{.shape = shape,
+                          .chunk = chunk,
+                          .past = past,
+                          .out = out,
+                          .counters = counters,
+                          .scale = shape.scale * kLog2E};
+  const auto is = [&](int key_dim, int value_dim) {
+    return shape.key_dim == key_dim && shape.value_dim == value_dim;
+  };
+  const bool known = is(128, 128) || is(64, 64) || (is(192, 128) && !has_past);
+  if (!known)
+    throw CudaError("AttendPrefill: key_dim " + std::to_string(shape.key_dim) + ", value_dim " +
+                    std::to_string(shape.value_dim) + (has_past ? " with a cached past" : "") +
+                    "; known are 64 and 64, 128 and 128, and without one 192 and 128");
+  if (has_past) attend::ExpandPast(shape, past, stream);
+  if (is(128, 128)) return attend::LaunchAttend<128, 128>(task, stream);
+  if (is(64, 64)) return attend::LaunchAttend<64, 64>(task, stream);
+  attend::LaunchAttend<192, 128>(task, stream);
 }
 
 }  // namespace moecast::kernels

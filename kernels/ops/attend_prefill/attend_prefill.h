@@ -1,5 +1,6 @@
 // Attention of a chunk of new tokens: causal, bf16, grouped query heads, sequences of any length in
-// one launch, over the chunk's own keys and values and over a past in the paged cache.
+// one launch, over the chunk's own keys and values and over a past in the paged cache, which a
+// launch of its own expands first: every query tile of every head reads it again.
 //
 // One persistent grid: blocks take (sequence, 128 query rows, query head) units off a counter, the
 // longest of a sequence first; a copy warpgroup fills rings of keys and values, two warpgroups
@@ -63,7 +64,17 @@ struct AttendPast {
   KvScheme scheme;
   KvCache cache;
   const int32_t* tokens = nullptr;  // [sequences] in the cache; nullptr: no past at all
+  uint8_t* expanded = nullptr;      // AttendPrefillPastBytes, overwritten; 128-byte aligned
 };
+
+/// Tokens of one KV head that are expanded together; a sequence begins with new ones.
+inline constexpr int kPastTileTokens = 128;
+
+/// Of AttendPast::expanded for `tiles`, the sum of ceil(tokens / kPastTileTokens) over sequences.
+constexpr size_t AttendPrefillPastBytes(const AttendPrefillShape& shape, int64_t tiles) {
+  return static_cast<size_t>(tiles * kPastTileTokens * shape.kv_heads *
+                             (shape.key_dim + shape.value_dim) * 2);
+}
 
 /// Two counters, zero before the first launch; every launch leaves them zero.
 inline constexpr size_t kAttendPrefillCounters = 2;
@@ -71,6 +82,7 @@ inline constexpr size_t kAttendPrefillCounters = 2;
 /// out[t, h] = softmax(scale q[t, h] . keys) values, bf16 [query_rows, query_heads, value_dim].
 ///   counters  [kAttendPrefillCounters], not shared by launches that may overlap
 /// REQUIRES: Fits(past.scheme, key_dim) where there is a past, and key_dim == value_dim then.
+/// COST: one launch, two with a past.
 /// ERRORS: CudaError, also for dimensions not listed above and when the card is no Hopper.
 void AttendPrefill(const AttendPrefillShape& shape, const AttendChunk& chunk,
                    const AttendPast& past, __nv_bfloat16* out, uint32_t* counters,

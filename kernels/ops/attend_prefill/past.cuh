@@ -1,17 +1,18 @@
-// From pages of the cache to tiles of keys and values in shared memory, in bf16: four warps read
-// codes in the fragment order of page_layout.h, turn them into numbers, and store fragments where
-// wgmma reads them.
+// From pages of the cache to tiles of keys and values in shared memory, in bf16, in the form in
+// which wgmma reads them: four warps read codes in the fragment order of page_layout.h, turn them
+// into numbers, and store fragments.
 #pragma once
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
-#include "kernels/ops/attend_prefill/pipeline.cuh"
+#include "kernels/ops/attend_prefill/past_tiles.cuh"
+#include "kernels/ops/ptx.cuh"
 
 namespace moecast::kernels::attend {
 
-// One head of the cache as the copiers read it.
+// One head of the cache.
 struct PastSource {
   const AttendPast& past;
   const PageLayout& layout;
@@ -169,7 +170,7 @@ __device__ __forceinline__ void DropTokens(int valid, uint32_t (&fragment)[4]) {
   }
 }
 
-// A fragment to its place in a tile of 64-column blocks, rows of tokens.
+// A fragment to its place in blocks of 64 columns, rows of tokens.
 template <KvSide kSide>
 __device__ __forceinline__ void StoreFragment(uint8_t* tile, int token, int channel,
                                               const uint32_t (&fragment)[4]) {
@@ -179,7 +180,7 @@ __device__ __forceinline__ void StoreFragment(uint8_t* tile, int token, int chan
   const int row = token + lane % 8 + 8 * (kKeys ? matrix % 2 : matrix / 2);
   const int chunk = channel / 8 + (kKeys ? matrix / 2 : matrix % 2);
   uint8_t* const place =
-      tile + chunk / 8 * kBlockBytes + row * 128 + (((chunk % 8) ^ (row % 8)) << 4);
+      tile + chunk / 8 * (kPageTokens * 128) + row * 128 + (((chunk % 8) ^ (row % 8)) << 4);
   if constexpr (kKeys) {
     ptx::StoreMatrix(place, fragment);
   } else {
@@ -240,8 +241,8 @@ __device__ inline void StageZeros(uint8_t* tile) {
     StoreFragment<kSide>(tile, warp * kTile, channel, zeros);
 }
 
-// 64 tokens of keys or values of one head to 64 rows of a tile; tokens that the sequence does not
-// have are zero in values and undefined in keys. REQUIRES: four whole warps.
+// 64 tokens of keys or values of one head to blocks of 64 columns; tokens that the sequence does
+// not have are zero in values and undefined in keys. REQUIRES: four whole warps, no others.
 //   tokens  of the sequence in the cache
 //   page    of the sequence, possibly behind its last
 template <KvSide kSide, int kDim>

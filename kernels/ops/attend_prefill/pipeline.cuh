@@ -12,11 +12,9 @@ constexpr int kConsumers = 2;                     // warpgroups that multiply
 constexpr int kThreads = (1 + kConsumers) * 128;  // and one that copies
 constexpr int kConsumerWarps = kConsumers * 4;
 constexpr int kStages = 2;
-constexpr int kBlockColumns = 64;  // of a tile in shared memory, 128 bytes: one swizzle row
-constexpr int kBlockBytes = kKeyRows * kBlockColumns * 2;  // of 128 rows
 static_assert(kQueryRows == kKeyRows);
 
-enum NamedBarrierId { kTurn = 1, kCopiers = 1 + kConsumers };
+enum NamedBarrierId { kTurn = 1 };
 
 // A position in a ring and the parity of the current pass over it.
 struct Cursor {
@@ -36,13 +34,13 @@ struct Ring {
   uint64_t full[kStages];
   uint64_t empty[kStages];  // one arrival of every multiplying warp
 
-  __device__ void Init(int copiers) {
+  __device__ void Init() {
     for (int s = 0; s < kStages; ++s) {
-      ptx::BarrierInit(&full[s], static_cast<uint32_t>(copiers));
+      ptx::BarrierInit(&full[s], 1);
       ptx::BarrierInit(&empty[s], kConsumerWarps);
     }
   }
-  // For copiers: the stage is free.
+  // For the copier: the stage is free.
   __device__ void Claim(const Cursor& cursor) {
     ptx::BarrierWait(&empty[cursor.stage], cursor.parity ^ 1U);
   }
@@ -68,11 +66,10 @@ struct alignas(1024) Shared {
   uint64_t query_full;
   uint64_t query_empty;  // one arrival of every multiplying warp
   Unit unit;             // of the query tile
-  Unit next[2];          // for the copiers, in turn
 
-  __device__ void Init(int copiers) {
-    keys.Init(copiers);
-    values.Init(copiers);
+  __device__ void Init() {
+    keys.Init();
+    values.Init();
     ptx::BarrierInit(&query_full, 1);
     ptx::BarrierInit(&query_empty, kConsumerWarps);
     ptx::BarrierInitFence();

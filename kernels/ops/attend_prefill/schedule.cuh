@@ -5,12 +5,11 @@
 
 #include <cstdint>
 
-#include "kernels/ops/attend_prefill/attend_prefill.h"
+#include "kernels/ops/attend_prefill/past_tiles.cuh"
 
 namespace moecast::kernels::attend {
 
 constexpr int kQueryRows = 128;             // of a unit
-constexpr int kKeyRows = 128;               // of a tile
 constexpr int64_t kSharedBytes = 24 << 20;  // of keys and values that blocks share through L2
 
 struct Unit {
@@ -22,6 +21,7 @@ struct Unit {
   int visible = 0;    // keys of the chunk that some row of the unit sees
   int first_key = 0;  // position among them of the key that belongs to query_row
   int past = 0;       // tokens in the cache
+  int past_tile = 0;  // of all sequences, where this one's begin
   // Position, counted from the start of the past, of the first key that query_row sees; each row
   // behind it sees from one further on.
   int low = kNoWindow;
@@ -35,9 +35,7 @@ struct Unit {
     return (visible - max(low - past, 0) + kKeyRows - 1) / kKeyRows;
   }
   __device__ int FirstPastTile() const { return max(low, 0) / kKeyRows; }
-  __device__ int PastTiles() const {
-    return low >= past ? 0 : (past + kKeyRows - 1) / kKeyRows - FirstPastTile();
-  }
+  __device__ int PastTiles() const { return low >= past ? 0 : TilesOfPast(past) - FirstPastTile(); }
   __device__ int Tiles() const { return ChunkTiles() + PastTiles(); }
   // First row of chunk tile `tile`, which may lie in front of key_begin.
   __device__ int TileRow(int tile) const { return key_begin + visible - (tile + 1) * kKeyRows; }
@@ -66,7 +64,10 @@ class UnitWalk {
         const int owner = __ffs(static_cast<int>(__ballot_sync(kWarp, upto > tile))) - 1;
         const int owned = __shfl_sync(kWarp, tiles, owner);
         const int before = __shfl_sync(kWarp, upto, owner) - owned;
-        return Describe(first_ + owner, owned, index - units_before_ - before * shape_.query_heads);
+        Unit unit =
+            Describe(first_ + owner, owned, index - units_before_ - before * shape_.query_heads);
+        if (past_.tokens != nullptr) unit.past_tile = PastTilesBefore(first_ + owner);
+        return unit;
       }
       units_before_ += all;
     }
@@ -83,6 +84,17 @@ class UnitWalk {
       if (static_cast<int>(threadIdx.x) % 32 >= step) value += left;
     }
     return value;
+  }
+
+  // Tiles of the past of all sequences before `sequence`, which ascends from call to call.
+  __device__ int PastTilesBefore(int sequence) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    for (; past_counted_ < sequence; past_counted_ = min(past_counted_ + 32, sequence)) {
+      const int counted = past_counted_ + lane;
+      past_tiles_ +=
+          __reduce_add_sync(kWarp, counted < sequence ? TilesOfPast(past_.tokens[counted]) : 0);
+    }
+    return past_tiles_;
   }
 
   // Query heads whose keys and values L2 holds together.
@@ -118,6 +130,8 @@ class UnitWalk {
   const AttendPast& past_;
   int first_ = 0;         // sequence of lane 0
   int units_before_ = 0;  // units of sequences before it
+  int past_counted_ = 0;  // sequences whose tiles past_tiles_ has
+  int past_tiles_ = 0;
 };
 
 }  // namespace moecast::kernels::attend
