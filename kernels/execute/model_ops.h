@@ -14,6 +14,7 @@
 #include "kernels/execute/step_form.h"
 #include "kernels/execute/step_plan.h"
 #include "kernels/harness/stream.h"
+#include "kernels/ops/attend_prefill/attend_prefill.h"
 
 namespace moecast::kernels {
 
