@@ -9,10 +9,10 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def run_into(folder, moecast, scenario, settings):
+def run_into(folder, moecast, scenario, settings, threads=1):
     """Runs a scenario into folder/out. Errors of moecast end the study; a case without a forecast does not."""
     out = pathlib.Path(folder) / "out"
-    command = [str(moecast), "run", str(scenario), "--out", str(out), "--threads", "1"]
+    command = [str(moecast), "run", str(scenario), "--out", str(out), "--threads", str(threads)]
     for setting in settings:
         command += ["--set", setting]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -21,11 +21,11 @@ def run_into(folder, moecast, scenario, settings):
     return out
 
 
-def run(moecast, scenario, *settings):
+def run(moecast, scenario, *settings, threads=1):
     """RETURNS: {(load, variant): summary.json of the case}."""
     with tempfile.TemporaryDirectory() as folder:
         cases = {}
-        for path in run_into(folder, moecast, scenario, settings).rglob("summary.json"):
+        for path in run_into(folder, moecast, scenario, settings, threads).rglob("summary.json"):
             summary = json.loads(path.read_text())
             cases[summary["moecast"]["load"], summary["moecast"]["variant"]] = summary
         return cases
