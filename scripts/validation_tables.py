@@ -11,14 +11,15 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/validation.md"
 BEGIN, END = "<!-- generated tables: begin -->\n", "<!-- generated tables: end -->\n"
-COLUMNS = ["step error mean %", "bias %", "throughput %", "TTFT p50 %", "TPOT p50 %", "TPOT p99 %", "speed-up points"]
+COLUMNS = ["step error mean %", "bias %", "throughput %", "TTFT p50 %", "TTFT p99 %", "TPOT p50 %", "TPOT p99 %", "speed-up points"]
+COMPOSITION = ["ops %", "layers %"]
 GOALS = [("mean error of a step", "step error mean %", 3), ("throughput", "throughput %", 3), ("median TTFT", "TTFT p50 %", 3),
          ("median TPOT", "TPOT p50 %", 3), ("99th percentile of TTFT", "TTFT p99 %", 10), ("99th percentile of TPOT", "TPOT p99 %", 10),
          ("speed-up over the first variant, points", "speed-up points", 2)]
 
 
 def read(path):
-    """RETURNS: rows {scenario, case, column: text} and the scenarios that did not finish."""
+    """RETURNS: rows {scenario, case, column: text}, those of the composition merged in, and the scenarios that did not finish."""
     rows, failed, scenario, header = [], [], "", []
     for line in path.read_text(encoding="utf-8").splitlines():
         cells = [c.strip() for c in line.strip("|").split("|")]
@@ -30,11 +31,32 @@ def read(path):
             header = cells
         elif line.startswith("| ") and not line.startswith("| ---") and "step error mean %" in header:
             rows.append({"scenario": scenario, **dict(zip(header, cells))})
+        elif line.startswith("| ") and not line.startswith("| ---") and "layers %" in header:
+            added = dict(zip(header, cells))
+            for row in rows:
+                if row["scenario"] == scenario and row["case"] == added["case"]:
+                    row.update({column: added[column] for column in COMPOSITION})
     return rows, failed
 
 
 def table(header, rows):
     return ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)] + ["| " + " | ".join(r) + " |" for r in rows] + [""]
+
+
+def missed(row, column):
+    """Whether the case has a figure with a goal and misses it."""
+    bounds = [bound for _, judged, bound in GOALS if judged == column]
+    return bool(bounds) and row[column] != "-" and abs(float(row[column])) > bounds[0]
+
+
+def scenario_row(name, rows):
+    judged = [(r, column) for r in rows for _, column, _ in GOALS if r[column] != "-"]
+    return [name, str(len(rows)), f"{sum(not missed(r, c) for r, c in judged)} of {len(judged)}"]
+
+
+def cell(row, column):
+    text = row.get(column, "-")
+    return f"**{text}**" if missed(row, column) else text
 
 
 def generated():
@@ -47,9 +69,13 @@ def generated():
                          f"{max(values, key=abs):+.1f}"]
                         for name, column, bound in GOALS
                         for values in [[float(r[column]) for r in rows if r[column] != "-"]]])
-        lines += table(["scenario", "case"] + COLUMNS, [[r["scenario"], r["case"]] + [r[c] for c in COLUMNS] for r in rows])
+        scenarios = list(dict.fromkeys(r["scenario"] for r in rows))
+        lines += table(["scenario", "cases", "goals met"],
+                       [scenario_row(s, [r for r in rows if r["scenario"] == s]) for s in scenarios])
+        columns = COLUMNS + COMPOSITION
+        lines += table(["scenario", "case"] + columns, [[r["scenario"], r["case"]] + [cell(r, c) for c in columns] for r in rows])
         if failed:
-            lines += [f"Given up after 30 s: {', '.join(failed)}.", ""]
+            lines += [f"Failed or given up: {', '.join(failed)}.", ""]
     return "\n".join(lines)
 
 

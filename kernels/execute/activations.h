@@ -58,7 +58,7 @@ class Activations {
   DeviceBuffer<SampleRule> sample_rules;
   DeviceBuffer<int32_t> sampled;  // [logit_rows]
 
-  /// Copies a step's inputs; `image` as RoutingImage wrote it. Waits.
+  /// Copies a step's inputs; `image` as RoutingImage wrote it.
   void Upload(const StepInputs& inputs, std::span<const int32_t> image);
   /// Makes room for that many context rows. Addresses change: graphs with chunks are void.
   void GrowContext(int32_t rows, const AttentionWidths& widths, const Stream& stream);

@@ -89,9 +89,9 @@ void KvPools::ChooseScheme(const ExecutorRequest& request) {
   shape_ = {.kv_heads = widths.kv_heads, .head_dim = widths.key_dim};
   scheme_ = KernelScheme(request.kv, shape_.head_dim);
   if (!Fits(AttendShape{.query_heads = widths.heads, .kv = shape_}, scheme_)) {
-    throw CudaError("kv: decode attention takes no sinks and at most " +
-                    std::to_string(kMostQueriesPerHead) + " query heads for a KV head; not '" +
-                    request.kv.name + "' of " + request.model.name);
+    throw CudaError("kv: decode attention takes at most " + std::to_string(kMostQueriesPerHead) +
+                    " query heads for a KV head; not '" + request.kv.name + "' of " +
+                    request.model.name);
   }
 }
 
@@ -188,6 +188,7 @@ void* KvPools::Workspace(int32_t sequences, size_t bytes) {
   if (is_new) {
     it->second = DeviceBuffer<uint8_t>(bytes);
     if (it->second.size() > 0) it->second.Zero();
+    CUDA_CHECK(cudaDeviceSynchronize());  // the stream does not wait for the default one
   }
   return it->second.data();
 }

@@ -91,6 +91,8 @@ StepForm ModelOps::Prepare(const StepRun& run) {
                         run.experts);
   }
   act_.Upload(inputs_, image);
+  // A copy from the host may return before it arrives, and the stream does not wait for it.
+  CUDA_CHECK(cudaDeviceSynchronize());
   return form;
 }
 

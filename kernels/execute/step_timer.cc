@@ -1,23 +1,30 @@
 #include "kernels/execute/step_timer.h"
 
 #include <algorithm>
-#include <array>
+#include <vector>
 
 #include "kernels/execute/glue.h"
 
 namespace moecast::kernels {
 namespace {
 
-/// Longer than the host takes to queue a graph of some hundred kernels.
-constexpr uint64_t kHoldNanoseconds = 150'000;
+/// Longer than the host takes to queue a graph: of few kernels, and of some hundred.
+constexpr uint64_t kShortHold = 40'000;  // ns
+constexpr uint64_t kLongHold = 150'000;
+constexpr std::ptrdiff_t kFewKernels = 32;
+/// Runs of a short graph; a long one is timed once.
+constexpr std::ptrdiff_t kRuns = 3;
+constexpr Seconds kLong{3e-4};
 /// Starting a graph costs some microseconds, as much as a small op.
 constexpr std::ptrdiff_t kFewestOps = 8;
 constexpr double kSecondsPerMicrosecond = 1e-6;
 
 }  // namespace
 
-Seconds StepTimer::Time(const Graph& graph) const {
-  Hold(kHoldNanoseconds, stream_.get());
+Seconds StepTimer::Time(const Graph& graph) const { return TimeBehind(kLongHold, graph); }
+
+Seconds StepTimer::TimeBehind(uint64_t hold, const Graph& graph) const {
+  Hold(hold, stream_.get());
   start_.Record(stream_);
   graph.Launch(stream_);
   end_.Record(stream_);
@@ -37,9 +44,10 @@ Seconds StepTimer::TimeApart(std::span<const StepOp> ops,
       }
     }
   });
-  Time(graph);
-  std::array<Seconds, 3> times;
-  for (Seconds& time : times) time = Time(graph);
+  const uint64_t hold = passes * picked <= kFewKernels ? kShortHold : kLongHold;
+  const bool once = TimeBehind(hold, graph) > kLong;
+  std::vector<Seconds> times(once ? 1 : kRuns);
+  for (Seconds& time : times) time = TimeBehind(hold, graph);
   std::ranges::sort(times);
   return Seconds(times[times.size() / 2].count() / static_cast<double>(passes));
 }

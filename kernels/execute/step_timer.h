@@ -18,12 +18,14 @@ class StepTimer {
   /// Runs the graph once. Waits.
   Seconds Time(const Graph& graph) const;
   /// Captures the ops that `pick` accepts, again and again where they are few, so that starting
-  /// the graph weighs little. RETURNS: the time of one pass, the median over a few runs after one
-  /// that warms up; 0 without ops.
+  /// the graph weighs little. RETURNS: the time of one pass after a run that warms up, of short
+  /// ones the median over a few; 0 without ops.
   Seconds TimeApart(std::span<const StepOp> ops,
                     const std::function<bool(const StepOp&)>& pick) const;
 
  private:
+  Seconds TimeBehind(uint64_t hold, const Graph& graph) const;
+
   const Stream& stream_;
   Event start_;
   Event end_;

@@ -52,11 +52,7 @@ ExecutedSteps::ExecutedSteps(const StepExecutor& executor, ExpertIds ids, size_t
     : executor_(executor), ids_(std::move(ids)), case_index_(case_index), log_(log) {}
 
 bool ExecutedSteps::IsNewKind(const StepShape& shape) {
-  const AttentionLoad& load = shape.attention.front();
-  const int64_t sequences = std::max<int64_t>(1, load.decode_sequences + load.prefill_chunks);
-  const int64_t context = load.decode_context + load.prefill_context;
-  return seen_.insert({shape.graph, Octave(shape.rows_per_group), Octave(context / sequences)})
-      .second;
+  return seen_.insert({shape.graph, Octave(shape.rows_per_group)}).second;
 }
 
 StepTime ExecutedSteps::Run(const StepDetail& step, StepCost& predicted) {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <set>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "sim/base/result.h"
@@ -34,7 +34,7 @@ class ExecutedSteps {
 
  private:
   /// Steps alike in this have their ops timed once: timing them takes several times the step.
-  using Kind = std::tuple<bool, int, int>;  // graph, log2 of rows, log2 of context per sequence
+  using Kind = std::pair<bool, int>;  // graph, log2 of rows
   bool IsNewKind(const StepShape& shape);
   void Note(const StepShape& shape, const StepTime& predicted, const ExecutedStep& executed);
 
