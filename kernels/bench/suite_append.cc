@@ -17,7 +17,7 @@ namespace {
 
 using Bf16 = __nv_bfloat16;
 
-constexpr const char* kModels[] = {"Qwen3-30B-A3B", "Mixtral-8x7B", "gpt-oss-120b"};
+constexpr const char* kModels[] = {"Qwen3-30B-A3B", "Mixtral-8x7B", "gpt-oss-120b", "OLMoE-1B-7B"};
 constexpr int kRows = 65536;  // of the fused product that launches take their inputs from
 // Appends start here: no window flushes within kPositions tokens; kFlushAt is where all do.
 constexpr int kContext = 1064;
@@ -231,7 +231,7 @@ void AppendPack(const Attention& attention, const FittedScheme& fitted, int toke
 
 void AppendScheme(const Attention& attention, const FittedScheme& fitted,
                   std::vector<KvMeasurement>& rows) {
-  for (const int sequences : {1, 16, 64, 256})
+  for (const int sequences : {1, 4, 16, 64, 256})
     AppendStep(attention, fitted, sequences, kWriters, rows);
   if (HasWindow(fitted.scheme)) {
     for (const int sequences : {16, 256}) {
@@ -239,7 +239,7 @@ void AppendScheme(const Attention& attention, const FittedScheme& fitted,
       AppendFlush(attention, fitted, sequences, sequences, kWriters, rows);
     }
   }
-  for (const int tokens : {128, 1024, 8192, 32768})
+  for (const int tokens : {32, 128, 512, 1024, 2048, 8192, 32768})
     AppendPack(attention, fitted, tokens, kWriters, rows);
 }
 

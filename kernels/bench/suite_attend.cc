@@ -241,8 +241,10 @@ void AppendSparse(const HeadShape& heads, Rows& rows) {
 
 std::vector<KvMeasurement> RunAttendSuite(const SuiteContext& context) {
   Rows rows(context);
-  AppendGrid(kMain, {1, 4, 16, 64, 256}, {128, 512, 2048, 4096, 16384, 65536, 262144}, rows);
-  for (const HeadShape& heads : kOthers) AppendGrid(heads, {1, 16, 64}, {1024, 16384}, rows);
+  AppendGrid(kMain, {1, 4, 16, 64, 256},
+             {128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 262144}, rows);
+  for (const HeadShape& heads : kOthers)
+    AppendGrid(heads, {1, 8, 16, 64}, {256, 1024, 4096, 16384}, rows);
   for (const FormatScheme& named : Others(kMain.kv.head_dim)) {
     rows.Append(kMain, "even", named, CaseOf(kMain, named, Even(16, 1024)));
     rows.Append(kMain, "even", named, CaseOf(kMain, named, Even(16, 16384)));
