@@ -58,8 +58,10 @@ std::optional<double> MeanKeptExperts(const RunView& v) {
   return v.scenario.model.moe ? Finite(v.result.selection.mean_kept) : std::nullopt;
 }
 
-std::optional<double> KeptGateMass(const RunView& v) {
-  return v.scenario.model.moe ? Finite(v.result.selection.kept_gate_mass) : std::nullopt;
+/// What the rule did to experts, for models with expert layers.
+template <double SelectionNotes::*kNote>
+std::optional<double> OfSelection(const RunView& v) {
+  return v.scenario.model.moe ? Finite(v.result.selection.*kNote) : std::nullopt;
 }
 
 /// Bits per cached element of the case's KV policy once a sequence is long.
@@ -106,13 +108,16 @@ constexpr auto kFigures = std::to_array<Figure>({
     {"mean_distinct_experts", "experts", "/layer", 1, OfExperts<&Summary::mean_distinct_experts>},
     {"mean_rank_imbalance", "", "max/mean", 2, OfExperts<&Summary::mean_rank_imbalance>},
     {"mean_kept_experts", "", "/token", 2, MeanKeptExperts},
-    {"kept_gate_mass", "gate mass", "kept", 3, KeptGateMass},
+    {"kept_gate_mass", "gate mass", "kept", 3, OfSelection<&SelectionNotes::kept_gate_mass>},
+    {"changed_set_share", "", "ratio", 3, OfSelection<&SelectionNotes::changed_share>},
+    {"changed_experts", "", "/token", 3, OfSelection<&SelectionNotes::changed_experts>},
     {"mean_running_requests", "", "requests", 1, Measured<&Summary::mean_running>},
     {"mean_waiting_requests", "", "requests", 1, Measured<&Summary::mean_waiting>},
     {"mean_kv_used_ratio", "", "ratio", 3, Measured<&Summary::mean_kv_used_ratio>},
     {"kv_stored_bits", "", "bits", 3, CacheBits<&KvBits::stored>},
     {"kv_read_bits", "", "bits", 3, CacheBits<&KvBits::read>},
     {"kv_equivalent_bits", "", "bits", 3, CacheBits<&KvBits::equivalent>},
+    {"kv_output_error", "", "ratio", 3, [](const RunView& v) { return v.result.kv_output_error; }},
     {"kv_write_mean_us", "", "us/step", 1, CacheWriteMean},
     {"kv_write_most_us", "", "us", 1, CacheWriteMost},
 });

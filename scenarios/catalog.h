@@ -20,6 +20,10 @@ class Catalog {
   /// The entry's tree as it stands in its file; files are read once. ERRORS: unknown name (with the
   /// names there are and the nearest one), unreadable or malformed file.
   Result<YamlNode> Find(const std::string& kind, const std::string& name);
+  /// The tree of an entry that lies in a file of its own, outside the catalog. ERRORS: unreadable
+  /// or malformed file.
+  static Result<YamlNode> Read(const std::filesystem::path& file);
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   /// Every entry of a kind, sorted.
   Result<std::vector<std::string>> Names(const std::string& kind);
 

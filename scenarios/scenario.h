@@ -65,6 +65,7 @@ struct StudyCase {
   std::string load;     // empty when the scenario lists none
   Scenario scenario;
   std::vector<QualityFinding> quality = {};  // what was measured about its model under its policy
+  std::optional<double> kv_output_error = {};  // of its cache: kv_errors.h
 };
 
 /// A scenario file with its variants and loads expanded: cases are load-major, the first variant of

@@ -8,6 +8,7 @@
 #include "scenario.pb.h"
 #include "scenarios/catalog.h"
 #include "scenarios/convert.h"
+#include "scenarios/kv_errors.h"
 #include "scenarios/problems.h"
 #include "scenarios/profile_codec.h"
 #include "scenarios/tree_edit.h"
@@ -75,6 +76,7 @@ struct CaseReading {
 struct Libraries {
   Catalog& catalog;
   QualityLibrary qualities;
+  KvErrors kv_errors;
   ProfileLibrary profiles{};
 };
 
@@ -107,6 +109,7 @@ CaseReading ReadCase(const YamlNode& base, const Alternative& variant, const Alt
     auto quality = libraries.qualities.Find(reading.result.scenario, message);
     if (quality.ok()) {
       reading.result.quality = std::move(quality).value();
+      reading.result.kv_output_error = libraries.kv_errors.Of(reading.result.scenario);
     } else {
       problems.Add(quality.errors());
     }
@@ -165,6 +168,14 @@ std::string Resolve(YamlNode root, TreeEditor& editor) {
   return PrintYaml(root);
 }
 
+// The catalog's table, or none of a catalog without one.
+Result<KvErrors> ReadKvErrors(const Catalog& catalog) {
+  const std::filesystem::path file = catalog.folder() / "quality" / "kv_accuracy.csv";
+  if (!std::filesystem::exists(file)) return KvErrors{};
+  SIM_TRY(const std::string text, ReadFile(file));
+  return KvErrors::Parse(text, file);
+}
+
 Result<std::vector<CaseReading>> ReadCases(const YamlNode& root, Catalog& catalog,
                                            Problems& problems) {
   const std::vector<Alternative> variants = ReadAlternatives(root, "variants", "base", problems);
@@ -175,7 +186,9 @@ Result<std::vector<CaseReading>> ReadCases(const YamlNode& root, Catalog& catalo
                             std::to_string(kMaxCases) + " cases are allowed",
                  .where = root.place.source};
   }
-  Libraries libraries{.catalog = catalog, .qualities = QualityLibrary(catalog)};
+  SIM_TRY(KvErrors kv_errors, ReadKvErrors(catalog));
+  Libraries libraries{
+      .catalog = catalog, .qualities = QualityLibrary(catalog), .kv_errors = std::move(kv_errors)};
   std::vector<CaseReading> cases;
   for (const Alternative& load : loads) {
     for (const Alternative& variant : variants) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "reports/console.h"
+#include "reports/proxies.h"
 #include "reports/quality.h"
 #include "reports/result_folder.h"
 #include "reports/write_results.h"
@@ -82,6 +83,9 @@ Result<int> RunAndReport(const Study& study, const RunArguments& arguments) {
   if (folder) SIM_RETURN_IF_ERROR(WriteFiles(study, result, *folder));
   std::string text = RenderTable(study, result) + "\n";
   if (const std::string quality = RenderQuality(study); !quality.empty()) text += quality + "\n";
+  if (const std::string proxies = RenderProxies(study, result); !proxies.empty()) {
+    text += proxies + "\n";
+  }
   text += RenderProvenance(study, result);
   if (folder) text += "files        " + arguments.out + "\n";
   SIM_RETURN_IF_ERROR(PrintToStdout(text));

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <span>
 #include <vector>
@@ -18,12 +19,18 @@
 
 namespace moecast {
 
-/// What selection did to the trace, over all known rows: the quality proxies of the report.
+/// What selection does to the tokens of a run: the quality proxies of the report. Of a token-level
+/// rule, over all known rows of the trace; of a policy that decides in the step, over its tokens.
+/// NaN: not known.
 struct SelectionNotes {
+  static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
   double mean_kept = 0;  // experts per token and layer
   double native_top_k = 0;
-  double kept_gate_mass = 0;  // sum of kept scores / sum of native top-k scores; NaN without scores
-  double completed_share = 0;  // of top-k places that pruning left without a recorded expert
+  double kept_gate_mass = kUnknown;   // scores of computed experts / of the native top-k
+  double changed_share = kUnknown;    // (token, layer) pairs whose experts are not the native ones
+  double changed_experts = kUnknown;  // native experts not computed, mean per token and layer
+  double native_mass = 0;             // scores of the native top-k, mean, in units of ScoreWeight
+  double completed_share = 0;         // of top-k places that pruning left without a recorded expert
 };
 
 class ReplayTable {
@@ -123,6 +130,7 @@ class ReplayTable::Builder {
   void FillRow(const Rule& rule, const RoutingChunk& chunk, int64_t token, Line* row);
   void AddSelected(const RoutingChunk& chunk, size_t first, int64_t kept);
   bool AddCheckpoint();
+  void NoteSelection();
   [[nodiscard]] Error TooLarge(const RoutingChunk& chunk) const;
 
   ReplayTable table_;
@@ -132,6 +140,7 @@ class ReplayTable::Builder {
   std::vector<int64_t> unknown_rows_;         // indices, ascending
   int64_t known_ = 0;                         // (token, layer) pairs
   int64_t kept_ = 0;
+  int64_t changed_ = 0;  // pairs that lost an expert
   double native_mass_ = 0;
   double kept_mass_ = 0;
 };

@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <limits>
 #include <string>
 #include <utility>
 
 #include "sim/base/check.h"
 #include "sim/base/text.h"
+#include "sim/policy/experts/ranked_batch.h"
 #include "sim/replay/replay_table.h"
 
 namespace moecast {
@@ -101,6 +101,7 @@ void ReplayTable::Builder::FillRow(const Rule& rule, const RoutingChunk& chunk, 
 void ReplayTable::Builder::AddSelected(const RoutingChunk& chunk, size_t first, int64_t kept) {
   ++known_;
   kept_ += kept;
+  changed_ += kept < table_.header_.top_k ? 1 : 0;
   if (chunk.scores.empty()) return;
   for (int64_t rank = 0; rank < table_.header_.top_k; ++rank) {
     const double score = chunk.scores[first + static_cast<size_t>(rank)];
@@ -128,6 +129,19 @@ Error ReplayTable::Builder::TooLarge(const RoutingChunk& chunk) const {
           table_.header_.source};
 }
 
+void ReplayTable::Builder::NoteSelection() {
+  SelectionNotes& notes = table_.selection_;
+  notes.native_top_k = static_cast<double>(table_.header_.top_k);
+  if (known_ == 0) return;
+  const auto known = static_cast<double>(known_);
+  notes.mean_kept = static_cast<double>(kept_) / known;
+  notes.changed_share = static_cast<double>(changed_) / known;
+  notes.changed_experts = notes.native_top_k - notes.mean_kept;
+  if (native_mass_ <= 0) return;
+  notes.kept_gate_mass = kept_mass_ / native_mass_;
+  notes.native_mass = native_mass_ / known * ScoreWeight(1);
+}
+
 Result<ReplayTable> ReplayTable::Builder::Finish() && {
   if (table_.store_.size() == 0) {
     return Error{"routing trace: it has no rows; nothing can be replayed", table_.header_.source};
@@ -141,12 +155,7 @@ Result<ReplayTable> ReplayTable::Builder::Finish() && {
     for (const int64_t row : unknown_rows_) ++before[static_cast<size_t>(row) + 1];
     for (size_t i = 1; i < before.size(); ++i) before[i] += before[i - 1];
   }
-  const auto kept = static_cast<double>(kept_);
-  table_.selection_ = {.mean_kept = known_ == 0 ? 0.0 : kept / static_cast<double>(known_),
-                       .native_top_k = static_cast<double>(table_.header_.top_k),
-                       .kept_gate_mass = native_mass_ > 0
-                                             ? kept_mass_ / native_mass_
-                                             : std::numeric_limits<double>::quiet_NaN()};
+  NoteSelection();
   return std::move(table_);
 }
 

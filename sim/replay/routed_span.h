@@ -19,6 +19,26 @@ struct RoutedSpan {
   int64_t rows = 0;
 };
 
+/// Sums over the (token, MoE layer) pairs that were looked at under policies that decide in the
+/// step. Scores are in units of ScoreWeight.
+struct SelectionProxies {
+  double cells = 0;
+  double changed_cells = 0;      // whose experts are not the native top-k
+  double missing_experts = 0;    // native ones that were not computed
+  double cells_with_scores = 0;  // in the two below
+  double native_mass = 0;        // scores of native experts
+  double kept_mass = 0;          // of computed ones
+  void Add(const SelectionProxies& more) {
+    cells += more.cells;
+    changed_cells += more.changed_cells;
+    missing_experts += more.missing_experts;
+    cells_with_scores += more.cells_with_scores;
+    native_mass += more.native_mass;
+    kept_mass += more.kept_mass;
+  }
+  friend bool operator==(const SelectionProxies&, const SelectionProxies&) = default;
+};
+
 /// Counts of what was replayed, for the report. A row is one token at all MoE layers.
 struct RoutingNotes {
   uint64_t prefill_rows = 0;
@@ -30,6 +50,7 @@ struct RoutingNotes {
   // Of policies that decide in the step; else 0 and empty.
   uint64_t selected_cells = 0;    // (token, MoE layer) pairs of all steps, padding included
   uint64_t selected_experts = 0;  // experts that they were computed on
+  SelectionProxies proxies = {};
   std::vector<uint64_t> steps_by_rule = {};  // [rule]
   friend bool operator==(const RoutingNotes&, const RoutingNotes&) = default;
 };

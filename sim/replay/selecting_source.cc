@@ -59,6 +59,18 @@ void SelectingSource::AddFiltered(const EacPrefill& rule, const ReplayTable& tab
                                              static_cast<size_t>(layout.experts)));
   }
   counter_.AddCounts(filtered_);
+  GaugeFiltered(table, span);
+}
+
+void SelectingSource::GaugeFiltered(const ReplayTable& table, const RoutedSpan& span) {
+  const SourceRows source = SourceOf(table, span);
+  int64_t at = span.first_row % source.rows;
+  for (int64_t i = 0; i < span.rows; ++i) {
+    if (gauge_.TakesNext()) {
+      gauge_.AddFiltered(table.layout(), table.row(span.sequence, source.phase, at), filtered_);
+    }
+    if (++at == source.rows) at = 0;
+  }
 }
 
 void SelectingSource::GatherRanked(const RuleRows& rows, const RoutedSpan& span) {
@@ -82,13 +94,17 @@ void SelectingSource::AddBatch(const RuleRows& rows, const BatchRule& rule) {
   }
   rule.Choose({.shape = shape, .rows = batch_, .chosen = chosen_}, scratch_);
   if (const Sere* sere = rule.redirecting()) return AddRedirected(shape, *sere);
-  for (size_t i = 0; i < batch_.size(); ++i) counter_.AddRow(&chosen_lines_[i * lines]);
+  for (size_t i = 0; i < batch_.size(); ++i) {
+    counter_.AddRow(&chosen_lines_[i * lines]);
+    if (gauge_.TakesNext()) gauge_.AddChosen(shape, batch_[i], chosen_[i]);
+  }
 }
 
 void SelectingSource::AddRedirected(const RankedShape& shape, const Sere& rule) {
   span_counter_.Clear();
   for (const RankedRow& row : batch_) {
     span_counter_.AddRow(reinterpret_cast<const Line*>(row.native));
+    if (gauge_.TakesNext()) gauge_.AddRedirected(shape, row, rule, scratch_);
   }
   const std::span<const uint32_t> counts = span_counter_.Counts();
   filtered_.assign(counts.begin(), counts.end());
@@ -135,6 +151,7 @@ void SelectingSource::Count(std::span<const RoutedSpan> spans, int64_t padding_r
     tokens += padding_rows;
   }
   if (batch != nullptr) AddBatch(rows, *batch);
+  if (std::holds_alternative<ExpertSelection>(rows.rule)) gauge_.AddTokenRule(*rows.table, tokens);
   notes_.selected_cells += static_cast<uint64_t>(tokens * rows.table->layout().moe_layers);
   AddStepToTotals();
   counter_.Loads(shape_, loads);

@@ -11,6 +11,7 @@
 #include "sim/replay/expert_counter.h"
 #include "sim/replay/routed_span.h"
 #include "sim/replay/routing_rules.h"
+#include "sim/replay/selection_gauge.h"
 
 namespace moecast {
 
@@ -32,12 +33,18 @@ class SelectingSource {
   /// The rule of the step counted last.
   [[nodiscard]] SelectionKind selection() const { return selection_; }
 
-  [[nodiscard]] const RoutingNotes& notes() const { return notes_; }
+  /// Proxies come from every SelectionGauge::kEvery-th token that a rule acts on.
+  [[nodiscard]] RoutingNotes notes() const {
+    RoutingNotes notes = notes_;
+    notes.proxies = gauge_.proxies();
+    return notes;
+  }
   [[nodiscard]] std::span<const uint64_t> totals() const { return totals_; }
 
  private:
   void AddNative(const ReplayTable& table, const RoutedSpan& span);
   void AddFiltered(const EacPrefill& rule, const ReplayTable& table, const RoutedSpan& span);
+  void GaugeFiltered(const ReplayTable& table, const RoutedSpan& span);
   void GatherRanked(const RuleRows& rows, const RoutedSpan& span);
   void AddBatch(const RuleRows& rows, const BatchRule& rule);
   void AddRedirected(const RankedShape& shape, const Sere& rule);
@@ -50,6 +57,7 @@ class SelectingSource {
   Seed seed_;
   SelectionKind selection_ = SelectionKind::kNative;
   RoutingNotes notes_;
+  SelectionGauge gauge_;
   std::vector<uint64_t> totals_;  // [moe_layer][expert]
   // Reused from step to step.
   ExpertCounter counter_;

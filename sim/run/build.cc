@@ -1,6 +1,5 @@
 #include "sim/run/build.h"
 
-#include <limits>
 #include <utility>
 
 #include "traces/request_source.h"
@@ -67,9 +66,17 @@ SelectionNotes ClosedFormSelection(const Scenario& scenario) {
   const ExpertSelection* rule = scenario.experts.token_rule();
   if (!scenario.model.moe || rule == nullptr || NeedsScores(*rule)) return {};
   const int64_t native = scenario.model.moe->top_k;
-  return {.mean_kept = MeanKept(*rule, native, scenario.model.moe_layer_count()),
+  const int64_t layers = scenario.model.moe_layer_count();
+  int64_t changed = 0;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const GateRow row{.moe_layer = layer, .scores = {}, .native_top_k = native};
+    changed += KeptExperts(*rule, row) < native ? 1 : 0;
+  }
+  const double kept = MeanKept(*rule, native, layers);
+  return {.mean_kept = kept,
           .native_top_k = static_cast<double>(native),
-          .kept_gate_mass = std::numeric_limits<double>::quiet_NaN()};
+          .changed_share = static_cast<double>(changed) / static_cast<double>(layers),
+          .changed_experts = static_cast<double>(native) - kept};
 }
 
 std::shared_ptr<const ReplayTable> CaseRouting::table() const {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -54,6 +53,7 @@ Result<StudyResult> PlanCases(const Study& study) {
                             .load = c.load,
                             .memory = memory.ok() ? *memory : MemoryPlan{},
                             .selection = ClosedFormSelection(c.scenario),
+                            .kv_output_error = c.kv_output_error,
                             .replications = {}});
     const Result<RequestSource> requests =
         RequestSource::Open(c.scenario.workload, {.seed = c.scenario.seed, .replication = 0});
@@ -63,20 +63,28 @@ Result<StudyResult> PlanCases(const Study& study) {
   return result;
 }
 
-/// What a policy that decides in the step kept is known after the run. Its gate mass is not: the
-/// step has sums over tokens, not the tokens' own choices.
+/// What a policy that decides in the step did is known after the run.
 void NoteStepSelection(const Scenario& scenario, CaseResult& cell) {
   if (!scenario.model.moe || !IsStepLevel(scenario.experts)) return;
   uint64_t cells = 0;
   uint64_t experts = 0;
+  SelectionProxies sum;
   for (const RunResult& run : cell.replications) {
     cells += run.routing.selected_cells;
     experts += run.routing.selected_experts;
+    sum.Add(run.routing.proxies);
   }
-  cell.selection.native_top_k = static_cast<double>(scenario.model.moe->top_k);
-  cell.selection.kept_gate_mass = std::numeric_limits<double>::quiet_NaN();
-  cell.selection.mean_kept =
-      cells == 0 ? 0 : static_cast<double>(experts) / static_cast<double>(cells);
+  cell.selection = {.native_top_k = static_cast<double>(scenario.model.moe->top_k),
+                    .completed_share = cell.selection.completed_share};
+  if (cells > 0)
+    cell.selection.mean_kept = static_cast<double>(experts) / static_cast<double>(cells);
+  if (sum.cells > 0) {
+    cell.selection.changed_share = sum.changed_cells / sum.cells;
+    cell.selection.changed_experts = sum.missing_experts / sum.cells;
+  }
+  if (sum.cells_with_scores == sum.cells && sum.native_mass > 0) {
+    cell.selection.kept_gate_mass = sum.kept_mass / sum.native_mass;
+  }
 }
 
 Status MakeCaseFolders(const Study& study, const std::filesystem::path& root) {

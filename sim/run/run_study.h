@@ -22,6 +22,7 @@ struct CaseResult {
   std::string load;
   MemoryPlan memory;
   SelectionNotes selection;
+  std::optional<double> kv_output_error = {};  // StudyCase's
   std::vector<RunResult> replications;
   /// With a profile: the first replication again, every step at the fast and at the slow end of its
   /// 95 % interval. Else empty.

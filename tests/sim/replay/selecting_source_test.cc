@@ -176,6 +176,28 @@ TEST(SelectingSource, TotalsAreTheAssignmentsOfAllSteps) {
   EXPECT_EQ(static_cast<double>(source.notes().selected_experts), assignments);
 }
 
+TEST(SelectingSource, ProxiesSayThatARuleWithoutEffectChangesNothingAndAnotherSome) {
+  RngStream rng({.seed = 7}, "selecting proxies");
+  const RankedTrace trace = DrawTrace(rng);
+  SelectingSource same = SourceOf(trace, {BatchRule{.kind = Oea{.base_k = 4, .max_rank = 4}}});
+  SelectingSource few = SourceOf(trace, {BatchRule{.kind = XShare{.budget = 3}}});
+  for (int i = 0; i < 200; ++i) {
+    const Step step = DrawStep(trace, false, rng);
+    LoadsOf(same, step);
+    LoadsOf(few, step);
+  }
+  const SelectionProxies unchanged = same.notes().proxies;
+  EXPECT_GT(unchanged.cells, 0);
+  EXPECT_EQ(unchanged.changed_cells, 0);
+  EXPECT_EQ(unchanged.kept_mass, unchanged.native_mass);
+  const SelectionProxies changed = few.notes().proxies;
+  EXPECT_EQ(changed.cells, unchanged.cells);
+  EXPECT_EQ(changed.native_mass, unchanged.native_mass);
+  EXPECT_GT(changed.changed_cells, 0);
+  EXPECT_GE(changed.missing_experts, changed.changed_cells);
+  EXPECT_LT(changed.kept_mass, changed.native_mass);
+}
+
 TEST(SelectingSource, TakesTheRuleThatTheLoadChooses) {
   RngStream rng({.seed = 5}, "selecting load");
   const RankedTrace trace = DrawTrace(rng);
