@@ -64,15 +64,15 @@ void AddRows(const Operand& x, int64_t stride, Index from, Index to, std::vector
   rows.insert(rows.end(), begin, end);
 }
 
-Inputs DrawInputs(const Case& c, RngStream& rng) {
+Inputs DrawInputs(const KvShape& shape, RngStream& rng) {
   Inputs in;
   Index rows = 0;
   for (const int length : kLengths) {
     in.first.push_back(rows);
     rows += length;
   }
-  in.key_stride = c.shape.kv_heads * c.shape.head_dim + kKeyPad;
-  in.value_stride = c.shape.kv_heads * c.shape.head_dim + kValuePad;
+  in.key_stride = shape.kv_heads * shape.head_dim + kKeyPad;
+  in.value_stride = shape.kv_heads * shape.head_dim + kValuePad;
   in.keys = Draw(rng, rows, in.key_stride, 3);
   in.values = Draw(rng, rows, in.value_stride, 1);
   in.keys.exact.col(5).array() += 40;  // a channel with an offset
@@ -296,9 +296,9 @@ void RequireCache(const Case& c, const KvPool& pool, const Inputs& in) {
   }
 }
 
-void CheckCase(const Case& c, RngStream& rng, const Stream& stream, const Report& report) {
+void CheckCase(const Case& c, const Inputs& in, RngStream& rng, const Stream& stream,
+               const Report& report) {
   Require(Fits(c.scheme, c.shape.head_dim), Describe(c) + ": the case is none");
-  const Inputs in = DrawInputs(c, rng);
   const int longest = *std::max_element(std::begin(kLengths), std::end(kLengths));
   const KvPool pool(c.shape, c.scheme, kSequences, longest, rng.NextU64());
   const auto split = [](int length) { return std::max(length - kAppended, 0) * 3 / 5; };
@@ -319,9 +319,10 @@ void CheckCase(const Case& c, RngStream& rng, const Stream& stream, const Report
 void CheckAppend(uint64_t seed, const Stream& stream, const Report& report) {
   RngStream rng({.seed = seed}, "kernels/check_append");
   for (const KvShape& shape : {KvShape{3, 64}, KvShape{2, 128}}) {
+    const Inputs in = DrawInputs(shape, rng);
     for (const KvScheme& scheme : SchemesToCheck(shape.head_dim)) {
       for (const CacheWriters& writers : {kWriters, kNaiveWriters})
-        CheckCase({shape, scheme, writers}, rng, stream, report);
+        CheckCase({shape, scheme, writers}, in, rng, stream, report);
     }
   }
   CheckLatents(rng, stream, report);

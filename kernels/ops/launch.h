@@ -12,10 +12,12 @@
 namespace moecast::kernels {
 
 struct LaunchShape {
-  int blocks = 1;
+  int blocks = 1;  // in x
   int threads = 1;
   size_t shared_bytes = 0;
-  int cluster = 1;  // blocks that are scheduled together; divides blocks
+  int cluster = 1;   // blocks that are scheduled together; divides blocks
+  int blocks_y = 1;  // at most 65535, as in z
+  int blocks_z = 1;
 };
 
 template <class Kernel, class... Args>
@@ -30,7 +32,8 @@ void Launch(Kernel kernel, const LaunchShape& shape, cudaStream_t stream, Args..
   attributes[1].id = cudaLaunchAttributeClusterDimension;
   attributes[1].val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
+  config.gridDim = dim3(static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.blocks_y),
+                        static_cast<unsigned>(shape.blocks_z));
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = stream;

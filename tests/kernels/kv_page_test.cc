@@ -8,6 +8,7 @@
 
 #include "kernels/ops/kv/host_page.h"
 #include "kernels/ops/kv/latent_layout.h"
+#include "kernels/ops/kv/row_pieces.h"
 #include "sim/base/rng.h"
 
 namespace moecast::kernels {
@@ -86,6 +87,41 @@ MatrixXi RandomCodes(RngStream& rng, KvElement element, int head_dim) {
   return MatrixXi::NullaryExpr(kPageTokens, head_dim, [&](Eigen::Index, Eigen::Index) {
     return static_cast<int>(rng.NextBelow(uint64_t{1} << BitsOf(element)));
   });
+}
+
+// What an append stores of one token, piece by piece, is where the page has the token's codes.
+template <KvSide kSide, KvElement kElement, int kHeadDim>
+void ExpectPiecesInPlace() {
+  using Pieces = RowPieces<kSide, kElement, kHeadDim>;
+  for (int token = 0; token < kPageTokens; ++token) {
+    std::set<int> channels;
+    for (int piece = 0; piece < Pieces::kOfRow; ++piece) {
+      for (int code = 0; code < Pieces::kCodes; ++code) {
+        const int channel = Pieces::Channel(piece) + Pieces::Offset(code);
+        channels.insert(channel);
+        const CodePlace at = PlaceOf(kSide, BitsOf(kElement), kHeadDim, token, channel);
+        const int word = Pieces::kPaired ? code % 2 : 0;
+        const int odd = Pieces::kPaired ? token % 2 * Pieces::kOddShift : 0;
+        ASSERT_EQ(32 * at.word + at.shift,
+                  8 * Pieces::Byte(piece, token) + 32 * word + Pieces::Shift(code) + odd)
+            << token << " " << channel;
+      }
+    }
+    EXPECT_EQ(channels.size(), static_cast<size_t>(kHeadDim));
+  }
+}
+template <KvElement kElement>
+void ExpectPiecesInPlace() {
+  ExpectPiecesInPlace<KvSide::kKeys, kElement, 64>();
+  ExpectPiecesInPlace<KvSide::kKeys, kElement, 128>();
+  ExpectPiecesInPlace<KvSide::kValues, kElement, 64>();
+  ExpectPiecesInPlace<KvSide::kValues, kElement, 128>();
+}
+TEST(RowPieces, AreWhereThePageHasTheTokensCodes) {
+  ExpectPiecesInPlace<KvElement::kBf16>();
+  ExpectPiecesInPlace<KvElement::kE4m3>();
+  ExpectPiecesInPlace<KvElement::kInt8>();
+  ExpectPiecesInPlace<KvElement::kInt4>();
 }
 
 TEST(KvPage, CodesReadBackAsWritten) {

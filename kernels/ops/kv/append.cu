@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/ops/kv/append.h"
+#include "kernels/ops/kv/append_row.cuh"
 #include "kernels/ops/kv/page_tile.cuh"
 #include "kernels/ops/kv/tile_source.cuh"
 #include "kernels/ops/launch.h"
@@ -12,151 +13,152 @@ namespace moecast::kernels {
 namespace {
 
 constexpr int kMostFlushBlocks = 132 * 8;
-constexpr int kOwned = 4;  // channels of a thread
 constexpr unsigned kAll = 0xffffffffU;
+
+// Threads of a block; a block that flushes has one tile.
+template <bool kWindow>
+constexpr int kThreads = kWindow ? kTileThreads : 256;
 
 // What a launch needs beside its arguments.
 struct AppendPlan {
   AppendArgs args;
   PageLayout layout;
   PageLayout window_layout;
-  int32_t row_blocks = 0;
+  int32_t key_warps = 0;  // that store the keys of a sequence
+  int32_t warps = 0;      // that store keys and values of a sequence
 };
 
-// Where a row goes.
-struct Target {
-  uint8_t* page;
-  PartLayout layout;
-  KvPart part;
-};
+// Makes the compiler have the address before the next wait.
+template <class T>
+__device__ __forceinline__ void Have(T*& address) {
+  asm volatile("" : "+l"(address));
+  __builtin_assume(__isGlobal(address));
+}
 
 template <bool kWindow>
-__device__ Target TargetOf(const AppendPlan& plan, KvSide side, int sequence, int head, int token) {
-  const AppendArgs& a = plan.args;
-  const PageLayout& layout = kWindow ? plan.window_layout : plan.layout;
-  const int64_t page =
-      kWindow ? a.cache.window_table[static_cast<int64_t>(sequence) * WindowPages(a.scheme.window) +
-                                     WindowPageOf(a.scheme.window, token)]
-              : a.cache.block_table[static_cast<int64_t>(sequence) * a.cache.pages_per_sequence +
-                                    token / kPageTokens];
-  uint8_t* const pool = kWindow ? a.cache.window : a.cache.pages;
-  const bool keys = side == KvSide::kKeys;
-  return {.page = pool + PageStart(layout, a.shape.kv_heads, page, head),
-          .layout = keys ? layout.keys : layout.values,
-          .part = kWindow ? KvPart{}
-                  : keys  ? a.scheme.keys
-                          : a.scheme.values};
+__device__ int64_t PageOf(const AppendArgs& a, int sequence, int token) {
+  if constexpr (kWindow)
+    return a.cache.window_table[static_cast<int64_t>(sequence) * WindowPages(a.scheme.window) +
+                                WindowPageOf(a.scheme.window, token)];
+  else
+    return a.cache.block_table[static_cast<int64_t>(sequence) * a.cache.pages_per_sequence +
+                               token / kPageTokens];
 }
 
-// The lowest and highest of each half of a thread's channels over their group.
-struct Ranges {
-  float low[2];
-  float high[2];
+// The newest token of a sequence, and the page that it goes to.
+struct Newest {
+  int sequence;
+  int token;  // of the sequence; negative: none
+  int64_t page;
 };
 
-// `lanes` are those of the row.
-__device__ Ranges RangesOf(const float (&x)[kOwned], int group, unsigned lanes) {
-  Ranges r;
-#pragma unroll
-  for (int p = 0; p < 2; ++p) {
-    r.low[p] = fminf(x[2 * p], x[2 * p + 1]);
-    r.high[p] = fmaxf(x[2 * p], x[2 * p + 1]);
-  }
-  if (group > 32) {
-    r.low[0] = r.low[1] = fminf(r.low[0], r.low[1]);
-    r.high[0] = r.high[1] = fmaxf(r.high[0], r.high[1]);
-  }
-  for (int distance = group > 64 ? 16 : 8; distance > 0; distance /= 2) {
-#pragma unroll
-    for (int p = 0; p < 2; ++p) {
-      r.low[p] = fminf(r.low[p], __shfl_xor_sync(lanes, r.low[p], distance));
-      r.high[p] = fmaxf(r.high[p], __shfl_xor_sync(lanes, r.high[p], distance));
-    }
-  }
-  return r;
-}
+// Where a lane's first piece comes from and goes to.
+struct LanePlace {
+  const __nv_bfloat16* from;
+  uint8_t* to;
+  ScalePlace scales;
+  bool there;  // false for a lane without a head, which reads another's row and stores nothing
+};
 
-template <int kBits>
-__device__ void StoreCodes(KvSide side, int head_dim, int token, int channel,
-                           const uint32_t (&codes)[kOwned], uint8_t* to) {
-  if constexpr (kBits == 4) {
-    const CodePlace at = PlaceOf(side, 4, head_dim, token, channel);
-    *reinterpret_cast<uint16_t*>(to + at.word * 4 + at.shift / 8) =
-        static_cast<uint16_t>(codes[0] | codes[1] << 4 | codes[2] << 8 | codes[3] << 12);
-  } else {
-#pragma unroll
-    for (int j = 0; j < kOwned; ++j) {
-      const CodePlace at = PlaceOf(side, kBits, head_dim, token, channel + j * kTile);
-      uint8_t* const place = to + at.word * 4 + at.shift / 8;
-      if constexpr (kBits == 8)
-        *place = static_cast<uint8_t>(codes[j]);
-      else
-        *reinterpret_cast<uint16_t*>(place) = static_cast<uint16_t>(codes[j]);
-    }
-  }
-}
-
-template <KvElement kElement, int kHeadDim>
-__device__ void StoreQuantised(KvSide side, const Target& target, int token, int channel,
-                               const float (&x)[kOwned]) {
-  const KvPart& part = target.part;
-  const unsigned lanes = kHeadDim == 128 ? kAll : 0xffffU << threadIdx.x % 32 / 16 * 16;
-  const Ranges range = RangesOf(x, part.group, lanes);
-  uint32_t codes[kOwned];
-#pragma unroll
-  for (int p = 0; p < 2; ++p) {
-    StoredScale stored;
-    const Quantiser q = QuantiserOf(part, range.low[p], range.high[p], stored);
-    const int first = channel + p * 2 * kTile;  // of this thread's in the group
-    if (first % part.group == 0)
-      StoreScale(part, target.page + target.layout.scales, target.page + target.layout.zeros,
-                 GroupOf(part, kHeadDim, token % kPageTokens, first), stored);
-#pragma unroll
-    for (int j = 2 * p; j < 2 * p + 2; ++j)
-      codes[j] = CodePair<kElement>(x[j], 0, q, q) & ((1U << BitsOf(kElement)) - 1);
-  }
-  if (!part.shares_codes)
-    StoreCodes<BitsOf(kElement)>(side, kHeadDim, token % kPageTokens, channel, codes,
-                                 target.page + target.layout.codes);
-}
-
-// Thread `member` of head_dim / 4 of one row.
-template <int kHeadDim, bool kWindow>
-__device__ void AppendRow(const AppendPlan& plan, KvSide side, int sequence, int head, int member) {
+template <class Pieces, KvElement kElement, int kHeadDim, bool kWindow>
+__device__ __forceinline__ LanePlace PlaceOfLane(const AppendPlan& plan, const KvPart& part,
+                                                 const Newest& newest, int warp) {
   const AppendArgs& a = plan.args;
-  const int token = a.lengths[sequence] - 1;
-  if (token < 0) return;
-  const bool keys = side == KvSide::kKeys;
-  const __nv_bfloat16* const row =
-      (keys ? a.keys + sequence * a.key_stride : a.values + sequence * a.value_stride) +
-      head * kHeadDim;
-  const int channel = member / kTile * kOwned * kTile + member % kTile;
-  __nv_bfloat16 raw[kOwned];
-#pragma unroll
-  for (int j = 0; j < kOwned; ++j) raw[j] = row[channel + j * kTile];
-  const Target target = TargetOf<kWindow>(plan, side, sequence, head, token);
-  if (target.part.element == KvElement::kBf16) {
-    uint32_t bits[kOwned];
-#pragma unroll
-    for (int j = 0; j < kOwned; ++j) bits[j] = __bfloat16_as_ushort(raw[j]);
-    return StoreCodes<16>(side, kHeadDim, token % kPageTokens, channel, bits,
-                          target.page + target.layout.codes);
+  const PageLayout& page_layout = kWindow ? plan.window_layout : plan.layout;
+  const PartLayout& layout = Pieces::kKeys ? page_layout.keys : page_layout.values;
+  const int token = newest.token & (kPageTokens - 1);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int piece = lane % Pieces::kOfRow;
+  const int channel = Pieces::Channel(piece);
+  const int head = warp * Pieces::kRows + lane / Pieces::kOfRow;
+  const bool there = head < a.shape.kv_heads;
+  const int row = there ? head : 0;
+  const __nv_bfloat16* const rows = Pieces::kKeys ? a.keys + newest.sequence * a.key_stride
+                                                  : a.values + newest.sequence * a.value_stride;
+  uint8_t* const page = (kWindow ? a.cache.window : a.cache.pages) +
+                        PageStart(page_layout, a.shape.kv_heads, newest.page, row);
+  LanePlace place{.from = rows + row * kHeadDim + channel,
+                  .to = page + layout.codes + Pieces::Byte(piece, token),
+                  .there = there};
+  if constexpr (kElement != KvElement::kBf16) {
+    const int group = GroupOf(part, kHeadDim, token, channel);
+    place.scales = {.scales = page + layout.scales + group * (IsInteger(kElement) ? 2 : 4),
+                    .zeros = page + layout.zeros + group * 2,
+                    .first = there && channel % part.group == 0,
+                    .second = there && (channel + 32) % part.group == 0};
+    Have(place.scales.scales), Have(place.scales.zeros);
   }
-  if constexpr (!kWindow) {
-    float x[kOwned];
+  Have(place.from), Have(place.to);
+  return place;
+}
+
+// Stores one side of heads warp * Pieces::kRows .. of the sequence.
+template <KvSide kSide, KvElement kElement, int kHeadDim, bool kWindow>
+__device__ void AppendRows(const AppendPlan& plan, const Newest& newest, int warp) {
+  using Pieces = RowPieces<kSide, kElement, kHeadDim>;
+  const KvScheme& scheme = plan.args.scheme;
+  const KvPart part = kWindow ? KvPart{} : (Pieces::kKeys ? scheme.keys : scheme.values);
+  const LanePlace place =
+      PlaceOfLane<Pieces, kElement, kHeadDim, kWindow>(plan, part, newest, warp);
+  ptx::GridDependencyWait();
+  if (newest.token < 0) return;
+  const bool odd = newest.token % 2 != 0;
+  uint32_t bits[Pieces::kRounds][Pieces::kCodes];
+  uint2 old[Pieces::kRounds]{};
 #pragma unroll
-    for (int j = 0; j < kOwned; ++j) x[j] = __bfloat162float(raw[j]);
-    switch (target.part.element) {
+  for (int i = 0; i < Pieces::kRounds; ++i)
+    LoadPiece<Pieces>(place.from + i * Pieces::kRoundChannels, bits[i]);
+  if (Pieces::kPaired && odd && !part.shares_codes) {
+#pragma unroll
+    for (int i = 0; i < Pieces::kRounds; ++i)
+      old[i] = *reinterpret_cast<const uint2*>(place.to + i * Pieces::kRoundBytes);
+  }
+#pragma unroll
+  for (int i = 0; i < Pieces::kRounds; ++i) {
+    if constexpr (kElement != KvElement::kBf16)
+      QuantisePiece<Pieces, kElement>(part, place.scales, bits[i]);
+    if (place.there && !part.shares_codes)
+      StorePiece<Pieces>(place.to + i * Pieces::kRoundBytes, odd, old[i], bits[i]);
+  }
+}
+
+template <KvSide kSide, int kHeadDim, bool kWindow>
+__device__ void AppendSide(const AppendPlan& plan, const Newest& newest, int warp) {
+  const auto rows = [&]<KvElement kElement>() {
+    AppendRows<kSide, kElement, kHeadDim, kWindow>(plan, newest, warp);
+  };
+  if constexpr (kWindow) {
+    rows.template operator()<KvElement::kBf16>();
+  } else {
+    const KvScheme& scheme = plan.args.scheme;
+    switch (kSide == KvSide::kKeys ? scheme.keys.element : scheme.values.element) {
+      case KvElement::kBf16:
+        return rows.template operator()<KvElement::kBf16>();
       case KvElement::kE4m3:
-        return StoreQuantised<KvElement::kE4m3, kHeadDim>(side, target, token, channel, x);
+        return rows.template operator()<KvElement::kE4m3>();
       case KvElement::kE5m2:
-        return StoreQuantised<KvElement::kE5m2, kHeadDim>(side, target, token, channel, x);
+        return rows.template operator()<KvElement::kE5m2>();
       case KvElement::kInt8:
-        return StoreQuantised<KvElement::kInt8, kHeadDim>(side, target, token, channel, x);
+        return rows.template operator()<KvElement::kInt8>();
       default:  // fewer bits have a window
-        return StoreQuantised<KvElement::kInt4, kHeadDim>(side, target, token, channel, x);
+        return rows.template operator()<KvElement::kInt4>();
     }
   }
+}
+
+template <int kHeadDim, bool kWindow>
+__device__ void AppendWarp(const AppendPlan& plan) {
+  const AppendArgs& a = plan.args;
+  const int item = static_cast<int>(blockIdx.x * (kThreads<kWindow> / 32) + threadIdx.x / 32);
+  const int sequence = item / plan.warps;
+  if (sequence >= a.sequences) return;
+  const int warp = item - sequence * plan.warps;
+  Newest newest{.sequence = sequence, .token = a.lengths[sequence] - 1, .page = 0};
+  if (newest.token >= 0) newest.page = PageOf<kWindow>(a, sequence, newest.token);
+  if (warp < plan.key_warps)
+    AppendSide<KvSide::kKeys, kHeadDim, kWindow>(plan, newest, warp);
+  else
+    AppendSide<KvSide::kValues, kHeadDim, kWindow>(plan, newest, warp - plan.key_warps);
 }
 
 // A page of one side of one head that a sequence may have to flush.
@@ -190,7 +192,7 @@ __device__ void LoadRing(const AppendPlan& plan, const FlushItem& item, int firs
     const uint8_t* const from =
         a.cache.window + PageStart(plan.window_layout, a.shape.kv_heads, page, item.head) +
         (keys ? plan.window_layout.keys.codes : plan.window_layout.values.codes);
-    UnpackRows<kSide, kHeadDim>(rows, t, kPageTokens, from);
+    UnpackRows<kSide, kHeadDim>(rows + t * TileRowBytes(kHeadDim), from);
   }
   const int newest = a.lengths[item.sequence] - 1 - first;
   if (newest < tokens) {
@@ -232,73 +234,90 @@ __device__ void Flush(const AppendPlan& plan, const FlushItem& item, uint8_t* sh
   __syncthreads();
 }
 
-// Items block, block + blocks, ...: thread t looks at the t-th of them, so that finding the ones
-// due takes one read of the lengths.
-template <int kHeadDim>
-__device__ void FlushDue(const AppendPlan& plan, uint8_t* shared) {
-  __shared__ uint32_t due[kTileThreads / 32];
-  const AppendArgs& a = plan.args;
+// Which of the items base, base + gridDim.x, ... are due, one of each thread's: its warp's bits in
+// `due`. RETURNS: whether any is. Every thread of the block calls it.
+__device__ bool FindDue(const AppendArgs& a, int base, uint32_t (&due)[kTileThreads / 32]) {
   const int items = a.sequences * a.shape.kv_heads * 2 * (a.scheme.window.flush / kPageTokens);
-  const int blocks = static_cast<int>(gridDim.x) - plan.row_blocks;
-  const int block = static_cast<int>(blockIdx.x) - plan.row_blocks;
   const int thread = static_cast<int>(threadIdx.x);
-  for (int base = block; base < items; base += blocks * kTileThreads) {
-    const int mine = base + thread * blocks;
-    const bool is_due =
-        mine < items && FlushesAt(a.scheme.window, a.lengths[FlushItemOf(a, mine).sequence]);
-    const uint32_t of_warp = __ballot_sync(kAll, is_due);
-    if (thread % 32 == 0) due[thread / 32] = of_warp;
-    if (__syncthreads_or(static_cast<int>(is_due)) == 0) continue;
-    for (int w = 0; w < kTileThreads / 32; ++w) {
-      for (uint32_t left = due[w]; left != 0; left &= left - 1) {
-        const int bit = w * 32 + __ffs(static_cast<int>(left)) - 1;
-        const FlushItem item = FlushItemOf(a, base + bit * blocks);
-        if (item.side == KvSide::kKeys)
-          Flush<KvSide::kKeys, kHeadDim>(plan, item, shared);
-        else
-          Flush<KvSide::kValues, kHeadDim>(plan, item, shared);
-      }
+  const int mine = base + thread * static_cast<int>(gridDim.x);
+  const bool is_due =
+      mine < items && FlushesAt(a.scheme.window, a.lengths[FlushItemOf(a, mine).sequence]);
+  const uint32_t of_warp = __ballot_sync(kAll, is_due);
+  if (thread % 32 == 0) due[thread / 32] = of_warp;
+  return __syncthreads_or(static_cast<int>(is_due)) != 0;
+}
+
+template <int kHeadDim>
+__device__ void FlushDue(const AppendPlan& plan, int base, const uint32_t (&due)[kTileThreads / 32],
+                         uint8_t* shared) {
+  ptx::GridDependencyWait();
+  for (int w = 0; w < kTileThreads / 32; ++w) {
+    for (uint32_t left = due[w]; left != 0; left &= left - 1) {
+      const int bit = w * 32 + __ffs(static_cast<int>(left)) - 1;
+      const FlushItem item = FlushItemOf(plan.args, base + bit * static_cast<int>(gridDim.x));
+      if (item.side == KvSide::kKeys)
+        Flush<KvSide::kKeys, kHeadDim>(plan, item, shared);
+      else
+        Flush<KvSide::kValues, kHeadDim>(plan, item, shared);
     }
-    __syncthreads();
   }
 }
 
 template <int kHeadDim, bool kWindow>
-__global__ void __launch_bounds__(kTileThreads, 8)
+__global__ void __launch_bounds__(kThreads<kWindow>, kWindow ? 8 : 4)
     AppendKernel(const __grid_constant__ AppendPlan plan) {
-  constexpr int kRowThreads = kHeadDim / kOwned;
   ptx::GridDependencyLaunch();
-  ptx::GridDependencyWait();
   if constexpr (kWindow) {
     extern __shared__ __align__(1024) uint8_t shared[];
-    if (static_cast<int>(blockIdx.x) >= plan.row_blocks) return FlushDue<kHeadDim>(plan, shared);
+    __shared__ uint32_t due[kTileThreads / 32];
+    const AppendArgs& a = plan.args;
+    const int items = a.sequences * a.shape.kv_heads * 2 * (a.scheme.window.flush / kPageTokens);
+    int base = static_cast<int>(blockIdx.x);
+    bool any = FindDue(a, base, due);
+    AppendWarp<kHeadDim, kWindow>(plan);
+    while (true) {
+      if (any) FlushDue<kHeadDim>(plan, base, due, shared);
+      base += static_cast<int>(gridDim.x) * kTileThreads;
+      if (base >= items) return;
+      __syncthreads();
+      any = FindDue(a, base, due);
+    }
+  } else {
+    AppendWarp<kHeadDim, kWindow>(plan);
   }
-  const int thread = static_cast<int>(blockIdx.x) * kTileThreads + static_cast<int>(threadIdx.x);
-  const int row = thread / kRowThreads;
-  const int heads = plan.args.shape.kv_heads;
-  if (row >= plan.args.sequences * heads * 2) return;
-  AppendRow<kHeadDim, kWindow>(plan, row % 2 == 0 ? KvSide::kKeys : KvSide::kValues,
-                               row / 2 / heads, row / 2 % heads, thread % kRowThreads);
+}
+
+// Warps that store one side of a sequence's heads: bf16 rows take a warp each, and below 16 bits
+// keys and values have as many pieces.
+int WarpsOf(KvElement element, const KvShape& shape) {
+  const int pieces = shape.head_dim / 2 / UnitChannelTiles(BitsOf(element));
+  const int rows = std::max(32 / pieces, 1);
+  return (shape.kv_heads + rows - 1) / rows;
 }
 
 template <int kHeadDim>
 void LaunchAppend(const AppendArgs& args, cudaStream_t stream) {
-  AppendPlan plan{.args = args,
-                  .layout = LayoutOf(args.scheme, kHeadDim),
-                  .window_layout = WindowLayout(kHeadDim)};
-  const int rows = args.sequences * args.shape.kv_heads * 2;
-  constexpr int kRows = kTileThreads / (kHeadDim / kOwned);  // of a block
-  plan.row_blocks = (rows + kRows - 1) / kRows;
-  if (!HasWindow(args.scheme))
+  const KvScheme& scheme = args.scheme;
+  const bool window = HasWindow(scheme);
+  const auto warps = [&](const KvPart& part) {
+    return WarpsOf(window ? KvElement::kBf16 : part.element, args.shape);
+  };
+  const AppendPlan plan{.args = args,
+                        .layout = LayoutOf(scheme, kHeadDim),
+                        .window_layout = WindowLayout(kHeadDim),
+                        .key_warps = warps(scheme.keys),
+                        .warps = warps(scheme.keys) + warps(scheme.values)};
+  const auto blocks = [&](int threads) {
+    return (args.sequences * plan.warps + threads / 32 - 1) / (threads / 32);
+  };
+  if (!window)
     return Launch(AppendKernel<kHeadDim, false>,
-                  {.blocks = plan.row_blocks, .threads = kTileThreads}, stream, plan);
-  const int flush_blocks =
-      std::min(rows * (args.scheme.window.flush / kPageTokens), kMostFlushBlocks);
-  const int shared =
-      std::max(TileBytes(args.scheme.keys, kHeadDim), TileBytes(args.scheme.values, kHeadDim));
+                  {.blocks = blocks(kThreads<false>), .threads = kThreads<false>}, stream, plan);
+  const int items = args.sequences * args.shape.kv_heads * 2 * (scheme.window.flush / kPageTokens);
+  const int shared = std::max(TileBytes(scheme.keys, kHeadDim), TileBytes(scheme.values, kHeadDim));
   Launch(AppendKernel<kHeadDim, true>,
-         {.blocks = plan.row_blocks + flush_blocks,
-          .threads = kTileThreads,
+         {.blocks = std::max(blocks(kThreads<true>), std::min(items, kMostFlushBlocks)),
+          .threads = kThreads<true>,
           .shared_bytes = static_cast<size_t>(shared)},
          stream, plan);
 }

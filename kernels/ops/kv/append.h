@@ -28,8 +28,10 @@ struct AppendArgs {
 /// With one it enters the ring in bf16, and where that fills the ring the oldest `flush` tokens
 /// are quantised into their pages in the same launch: which sequences flush is read on the device,
 /// so a captured graph need not change. A part with shares_codes writes scales and zeros only.
+/// Of values below 16 bits the place of the token after an even one is cleared.
 /// REQUIRES: Fits(scheme, head_dim); keys and values 16-byte aligned, strides multiples of 8;
-/// tables name pages for all tokens.
+/// tables name pages for all tokens. Lengths and tables were written before the launch in front of
+/// this one began, as a step's are; keys and values may be that launch's output.
 /// COST: one launch; reads and writes the new rows, and of each flush 2 x flush rows per head.
 void AppendTokens(const AppendArgs& args, cudaStream_t stream);
 

@@ -55,8 +55,8 @@ __device__ void StoreE4m3(const Values& x, const Quantiser& q, uint8_t* row) {
   uint32_t words[4];
 #pragma unroll
   for (int w = 0; w < 4; ++w)
-    words[w] = CodePair<KvElement::kE4m3>(x.v[4 * w], x.v[4 * w + 1], q, q) |
-               CodePair<KvElement::kE4m3>(x.v[4 * w + 2], x.v[4 * w + 3], q, q) << 16;
+    words[w] = BiasedPair<KvElement::kE4m3>(x.v[4 * w], x.v[4 * w + 1], q, q) |
+               BiasedPair<KvElement::kE4m3>(x.v[4 * w + 2], x.v[4 * w + 3], q, q) << 16;
   reinterpret_cast<uint4*>(row)[threadIdx.x % 32] =
       make_uint4(words[0], words[1], words[2], words[3]);
 }
@@ -67,7 +67,8 @@ __device__ void StoreInt4(const Values& x, const Quantiser& q, uint8_t* row) {
   for (int w = 0; w < 2; ++w) {
 #pragma unroll
     for (int j = 0; j < 4; ++j)
-      words[w] |= CodePair<KvElement::kInt4>(x.v[8 * w + 2 * j], x.v[8 * w + 2 * j + 1], q, q)
+      words[w] += (BiasedPair<KvElement::kInt4>(x.v[8 * w + 2 * j], x.v[8 * w + 2 * j + 1], q, q) -
+                   PairBias<KvElement::kInt4>())
                   << (4 * j);
   }
   reinterpret_cast<uint2*>(row)[threadIdx.x % 32] = make_uint2(words[0], words[1]);

@@ -89,20 +89,19 @@ __device__ HeadRows RowsOfBlock(const NaivePlan& plan) {
 }
 
 __device__ uint32_t CodeOf(KvElement element, float x, const Quantiser& q) {
-  const Quantiser none{};
   switch (element) {
     case KvElement::kE4m3:
-      return CodePair<KvElement::kE4m3>(x, 0, q, none);
+      return Code<KvElement::kE4m3>(x, q);
     case KvElement::kE5m2:
-      return CodePair<KvElement::kE5m2>(x, 0, q, none);
+      return Code<KvElement::kE5m2>(x, q);
     case KvElement::kInt8:
-      return IntegerCode<8>(x, q);
+      return Code<KvElement::kInt8>(x, q);
     case KvElement::kInt4:
-      return IntegerCode<4>(x, q);
+      return Code<KvElement::kInt4>(x, q);
     case KvElement::kInt2:
-      return IntegerCode<2>(x, q);
+      return Code<KvElement::kInt2>(x, q);
     default:
-      return IntegerCode<1>(x, q);
+      return Code<KvElement::kInt1>(x, q);
   }
 }
 

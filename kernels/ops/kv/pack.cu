@@ -15,7 +15,6 @@ struct PackPlan {
   PackArgs args;
   PageLayout layout;
   PageLayout window_layout;
-  int32_t pages = 0;  // of a sequence that the grid covers
 };
 
 // One sequence's part of the launch, in tokens.
@@ -28,22 +27,22 @@ struct Span {
   int to_quantise;  // and the first that it does not
 };
 
+template <bool kWindow>
 __device__ Span SpanOf(const PackArgs& a, int sequence) {
   const int row = a.row_starts[sequence];
   const int after = a.lengths[sequence];
   const int before = after - (a.row_starts[sequence + 1] - row);
-  const KvWindow& w = a.scheme.window;
+  const KvWindow w = kWindow ? a.scheme.window : KvWindow{};
   const int sink = min(w.sink, after);
   return {.sequence = sequence,
           .row = row,
           .before = before,
           .after = after,
-          .quantised =
-              HasWindow(a.scheme) ? sink + static_cast<int>(QuantisedTokens(w, before)) : before,
+          .quantised = kWindow ? sink + static_cast<int>(QuantisedTokens(w, before)) : before,
           .to_quantise = sink + static_cast<int>(QuantisedTokens(w, after))};
 }
 
-template <KvSide kSide, int kHeadDim>
+template <KvSide kSide, int kHeadDim, bool kWindow>
 struct Packer {
   static constexpr bool kKeys = kSide == KvSide::kKeys;
 
@@ -75,20 +74,26 @@ struct Packer {
     return a.cache.window + PageStart(plan.window_layout, a.shape.kv_heads, page, head);
   }
 
-  // Rows `first` to `end`, tokens of the sequence, to the tile whose first token is `start`.
-  __device__ void LoadRows(int start, int first, int end) const {
-    const int64_t stride = kKeys ? plan.args.key_stride : plan.args.value_stride;
-    for (int page = start; page < end; page += kPageTokens) {  // what the window gives up
-      const int from = max(page, first);
-      const int to = min(min(page + kPageTokens, end), span.before);
-      if (from < to)
-        UnpackRows<kSide, kHeadDim>(shared, from - start, to - from,
+  // Starts copying the new ones of rows `first` to `end`, tokens of the sequence, to the tile at
+  // `start`.
+  __device__ void CopyNew(int start, int first, int end) const {
+    const int fresh = max(first, span.before);
+    if (fresh < end)
+      CopyRows<kHeadDim>(shared, fresh - start, end - fresh, Row(fresh),
+                         kKeys ? plan.args.key_stride : plan.args.value_stride);
+  }
+
+  // Copies the others of them, which the window gives up.
+  __device__ void UnpackOld(int start, int first, int end) const {
+    const int old_end = min(end, span.before);
+    if (first >= old_end) return;
+    for (int page = start; page < old_end; page += kPageTokens) {
+      if (page + kPageTokens > first)
+        UnpackRows<kSide, kHeadDim>(shared + (page - start) * TileRowBytes(kHeadDim),
                                     WindowPage(page) + (kKeys ? plan.window_layout.keys.codes
                                                               : plan.window_layout.values.codes));
     }
-    const int fresh = max(first, span.before);
-    if (fresh < end) CopyRows<kHeadDim>(shared, fresh - start, end - fresh, Row(fresh), stride);
-    CompleteRows();
+    __syncthreads();  // new rows go over what else the last page had
   }
 
   // Quantises the page, or the pages of the group, at `token`.
@@ -97,7 +102,8 @@ struct Packer {
     const int tokens = TileTokens(part);
     const int first = max(token, span.quantised);
     const int end = min(token + tokens, span.to_quantise);
-    LoadRows(token, first, end);
+    if constexpr (kWindow) UnpackOld(token, first, end);
+    CopyNew(token, first, end);
     const PageTile<kHeadDim> tile{
         .rows = shared,
         .quantisers = reinterpret_cast<Quantiser*>(shared + tokens * TileRowBytes(kHeadDim)),
@@ -105,9 +111,9 @@ struct Packer {
         .layout = kKeys ? plan.layout.keys : plan.layout.values,
         .page = QuantisedPage(token),
         .second_page = tokens > kPageTokens ? QuantisedPage(token + kPageTokens) : nullptr};
+    CompleteRows();
     // Only a scheme without a window has a part of a page.
-    QuantiseTile<kSide>(tile, first - token, min(end - token, kPageTokens));
-    __syncthreads();
+    QuantiseTile<kSide>(tile, first - token, kWindow ? kPageTokens : end - token);
   }
 
   // Writes the new tokens of the bf16 page at `token`.
@@ -115,70 +121,79 @@ struct Packer {
     const int first = max(token, span.before);
     const int end = min(token + kPageTokens, span.after);
     if (first >= end) return;
-    LoadRows(token, first, end);
+    __syncthreads();  // the tile may be another's still
+    CopyNew(token, first, end);
     const PageTile<kHeadDim> tile{
         .rows = shared,
         .layout = kKeys ? plan.window_layout.keys : plan.window_layout.values,
         .page = WindowPage(token)};
-    QuantiseTile<kSide>(tile, first - token, end - token);
-    __syncthreads();
+    CompleteRows();
+    WriteCodes<kSide, ScaleAxis::kToken, KvElement::kBf16>(tile, 0, first - token, end - token);
   }
 
   [[nodiscard]] __device__ bool Leaves(int token) const {
-    return token + kPageTokens > span.quantised && token < span.to_quantise &&
-           token >= plan.args.scheme.window.sink;
+    return !kWindow || (token + kPageTokens > span.quantised && token < span.to_quantise &&
+                        token >= plan.args.scheme.window.sink);
   }
 
+  // The page at `token`: quantised if it leaves, with the pages of its tile, and then the pages
+  // that take their place in the ring filled; else filled, unless it takes the place of one that
+  // leaves.
   __device__ void Run(int token) const {
-    const PackArgs& a = plan.args;
-    const KvPart& part = kKeys ? a.scheme.keys : a.scheme.values;
-    const int ring = RingPages(a.scheme.window) * kPageTokens;
+    const KvWindow& window = plan.args.scheme.window;
+    const int ring = RingPages(window) * kPageTokens;
+    int fill = token;
+    int fill_end = token + kPageTokens;
     if (Leaves(token)) {
-      const int tokens = TileTokens(part);
+      const int tokens = TileTokens(kKeys ? plan.args.scheme.keys : plan.args.scheme.values);
       if (token % tokens != 0) return;  // the block of the page before
       Quantise(token);
-      for (int t = token; HasWindow(a.scheme) && t < token + tokens; t += kPageTokens) {
-        if (!Leaves(t + ring)) FillWindow(t + ring);
+      fill = token + ring;
+      fill_end = fill + tokens;
+    } else if (token >= window.sink && Leaves(token - ring)) {
+      return;
+    }
+    if constexpr (kWindow) {
+      for (; fill < fill_end; fill += kPageTokens) {
+        if (!Leaves(fill)) FillWindow(fill);
       }
-    } else if (token < a.scheme.window.sink || !Leaves(token - ring)) {
-      FillWindow(token);
     }
   }
 };
 
-template <int kHeadDim>
+template <int kHeadDim, bool kWindow>
 __global__ void __launch_bounds__(kTileThreads, 8)
     PackKernel(const __grid_constant__ PackPlan plan) {
   extern __shared__ __align__(1024) uint8_t shared[];
   ptx::GridDependencyLaunch();
-  ptx::GridDependencyWait();
   const PackArgs& a = plan.args;
   const int heads = a.shape.kv_heads;
-  const int block = static_cast<int>(blockIdx.x);
-  const Span span = SpanOf(a, block / (heads * 2) / plan.pages);
-  if (span.before == span.after) return;
-  const int first = min(span.before, max(span.quantised, a.scheme.window.sink));
-  const int token = (first / kPageTokens + block / (heads * 2) % plan.pages) * kPageTokens;
-  if (token >= span.after) return;
-  if (block / heads % 2 == 0)
-    Packer<KvSide::kKeys, kHeadDim>{plan, span, block % heads, shared}.Run(token);
+  const int side_head = static_cast<int>(blockIdx.x);
+  const Span span = SpanOf<kWindow>(a, static_cast<int>(blockIdx.z));
+  const int first =
+      kWindow ? min(span.before, max(span.quantised, a.scheme.window.sink)) : span.before;
+  const int token = (first / kPageTokens + static_cast<int>(blockIdx.y)) * kPageTokens;
+  ptx::GridDependencyWait();
+  if (span.before == span.after || token >= span.after) return;
+  if (side_head < heads)
+    Packer<KvSide::kKeys, kHeadDim, kWindow>{plan, span, side_head, shared}.Run(token);
   else
-    Packer<KvSide::kValues, kHeadDim>{plan, span, block % heads, shared}.Run(token);
+    Packer<KvSide::kValues, kHeadDim, kWindow>{plan, span, side_head - heads, shared}.Run(token);
 }
 
 template <int kHeadDim>
 void LaunchPack(const PackArgs& args, cudaStream_t stream) {
-  const PackPlan plan{
-      .args = args,
-      .layout = LayoutOf(args.scheme, kHeadDim),
-      .window_layout = WindowLayout(kHeadDim),
-      .pages = args.most_new_tokens / kPageTokens + 2 + RingPages(args.scheme.window)};
+  const PackPlan plan{.args = args,
+                      .layout = LayoutOf(args.scheme, kHeadDim),
+                      .window_layout = WindowLayout(kHeadDim)};
   const int shared = std::max({TileBytes(args.scheme.keys, kHeadDim),
                                TileBytes(args.scheme.values, kHeadDim), TileBytes({}, kHeadDim)});
-  Launch(PackKernel<kHeadDim>,
-         {.blocks = args.sequences * plan.pages * 2 * args.shape.kv_heads,
+  Launch(HasWindow(args.scheme) ? PackKernel<kHeadDim, true> : PackKernel<kHeadDim, false>,
+         {.blocks = 2 * args.shape.kv_heads,
           .threads = kTileThreads,
-          .shared_bytes = static_cast<size_t>(shared)},
+          .shared_bytes = static_cast<size_t>(shared),
+          .blocks_y = args.most_new_tokens / kPageTokens + 2 + RingPages(args.scheme.window),
+          .blocks_z = args.sequences},
          stream, plan);
 }
 

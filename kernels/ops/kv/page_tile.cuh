@@ -60,15 +60,18 @@ __device__ __forceinline__ void RangeOfColumns(const uint8_t* first, int row_byt
   }
 }
 
-/// Low and high of `count` consecutive bf16, a multiple of 8, in the first halves.
-__device__ __forceinline__ void RangeOfRow(const uint8_t* first, int count, float& low,
+/// Low and high of `kCount` consecutive bf16, a multiple of 32, beginning with vector `start` of
+/// them, so that lanes that have parts of one row read different banks.
+template <int kCount>
+__device__ __forceinline__ void RangeOfRow(const uint8_t* first, int start, float& low,
                                            float& high) {
+  constexpr int kVectors = kCount / 8;
   const auto* const vectors = reinterpret_cast<const uint4*>(first);
-  __nv_bfloat162 lowest = *reinterpret_cast<const __nv_bfloat162*>(first);
+  __nv_bfloat162 lowest = *reinterpret_cast<const __nv_bfloat162*>(vectors + start);
   __nv_bfloat162 highest = lowest;
-#pragma unroll 4
-  for (int i = 0; i < count / 8; ++i) {
-    const uint4 v = vectors[i];
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const uint4 v = vectors[(i + start) % kVectors];
     const auto* const pairs = reinterpret_cast<const __nv_bfloat162*>(&v);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
@@ -81,21 +84,32 @@ __device__ __forceinline__ void RangeOfRow(const uint8_t* first, int count, floa
 }
 
 /// Ranges of the groups of tokens [first, end): quantisers to shared memory, scales and zeros to
-/// the page.
-template <int kHeadDim>
-__device__ void QuantiseTokenGroups(const PageTile<kHeadDim>& tile, int first, int end) {
-  const KvPart& part = tile.part;
-  for (int i = static_cast<int>(threadIdx.x); i < TileGroups(part, kHeadDim); i += kTileThreads) {
-    const int token = i % kPageTokens;
-    if (token < first || token >= end) continue;
+/// the page. kGroup / kPart lanes next to each other have a group.
+template <int kGroup, int kHeadDim>
+__device__ __forceinline__ void QuantiseTokenGroups(const PageTile<kHeadDim>& tile, int first,
+                                                    int end) {
+  constexpr int kPart = kGroup < 64 ? kGroup : 64;  // channels of a lane
+  constexpr int kLanes = kGroup / kPart;
+  constexpr int kParts = kPageTokens * kHeadDim / kPart;
+#pragma unroll
+  for (int i = static_cast<int>(threadIdx.x); i < kParts; i += kTileThreads) {
+    const int group = i / kLanes;  // of the tile
+    const int token = group % kPageTokens;
     float low;
     float high;
-    RangeOfRow(tile.rows + token * tile.kRowBytes + i / kPageTokens * part.group * 2, part.group,
-               low, high);
+    RangeOfRow<kPart>(tile.rows + token * tile.kRowBytes + group / kPageTokens * kGroup * 2 +
+                          i % kLanes * kPart * 2,
+                      i % kLanes * 4, low, high);
+    if constexpr (kLanes == 2) {
+      low = fminf(low, __shfl_xor_sync(0xffffffffU, low, 1));
+      high = fmaxf(high, __shfl_xor_sync(0xffffffffU, high, 1));
+    }
     StoredScale stored;
-    tile.quantisers[i] = QuantiserOf(part, low, high, stored);
-    StoreScale(part, tile.page + tile.layout.scales, tile.page + tile.layout.zeros,
-               i - token + MetadataPlace(token), stored);
+    const Quantiser q = QuantiserOf(tile.part, low, high, stored);
+    if (i % kLanes != 0 || token < first || token >= end) continue;
+    tile.quantisers[group] = q;
+    StoreScale(tile.part, tile.page + tile.layout.scales, tile.page + tile.layout.zeros,
+               group - token + MetadataPlace(token), stored);
   }
 }
 
@@ -178,14 +192,14 @@ __device__ __forceinline__ FragmentQuantisers QuantisersOf(const PageTile<kHeadD
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const float4 two = pairs[4 * i];
-      q.of[2 * i] = {.zero = two.x, .factor = two.y};
-      q.of[2 * i + 1] = {.zero = two.z, .factor = two.w};
+      q.of[2 * i] = {.factor = two.x, .offset = two.y};
+      q.of[2 * i + 1] = {.factor = two.z, .offset = two.w};
     }
   }
   return q;
 }
 
-/// The codes of a fragment, one pair per register.
+/// The codes of a fragment, one pair per register, plus PairBias each.
 template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
 __device__ __forceinline__ uint4 FragmentCodes(const PageTile<kHeadDim>& tile, int group_shift,
                                                const uint4& f, int token, int channel) {
@@ -195,9 +209,9 @@ __device__ __forceinline__ uint4 FragmentCodes(const PageTile<kHeadDim>& tile, i
     constexpr bool kByRow = kSide == KvSide::kKeys && kAxis == ScaleAxis::kToken;
     const FragmentQuantisers q = QuantisersOf<kSide, kAxis>(tile, group_shift, token, channel);
     const auto codes = [&](uint32_t pair, int reg) {
-      return CodePair<kElement>(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000U),
-                                q.of[kByRow ? reg % 2 : reg / 2 * 2],
-                                q.of[kByRow ? reg % 2 : reg / 2 * 2 + 1]);
+      return BiasedPair<kElement>(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000U),
+                                  q.of[kByRow ? reg % 2 : reg / 2 * 2],
+                                  q.of[kByRow ? reg % 2 : reg / 2 * 2 + 1]);
     };
     return make_uint4(codes(f.x, 0), codes(f.y, 1), codes(f.z, 2), codes(f.w, 3));
   }
@@ -215,6 +229,23 @@ __device__ __forceinline__ uint32_t RowOfLane(const uint8_t* rows, int row_bytes
   return ptx::SharedAddress(rows) + static_cast<uint32_t>(token * row_bytes + channel * 2);
 }
 
+/// Bit of pair j in its word.
+template <KvElement kElement>
+__host__ __device__ constexpr int PairShift(int j) {
+  constexpr int kBits = BitsOf(kElement);
+  return kBits == 16 ? 0 : kBits == 8 ? 16 * j : kBits * j;
+}
+/// What the biases of all pairs of a word sum to, modulo 2^32.
+template <KvElement kElement>
+__host__ __device__ constexpr uint32_t WordBias() {
+  uint32_t bias = 0;
+  if constexpr (kElement != KvElement::kBf16) {
+    for (int j = 0; j < 16 / BitsOf(kElement); ++j)
+      bias += PairBias<kElement>() << PairShift<kElement>(j);
+  }
+  return bias;
+}
+
 /// Writes the codes of page p of the tile; tokens of it outside [first, end) keep theirs.
 template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
 __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int end) {
@@ -227,9 +258,10 @@ __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int
   const int group_shift = __ffs(tile.part.group) - 1;
   const uint32_t start =
       RowOfLane<kSide>(tile.rows + p * kPageTokens * tile.kRowBytes, tile.kRowBytes);
+#pragma unroll(kBits == 16 ? 4 : 1)
   for (int unit = static_cast<int>(threadIdx.x) / 32; unit < kUnits; unit += kTileThreads / 32) {
     uint4 words{};
-#pragma unroll 4
+#pragma unroll
     for (int j = 0; j < kChannels * kTokens; ++j) {
       const int channel =
           (unit % kAcross * kChannels + (kTokensFirst ? j / kTokens : j % kChannels)) * kTile;
@@ -239,10 +271,12 @@ __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int
           start + static_cast<uint32_t>(token * tile.kRowBytes + channel * 2));
       const uint4 codes = FragmentCodes<kSide, kAxis, kElement>(tile, group_shift, f,
                                                                 p * kPageTokens + token, channel);
-      const int shift = kBits == 8 ? 16 * j : kBits == 16 ? 0 : kBits * j;
-      words.x |= codes.x << shift, words.y |= codes.y << shift;
-      words.z |= codes.z << shift, words.w |= codes.w << shift;
+      const int shift = PairShift<kElement>(j);
+      words.x += codes.x << shift, words.y += codes.y << shift;
+      words.z += codes.z << shift, words.w += codes.w << shift;
     }
+    constexpr uint32_t kBias = WordBias<kElement>();
+    words.x -= kBias, words.y -= kBias, words.z -= kBias, words.w -= kBias;
     auto* const to =
         reinterpret_cast<uint4*>(tile.PageOf(p) + tile.layout.codes + unit * kUnitBytes) +
         threadIdx.x % 32;
@@ -290,8 +324,12 @@ __device__ void QuantiseTile(const PageTile<kHeadDim>& tile, int first, int end)
   if (tile.part.element != KvElement::kBf16) {
     if (channels)
       QuantiseChannelGroups(tile);
-    else
-      QuantiseTokenGroups(tile, first, end);
+    else if (tile.part.group == 32)
+      QuantiseTokenGroups<32>(tile, first, end);
+    else if (tile.part.group == 64)
+      QuantiseTokenGroups<64>(tile, first, end);
+    else if constexpr (kHeadDim == 128)
+      QuantiseTokenGroups<128>(tile, first, end);
     __syncthreads();
   }
   if (tile.part.shares_codes) return;

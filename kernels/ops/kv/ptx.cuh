@@ -25,6 +25,19 @@ __device__ __forceinline__ uint4 LoadMatrices(uint32_t row) {
   return v;
 }
 
+/// The way back: a fragment's registers to the rows they came from (9.7.14.5.16 stmatrix).
+template <bool kTransposed>
+__device__ __forceinline__ void StoreMatrices(uint32_t row, const uint4& v) {
+  if constexpr (kTransposed)
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(row),
+                 "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
+  else
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(row),
+                 "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
+}
+
 /// Starts copying 16 bytes to shared memory, past L1 (9.7.9.25.3 cp.async).
 __device__ __forceinline__ void CopyAsync16(uint32_t to, const void* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from)
@@ -32,6 +45,13 @@ __device__ __forceinline__ void CopyAsync16(uint32_t to, const void* from) {
 }
 /// Waits for this thread's copies.
 __device__ __forceinline__ void CopyAsyncWait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/// 1 / x within an ulp. REQUIRES: a normal number (9.7.3.13 rcp).
+__device__ __forceinline__ float Reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 
 /// Two values as fp8, the first in the low byte; nearest, half to even, saturating (9.7.9.21 cvt).
 template <KvElement kElement>

@@ -13,11 +13,12 @@
 
 namespace moecast::kernels {
 
-/// What a value needs to become a code. Integers: `zero`, and `factor` = 1 / (scale * largest
-/// code). fp8: `factor` = 1 / scale.
+/// What a value needs to become a code: x * factor + offset is the code over the largest code for
+/// integers (factor = 1 / (largest * scale), offset = -zero * factor), and what is rounded for fp8
+/// (factor = 1 / scale, offset = 0).
 struct Quantiser {
-  float zero = 0;
   float factor = 0;
+  float offset = 0;
 };
 
 /// What is stored: float16 bits of scale and zero, or one float32 scale.
@@ -27,11 +28,14 @@ struct StoredScale {
 
 inline constexpr float kE4m3Largest = 448.0F;
 inline constexpr float kE5m2Largest = 57344.0F;
+inline constexpr float kLeastNormal = 1.17549435e-38F;
 
+// Reciprocals are within two units in the last place of float32: far below the rounding of a scale
+// to float16, and of a code to its nearest whole number.
 __device__ __forceinline__ Quantiser IntegerQuantiser(float low, float high, int largest, float eta,
                                                       StoredScale& stored) {
   const float levels = static_cast<float>(largest);
-  const __half scale = __float2half_rn(__fdiv_rn(high - low, levels));
+  const __half scale = __float2half_rn((high - low) * ptx::Reciprocal(levels));
   const __half zero = __float2half_rn(low);
   const float s = __half2float(scale);
   const float z = __half2float(zero);
@@ -39,14 +43,15 @@ __device__ __forceinline__ Quantiser IntegerQuantiser(float low, float high, int
   const __half kept_zero = __float2half_rn(fmaf(eta * s, levels, z));
   stored.bits = static_cast<uint32_t>(__half_as_ushort(kept_scale)) |
                 static_cast<uint32_t>(__half_as_ushort(kept_zero)) << 16;
-  return {.zero = z, .factor = s > 0 ? __fdiv_rn(1.0F, s * levels) : 0.0F};
+  const float factor = s > 0 ? ptx::Reciprocal(s * levels) : 0.0F;
+  return {.factor = factor, .offset = -z * factor};
 }
 
 __device__ __forceinline__ Quantiser FloatQuantiser(float low, float high, float largest,
                                                     StoredScale& stored) {
-  const float scale = __fdiv_rn(fmaxf(high, -low), largest);
+  const float scale = fmaxf(high, -low) * (1.0F / largest);
   stored.bits = __float_as_uint(scale);
-  return {.factor = scale > 0 ? __fdiv_rn(1.0F, scale) : 0.0F};
+  return {.factor = scale >= kLeastNormal ? ptx::Reciprocal(scale) : 0.0F};
 }
 
 /// The quantiser of a group whose values lie in [low, high].
@@ -57,28 +62,43 @@ __device__ __forceinline__ Quantiser QuantiserOf(const KvPart& part, float low, 
   return IntegerQuantiser(low, high, (1 << BitsOf(part.element)) - 1, part.eta, stored);
 }
 
-/// The integer code of x. The sum puts it, rounded half to even, in the lowest bits of a float.
+/// The integer code of x, rounded half to even, in the lowest bits of a float: above it stands
+/// kCodeBias, which whoever packs codes takes away from their sum.
 template <int kBits>
-__device__ __forceinline__ uint32_t IntegerCode(float x, const Quantiser& q) {
+__device__ __forceinline__ uint32_t BiasedCode(float x, const Quantiser& q) {
   constexpr float kLevels = static_cast<float>((1 << kBits) - 1);
   constexpr float kUnitsAre1 = 8388608.0F;  // 2^23
-  return __float_as_uint(fmaf(__saturatef((x - q.zero) * q.factor), kLevels, kUnitsAre1)) &
-         ((1U << kBits) - 1U);
+  return __float_as_uint(fmaf(__saturatef(fmaf(x, q.factor, q.offset)), kLevels, kUnitsAre1));
 }
+inline constexpr uint32_t kCodeBias = 0x4b000000U;
 
-/// Codes of two values of one group or of two, the first in the low bits: 16 - kBits zero bits
-/// between them, except that bytes lie together.
+/// Codes of two values of one group or of two, the first in the low bits, the second 16 bits above
+/// or, of bytes, 8; plus PairBias.
 template <KvElement kElement>
-__device__ __forceinline__ uint32_t CodePair(float first, float second, const Quantiser& of_first,
-                                             const Quantiser& of_second) {
-  constexpr int kBits = BitsOf(kElement);
+__device__ __forceinline__ uint32_t BiasedPair(float first, float second, const Quantiser& of_first,
+                                               const Quantiser& of_second) {
   static_assert(kElement != KvElement::kBf16);
   if constexpr (IsFp8(kElement)) {
     return ptx::Fp8Codes<kElement>(first * of_first.factor, second * of_second.factor);
   } else {
-    constexpr int kDistance = kBits == 8 ? 8 : 16;
-    return IntegerCode<kBits>(first, of_first) | IntegerCode<kBits>(second, of_second) << kDistance;
+    constexpr int kBits = BitsOf(kElement);
+    return BiasedCode<kBits>(first, of_first) +
+           (BiasedCode<kBits>(second, of_second) << (kBits == 8 ? 8 : 16));
   }
+}
+template <KvElement kElement>
+__host__ __device__ constexpr uint32_t PairBias() {
+  if (!IsInteger(kElement)) return 0;
+  return kCodeBias + (kCodeBias << (kElement == KvElement::kInt8 ? 8 : 16));
+}
+
+/// The code of one value.
+template <KvElement kElement>
+__device__ __forceinline__ uint32_t Code(float x, const Quantiser& q) {
+  if constexpr (IsFp8(kElement))
+    return ptx::Fp8Codes<kElement>(x * q.factor, 0);
+  else
+    return BiasedCode<BitsOf(kElement)>(x, q) - kCodeBias;
 }
 
 /// Writes a group's scale and zero; `scales` and `zeros` are where a page's begin.

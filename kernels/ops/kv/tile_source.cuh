@@ -15,45 +15,55 @@ template <int kHeadDim>
 __device__ void CopyRows(uint8_t* rows, int token, int count, const __nv_bfloat16* from,
                          int64_t stride) {
   constexpr int kVectors = kHeadDim / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < count * kVectors; i += kTileThreads)
-    ptx::CopyAsync16(ptx::SharedAddress(rows + (token + i / kVectors) * TileRowBytes(kHeadDim)) +
-                         i % kVectors * 16,
-                     from + i / kVectors * stride + i % kVectors * 8);
+  constexpr int kStep = kTileThreads / kVectors;  // rows that the block copies at once
+  const int vector = static_cast<int>(threadIdx.x) % kVectors;
+  const int first = static_cast<int>(threadIdx.x) / kVectors;
+  const __nv_bfloat16* source = from + first * stride + vector * 8;
+  uint32_t to = ptx::SharedAddress(rows) +
+                static_cast<uint32_t>((token + first) * TileRowBytes(kHeadDim) + vector * 16);
+  if (count == kPageTokens) {
+#pragma unroll
+    for (int i = 0; i < kPageTokens / kStep; ++i)
+      ptx::CopyAsync16(to + i * kStep * TileRowBytes(kHeadDim), source + i * kStep * stride);
+    return;
+  }
+#pragma unroll 1
+  for (int row = first; row < count; row += kStep) {
+    ptx::CopyAsync16(to, source);
+    to += kStep * TileRowBytes(kHeadDim);
+    source += kStep * stride;
+  }
 }
 __device__ __forceinline__ void CompleteRows() {
   ptx::CopyAsyncWait();
   __syncthreads();
 }
 
-/// Tokens token .. token + count - 1 of the tile from the same tokens, modulo 64, of the bf16 page
-/// part at `codes`. A barrier must follow.
+/// The 64 tokens of the bf16 page part at `codes` to the rows that begin at `rows`: the page's
+/// fragments are what LoadMatrices makes of rows, so storing them as matrices gives the rows back.
+/// A barrier must follow.
 template <KvSide kSide, int kHeadDim>
-__device__ void UnpackRows(uint8_t* rows, int token, int count, const uint8_t* codes) {
+__device__ __forceinline__ void UnpackRows(uint8_t* rows, const uint8_t* codes) {
   constexpr int kAcross = kHeadDim / kTile;
-  for (int i = static_cast<int>(threadIdx.x); i < kPageTokens / kTile * kAcross * 32;
-       i += kTileThreads) {
-    const int unit = i / 32;
-    const int row = i % 32 / 4;
-    const int column = i % 4 * 2;
-    const uint4 v = ptx::Load(codes + i * 16);
-    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+  constexpr int kWarps = kTileThreads / 32;
+  constexpr int kOfWarp = kPageTokens / kTile * kAcross / kWarps;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  constexpr int kAtOnce = 4;  // fragments in flight
+  const uint32_t start = RowOfLane<kSide>(rows, TileRowBytes(kHeadDim));
 #pragma unroll
-    for (int reg = 0; reg < 4; ++reg) {
-      const int in_row = row + 8 * (reg % 2);
-      const int in_column = column + 8 * (reg / 2);
-      const int t = unit / kAcross * kTile + (kSide == KvSide::kKeys ? in_row : in_column);
-      const int c = unit % kAcross * kTile + (kSide == KvSide::kKeys ? in_column : in_row);
-      const int first = token % kPageTokens;
-      uint8_t* const to = rows + (token - first + t) * TileRowBytes(kHeadDim) + c * 2;
-      if constexpr (kSide == KvSide::kKeys) {
-        if (t >= first && t < first + count) *reinterpret_cast<uint32_t*>(to) = words[reg];
-      } else {
-        if (t >= first && t < first + count)
-          *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(words[reg] & 0xffffU);
-        if (t + 1 >= first && t + 1 < first + count)
-          *reinterpret_cast<uint16_t*>(to + TileRowBytes(kHeadDim)) =
-              static_cast<uint16_t>(words[reg] >> 16);
-      }
+  for (int first = 0; first < kOfWarp; first += kAtOnce) {
+    uint4 fragments[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i)
+      fragments[i] = ptx::Load(codes + (warp + (first + i) * kWarps) * kUnitBytes + lane * 16);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int unit = warp + (first + i) * kWarps;
+      ptx::StoreMatrices<kSide == KvSide::kValues>(
+          start + static_cast<uint32_t>(unit / kAcross * kTile * TileRowBytes(kHeadDim) +
+                                        unit % kAcross * kTile * 2),
+          fragments[i]);
     }
   }
 }
