@@ -78,8 +78,8 @@ void ReadAicNccl(const Table& table, const ImportTarget& target, Imported& into,
       continue;
     }
     row.variant = fields.Text(source);
-    row.format = format.name;
-    row.label = std::string(fields.Text(elements)) + " elements";
+    row.format = kCollectiveFormat;
+    row.label = std::string(fields.Text(elements)) + " elements of " + std::string(format.name);
     AddRow(into, std::move(row), format.compute, target.device);
   }
 }
@@ -105,8 +105,8 @@ void ReadAicCustomAllReduce(const Table& table, const ImportTarget& target, Impo
       continue;
     }
     row.variant = fields.Text(source);
-    row.format = format.name;
-    row.label = std::string(fields.Text(elements)) + " elements";
+    row.format = kCollectiveFormat;
+    row.label = std::string(fields.Text(elements)) + " elements of " + std::string(format.name);
     AddRow(into, std::move(row), format.compute, target.device);
   }
 }

@@ -36,6 +36,9 @@ struct ImportTarget {
   int64_t expert_tile_rows = 0;
 };
 
+/// Format of every collective: it moves bytes, whatever they stand for.
+inline constexpr const char* kCollectiveFormat = "bytes";
+
 /// Adds a row to the table's last file, unless its compulsory traffic or arithmetic would need more
 /// than the datasheet's rate; such a row is counted as refused. `compute` is the fastest unit that
 /// could have run it.

@@ -127,6 +127,7 @@ void ReadAllReduce(const Table& table, const ImportTarget& target, Imported& int
   for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
     fields.MoveTo(i);
     KernelRow row = RowOf(fields, target, "all_reduce");
+    row.format = kCollectiveFormat;
     const int64_t ranks = fields.Whole(workers, 1);
     row.features[kRanks] = static_cast<double>(ranks);
     row.features[kMessageBytes] = static_cast<double>(fields.Whole(size, 1));

@@ -49,8 +49,8 @@ std::array<double, kMemoryTerms> ReadTerms(const KernelFeatures& f, double queri
           Dequantised(f, coded)};
 }
 
-/// Attention of chunks as a kernel computes it: tiles of query rows walk along the cached past and
-/// then along the chunk, up to the diagonal.
+/// Attention of chunks as a kernel computes it: the cached past is expanded once to bf16, then
+/// tiles of query rows walk along it and along the chunk, up to the diagonal.
 struct ChunkTiles {
   double past = 0;     // (row, key) pairs of whole tiles, keys in the past
   double own = 0;      // the same, keys in the chunk
@@ -89,7 +89,9 @@ KernelWork AttendPrefillWork(const KernelFeatures& f, double) {
   const ChunkTiles tiles = TilesOf(f);
   const double width = f[kHeads] * f[kHeadDim];
   const double rows = kKeysAndValues * f[kTokens] * width * kPlainBits / kBitsPerByte;
-  return {.memory = {ReadTerms(f, 0).front() + rows, tiles.own * width, tiles.past * width},
+  const double past = std::max(f[kContext] - f[kTokens], 0.0);
+  return {.memory = {rows + past * (CodeBytes(f) + 2 * PlainBytes(f)),  // written and read again
+                     tiles.own * width, tiles.past * width},
           .chain = tiles.longest * f[kHeadDim]};
 }
 

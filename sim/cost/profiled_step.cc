@@ -77,6 +77,8 @@ KernelFeatures FeaturesOf(const Collective& op) {
 }
 
 constexpr std::string_view kPlainScheme = "bf16";
+/// A collective moves bytes, whatever they stand for: importers name its format so.
+constexpr std::string_view kMessage = "bytes";
 constexpr double kPlainBits = 16;
 
 /// Kernel names of roles; the table of forms (kernel_form.cc) has the same.
@@ -140,9 +142,10 @@ std::optional<KernelTime> KvTime(ProfileCost& profile, const KvLaunch& launch, d
                       floor);
 }
 
-/// A chunk attends to itself in bf16, whatever its cache stores: a scheme's kernel differs by the
-/// pairs that lie in the cached past. The scheme's rows have kPastShare of their pairs there or
-/// more; with fewer, the time lies between that of a bf16 cache and the scheme's, by the share.
+/// A chunk attends to itself in bf16, whatever its cache stores: a scheme's kernel differs by what
+/// it reads of the cached past. Where the scheme's rows do not reach, with less than kPastShare of
+/// the pairs in the past, the time lies between that of a bf16 cache and the scheme's, by the
+/// share.
 std::optional<KernelTime> ChunkTime(ProfileCost& profile, const PrefillAttention& op) {
   constexpr double kPastShare = 2.0 / 3;
   const std::optional<KernelTime> own = KvTime(profile, KvLaunchOf(op), 0);
@@ -150,6 +153,7 @@ std::optional<KernelTime> ChunkTime(ProfileCost& profile, const PrefillAttention
   const double past = std::max(static_cast<double>(op.context) - tokens, 0.0);
   const double weight = past / (past + tokens / 2) / kPastShare;
   if (weight >= 1 || op.kv.scheme == kPlainScheme) return own;
+  if (past > 0 && own && own->label != Label::kExtrapolated) return own;
   PrefillAttention in_bf16 = op;
   in_bf16.kv.scheme = kPlainScheme;
   in_bf16.kv.key_bits = in_bf16.kv.value_bits = kPlainBits;
@@ -210,7 +214,7 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
                                 FeaturesOf(each), 0);
           },
           [&](const Collective& each) -> std::optional<KernelTime> {
-            return profile.Find({.op = KernelOf(each.kind), .format = activations, .slot = 0},
+            return profile.Find({.op = KernelOf(each.kind), .format = kMessage, .slot = 0},
                                 FeaturesOf(each), 0);
           },
           [](const auto&) -> std::optional<KernelTime> { return std::nullopt; }},

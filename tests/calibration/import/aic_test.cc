@@ -81,6 +81,7 @@ TEST(Aic, MessagesOfCollectivesAreInElementsAndGatheredWhole) {
       "op_name,kernel_source,nccl_dtype,num_gpus,message_size,latency\n"
       "all_gather,NCCL,half,4,1024,0.01\nalltoall,NCCL,int8,4,1024,0.01\n",
       "nccl_perf.csv");
+  EXPECT_EQ(imported.rows[0].format, imported.rows[1].format) << "bytes are bytes";
   EXPECT_EQ(imported.rows[0].features[kMessageBytes], 512);
   EXPECT_EQ(imported.rows[1].op, "all_to_all");
   EXPECT_EQ(imported.rows[1].features[kMessageBytes], 1024);
