@@ -11,20 +11,27 @@ namespace {
 
 constexpr int64_t kMaxLayers = 10000;
 
+/// The value of a key, null where there is none: what yaml-cpp returns then throws when asked.
+YAML::Node ValueOf(const YAML::Node& node, const char* key) {
+  const YAML::Node value = node.IsMap() ? node[key] : YAML::Node();
+  return value.IsDefined() ? value : YAML::Node();
+}
+
 /// layers: a list of {repeat, pattern: [{feed_forward: dense | moe}]}.
 void ReadLayers(YamlFields& fields, const YAML::Node& root, CaptureModel& model) {
-  const YAML::Node runs = root["layers"];
-  if (!runs.IsDefined() || !runs.IsSequence()) return fields.Fail("layers", "must be a list");
+  const YAML::Node runs = ValueOf(root, "layers");
+  if (!runs.IsSequence()) return fields.Fail("layers", "must be a list");
   for (const YAML::Node& run : runs) {
-    const YAML::Node pattern = run.IsMap() ? run["pattern"] : YAML::Node();
-    const auto repeat = run.IsMap() && run["repeat"].IsScalar() ? run["repeat"].as<int64_t>(0) : 0;
+    const YAML::Node pattern = ValueOf(run, "pattern");
+    const YAML::Node repeats = ValueOf(run, "repeat");
+    const int64_t repeat = repeats.IsScalar() ? repeats.as<int64_t>(0) : 0;
     if (repeat < 1 || repeat > kMaxLayers || !pattern.IsSequence() || pattern.size() == 0) {
       return fields.Fail("layers", "must have runs of {repeat, pattern}");
     }
     for (int64_t i = 0; i < repeat; ++i) {
       for (const YAML::Node& layer : pattern) {
-        const bool is_moe = layer.IsMap() && layer["feed_forward"].IsScalar() &&
-                            layer["feed_forward"].Scalar() == "moe";
+        const YAML::Node feed_forward = ValueOf(layer, "feed_forward");
+        const bool is_moe = feed_forward.IsScalar() && feed_forward.Scalar() == "moe";
         if (model.layers >= kMaxLayers) return fields.Fail("layers", "are too many");
         if (is_moe) model.moe_layers.push_back(static_cast<int32_t>(model.layers));
         ++model.layers;
@@ -67,6 +74,7 @@ Result<CaptureModel> ReadCaptureModel(const std::string& file, const std::string
   if (moe.Has("groups")) model.groups = moe.Whole("groups", {1, model.experts});
   if (moe.Has("top_groups")) model.top_groups = moe.Whole("top_groups", {1, model.groups});
   ReadLayers(fields, root, model);
+  if (errors.empty() && model.moe_layers.empty()) fields.Fail("layers", "hold no MoE layer");
   if (!errors.empty()) return errors;
   return model;
 }

@@ -214,5 +214,17 @@ TEST_F(BadCaptures, CountTablesThatDisagree) {
   EXPECT_THAT(ErrorOf("layer,expert,count\n0,1,5\n"), HasSubstr("in order, none missing"));
 }
 
+TEST(BadCaptureModels, LayersThatLackAFieldAreRefusedOrDense) {
+  const auto error_of = [](const std::string& layers) {
+    const auto model = ReadCaptureModel(
+        "m.yaml", "name: m\nmoe: {experts: 8, top_k: 2, scoring: softmax}\nlayers: " + layers);
+    return model.ok() ? "read" : ToString(model.errors());
+  };
+  EXPECT_EQ(error_of("[{repeat: 1, pattern: [{feed_forward: moe}, {attention: full}]}]"), "read");
+  EXPECT_THAT(error_of("[{pattern: [{feed_forward: moe}]}]"), HasSubstr("{repeat, pattern}"));
+  EXPECT_THAT(error_of("[{repeat: 1}]"), HasSubstr("{repeat, pattern}"));
+  EXPECT_THAT(error_of("[{repeat: 2, pattern: [{}]}]"), HasSubstr("hold no MoE layer"));
+}
+
 }  // namespace
 }  // namespace moecast

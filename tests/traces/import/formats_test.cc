@@ -87,7 +87,7 @@ std::string Zip(const std::string& name, const std::string& content, uint16_t me
                      number(0, 4) + sizes + number(name.size(), 2) + number(0, 2) + name + stored;
   const size_t directory = file.size();
   file += "PK\x01\x02" + number(20, 2) + number(20, 2) + number(0, 2) + number(method, 2) +
-          number(0, 4) + sizes + number(name.size(), 2) + number(0, 12) + number(0, 4) + name;
+          number(0, 4) + sizes + number(name.size(), 2) + std::string(16, '\0') + name;
   const size_t size = file.size() - directory;
   return file + "PK\x05\x06" + number(0, 4) + number(1, 2) + number(1, 2) + number(size, 4) +
          number(directory, 4) + number(0, 2);
