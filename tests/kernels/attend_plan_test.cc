@@ -182,7 +182,8 @@ TEST(AttendPlan, FewUnitsOfEqualSegments_AreCutWhereBlocksEnd) {
         EXPECT_EQ(ShareStart(units, blocks, s * (blocks / segments)), s * of);
     }
   }
-  EXPECT_EQ(BlocksFor(8 * 12, 8, 132, 12), 8);  // a block has a warp for each unit of a segment
+  EXPECT_EQ(BlocksFor(8 * 12, 8, 132, 12), 8);      // a block has a warp for each unit of a segment
+  EXPECT_EQ(BlocksFor(96 * 64, 96, 132, 12), 132);  // 36 idle blocks would cost more than merges
 }
 
 TEST(AttendReference, EqualScores_GiveTheMeanOfTheSeenValues) {

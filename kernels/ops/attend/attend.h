@@ -39,8 +39,8 @@ struct AttendArgs {
   int32_t most_blocks = 0;       // multiprocessors to take; 0: all
 };
 
-/// Of partial results and arrival counts; the counts are left at zero, so launches of one stream
-/// may share it. Depends on the shape and the card alone.
+/// Of partial results. A launch leaves at zero what the next finds at zero, so launches of one
+/// stream, of whatever shapes, may share it. Depends on the shape and the card alone.
 size_t AttendWorkspaceBytes(const AttendShape& shape);
 
 /// REQUIRES: Fits(shape, scheme); lengths up to pages_per_sequence pages; 16-byte aligned query,
@@ -48,7 +48,8 @@ size_t AttendWorkspaceBytes(const AttendShape& shape);
 /// no token is yet: set a pool to zero once.
 /// Nothing is allocated and nothing synchronises; capturable in a graph.
 /// COST: one launch of a block per multiprocessor; every visible page once, at the width it is
-/// stored in, and of the partial results two per block.
+/// stored in, and of the partial results one per block. A block waits only for blocks before it,
+/// which the card starts first.
 void Attend(const AttendArgs& args, cudaStream_t stream);
 
 }  // namespace moecast::kernels

@@ -86,31 +86,56 @@ __device__ __forceinline__ void TurnTo(const Block<kHead, kTiles>& block, const 
   if (IsInteger(keys.element) && keys.axis == ScaleAxis::kToken) SumQuery(block.args.units, run);
 }
 
-/// Hands over what the warp has of `segment`: all of it, or a part for others to merge. `early`:
-/// the warp's ring is still in use.
+/// The sequence and head that a warp is in.
+struct Held {
+  int32_t segment = kNoSegment;
+  bool slab = false;   // the last unit was one
+  bool began = false;  // its first unit was the warp's
+  bool ends = false;   // the last unit was its last
+};
+
+/// Hands over what the warp holds: all of a segment, or a part for others to merge. `early`: the
+/// warp's ring is still in use.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void Leave(const Block<kHead, kTiles>& block, int32_t segment, bool slab,
-                                      bool began, bool ends, bool early,
-                                      Running<kHead, kTiles>& run) {
+__device__ __forceinline__ void Leave(const Block<kHead, kTiles>& block, const Held& held,
+                                      bool early, Running<kHead, kTiles>& run) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const KvScheme& scheme = block.args.call.scheme;
-  Complete(block.args.units, slab, scheme.values, run);
-  if (began && ends)
-    return WriteOut(run, QueriesPerHead(block.args.call.shape), block.OutOf(segment));
+  Complete(block.args.units, held.slab, block.args.call.scheme.values, run);
+  if (held.began && held.ends)
+    return WriteOut(run, QueriesPerHead(block.args.call.shape), block.OutOf(held.segment));
   Store(run, early ? block.EarlyOf(warp) : block.LastOf(warp));
   if (threadIdx.x % 32 != 0) return;
-  if (!began) block.shared.begun_before[warp] = segment;
-  if (!ends) block.shared.ends_later[warp] = segment;
+  if (!held.began) block.shared.begun_before[warp] = held.segment;
+  if (!held.ends) block.shared.ends_later[warp] = held.segment;
   if (early) block.shared.early[warp] = true;
 }
 
-/// A warp's work, unit by unit. Everything is called from one place: the first unit's time is that
-/// of fetching the instructions.
+/// Prepares for `unit`, or, `done` with the share, for nothing.
+template <int kHead, int kTiles>
+__device__ __forceinline__ void MoveTo(const Block<kHead, kTiles>& block, const Unit& unit,
+                                       bool done, Held& held, Running<kHead, kTiles>& run) {
+  const bool same = !done && unit.segment == held.segment;
+  if (!same) {
+    if (held.segment != kNoSegment) Leave(block, held, !done, run);
+    if (done) return;
+    Clear(run);
+    held.began = unit.first();
+  }
+  if (!same || unit.slab() != held.slab) {
+    if (same) ChangeUnits(held.slab ? block.args.units.code : block.args.units.sum, run);
+    TurnTo(block, unit, run);
+  }
+  held.segment = unit.segment;
+  held.slab = unit.slab();
+  held.ends = unit.last();
+}
+
+/// A warp's work, unit by unit. Each step is written in one place: a launch starts with cold
+/// instruction caches, and fetching is what a warp's first unit waits for.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const UnitShare& share) {
   const KernelArgs& args = block.args;
   const int warp = static_cast<int>(threadIdx.x) / 32;
-  const bool requests = threadIdx.x % 32 == 0;
   const int slots = args.block.slots;
   const UnitRing ring{block.Ring(warp), block.shared.full[warp], ptx::EvictFirst()};
   const uint32_t base = ptx::SharedAddress(ring.slots);
@@ -118,10 +143,7 @@ __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const 
   const int32_t count = share.end - share.first;
   UnitQueue queue(args.call, block.tables, share.first, count);
   Running<kHead, kTiles> run;
-  int32_t segment = kNoSegment;
-  bool slab = false;
-  bool began = false;
-  bool ends = false;
+  Held held;
   int at = 0;
   uint32_t parity = 0;
   int32_t requested = 0;
@@ -129,29 +151,17 @@ __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const 
   for (int32_t i = 0;; ++i) {
     queue.Advance(i);
 #pragma unroll 1
-    for (; requested < count && requested < i + slots; ++requested) {
-      const Unit unit = queue.Peek(requested);
-      if (requests) Request(args, ring, unit, request_at);
+    for (; requested < Least(i + slots, count); ++requested) {
+      const Unit later = queue.Peek(requested);
+      if (threadIdx.x % 32 == 0) Request(args, ring, later, request_at);
       if (++request_at == slots) request_at = 0;
     }
     const Unit unit = queue.Peek(Least(i, count - 1));
-    const bool same = i < count && unit.segment == segment;
-    if (!same) {
-      if (segment != kNoSegment) Leave(block, segment, slab, began, ends, i < count, run);
-      if (i == count) return;
-      Clear(run);
-      began = unit.first();
-    }
-    if (!same || unit.slab() != slab) {
-      if (same) ChangeUnits(slab ? args.units.code : args.units.sum, run);
-      TurnTo(block, unit, run);
-    }
-    segment = unit.segment;
-    slab = unit.slab();
-    ends = unit.last();
+    MoveTo(block, unit, i == count, held, run);
+    if (i == count) return;
     ptx::BarrierWait(&ring.full[at], parity);
     const uint32_t slot = base + static_cast<uint32_t>(at * args.block.slot_bytes);
-    if (slab)
+    if (unit.slab())
       ProcessSlab(unit, slot, factor, run);
     else
       ProcessPage(args, unit, slot, factor, run);
@@ -170,14 +180,23 @@ struct LeftByWarps {
   uint32_t early;
 };
 
-/// Quad `quad` of what warps left.
+/// A thread's share of a merge: of quad `quad` every parts-th partial result from the part-th on.
+struct QuadShare {
+  int quad;
+  int part;
+  int parts;
+};
+
+/// Adds what warps left.
 template <int kHead, int kTiles>
-__device__ __forceinline__ MergedQuad MergeWarps(const Block<kHead, kTiles>& block,
-                                                 const LeftByWarps& left, int quad) {
+__device__ __forceinline__ void AddWarps(const Block<kHead, kTiles>& block, const LeftByWarps& left,
+                                         const QuadShare& share, MergedQuad& merged) {
   constexpr int kAtOnce = 4;
-  const int softmax = FirstHeadOfQuad<kHead, kTiles>(quad) / 2;
-  MergedQuad merged;
-  for (uint32_t warps = left.warps; warps != 0;) {
+  const int softmax = FirstHeadOfQuad<kHead, kTiles>(share.quad) / 2;
+  uint32_t warps = 0;
+  for (int warp = share.part; warp < block.args.block.warps; warp += share.parts)
+    warps |= left.warps & 1U << warp;
+  while (warps != 0) {
     float4 sums[kAtOnce];
     float4 softmaxes[kAtOnce];
 #pragma unroll
@@ -189,43 +208,72 @@ __device__ __forceinline__ MergedQuad MergeWarps(const Block<kHead, kTiles>& blo
       warps &= warps - 1;
       const Partial<kHead, kTiles>& partial =
           (left.early >> warp & 1U) != 0 ? block.EarlyOf(warp) : block.LastOf(warp);
-      sums[i] = partial.sum[quad];
+      sums[i] = partial.sum[share.quad];
       softmaxes[i] = partial.softmax[softmax];
     }
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) Add(sums[i], softmaxes[i], merged);
   }
-  return merged;
+}
+
+/// Adds what the threads of the other parts have of a quad; all threads of the block. Those of part
+/// 0 have the whole then.
+template <int kHead, int kTiles>
+__device__ __forceinline__ void AddParts(const Block<kHead, kTiles>& block, int quads,
+                                         const QuadShare& share, MergedQuad& merged) {
+  const auto scratch_of = [&](int thread) {
+    return reinterpret_cast<float4*>(block.Ring(thread / 32) + sizeof(Partial<kHead, kTiles>)) +
+           2 * (thread % 32);
+  };
+  const auto thread = static_cast<int>(threadIdx.x);
+  if (share.part > 0) {
+    float4* const own = scratch_of(thread);
+    own[0] = make_float4(merged.sum[0], merged.sum[1], merged.sum[2], merged.sum[3]);
+    own[1] = make_float4(merged.largest[0], merged.weight[0], merged.largest[1], merged.weight[1]);
+  }
+  __syncthreads();
+  if (share.part > 0) return;
+  for (int part = 1; part < share.parts; ++part) {
+    const float4* const other = scratch_of(thread + part * quads);
+    Add(other[0], other[1], merged);
+  }
 }
 
 /// Merges what warps left, with what the blocks before posted if the segment began there, and
-/// writes it, or posts it if the segment goes on.
+/// writes it, or posts it if the segment goes on. Threads share a quad where results are many.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void Finish(const Block<kHead, kTiles>& block, const LeftByWarps& left) {
-  const auto workspace = WorkspaceAt<kHead, kTiles>(block.args);
   const auto index = static_cast<int>(blockIdx.x);
+  const auto threads = static_cast<int>(blockDim.x);
   const int heads = QueriesPerHead(block.args.call.shape);
   const int32_t start = block.StartOf(left.segment);
   const bool goes_on = block.EndOf(left.segment) > block.end;
   const int before =
       goes_on || start >= block.first ? 0 : index - OwnerOf(block.units, block.blocks, start);
-  Partial<kHead, kTiles>* const posted = workspace.posted + (index - before);
-  for (int quad = static_cast<int>(threadIdx.x); quad < Partial<kHead, kTiles>::kQuads;
-       quad += static_cast<int>(blockDim.x)) {
-    if (FirstHeadOfQuad<kHead, kTiles>(quad) >= heads) continue;
-    MergedQuad merged = MergeWarps(block, left, quad);
-    if (goes_on) {
-      Post(merged, quad, workspace.posted[index]);
-    } else {
-      AddPosted(quad, before, posted, merged);
-      WriteOut<kHead, kTiles>(merged, quad, heads, block.OutOf(left.segment));
+  Partial<kHead, kTiles>* const own = WorkspaceAt<kHead, kTiles>(block.args).posted + index;
+  const int quads = QuadsOf<kHead>(heads);
+  const int results = __popc(left.warps) + before;
+  const int parts = Most(Least(threads / quads, (results + 3) / 4), 1);
+  for (int first = 0; first < quads; first += threads) {
+    const int place = first + static_cast<int>(threadIdx.x);
+    const QuadShare share{
+        .quad = QuadAt<kTiles>(place % quads, heads), .part = place / quads, .parts = parts};
+    MergedQuad merged;
+    if (share.part < parts) {
+      AddWarps(block, left, share, merged);
+      AddPosted(share.quad, share.part, before, parts, own - before, merged);
     }
+    if (parts > 1) AddParts(block, quads, share, merged);
+    if (share.part > 0) continue;
+    if (goes_on)
+      Post(merged, share.quad, *own);
+    else
+      WriteOut<kHead, kTiles>(merged, share.quad, heads, block.OutOf(left.segment));
   }
-  if (before == 0) return;
+  if (parts == 1 && before == 0) return;
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < 4 * kTiles * before;
-       i += static_cast<int>(blockDim.x))
-    posted[i / (4 * kTiles)].softmax[i % (4 * kTiles)] = make_float4(0, 0, 0, 0);
+  for (int i = static_cast<int>(threadIdx.x); i < 4 * kTiles * before; i += threads)
+    (own - before)[i / (4 * kTiles)].softmax[i % (4 * kTiles)] = make_float4(0, 0, 0, 0);
 }
 
 /// Finishes what the warps of the block left, one segment after the other. One that other blocks
@@ -239,27 +287,26 @@ __device__ __forceinline__ void FinishAll(const Block<kHead, kTiles>& block) {
   const int32_t begun_before = exists ? shared.begun_before[lane] : kNoSegment;
   const int32_t ends_later = exists ? shared.ends_later[lane] : kNoSegment;
   const uint32_t early = __ballot_sync(kAll, exists && shared.early[lane]);
-  const uint32_t not_begun = __ballot_sync(kAll, begun_before != kNoSegment);
-  uint32_t beginners = __ballot_sync(kAll, ends_later != kNoSegment && ends_later != begun_before);
-  bool last = false;
-  while (!last) {
+  // The warp of each segment's first part: one that began it, or the first that has it.
+  const bool begins = ends_later != kNoSegment && ends_later != begun_before;
+  uint32_t first_parts = __ballot_sync(kAll, begins);
+  const uint32_t others = __ballot_sync(kAll, begun_before != kNoSegment);
+  const int elsewhere = __ffs(static_cast<int>(others)) - 1;
+  while (true) {
+    const bool here = first_parts != 0;
+    if (!here && others == 0) return;
+    const int first = here ? __ffs(static_cast<int>(first_parts)) - 1 : elsewhere;
+    first_parts &= first_parts - 1;
     LeftByWarps left;
-    last = beginners == 0;
-    if (!last) {
-      const int beginner = __ffs(static_cast<int>(beginners)) - 1;
-      beginners &= beginners - 1;
-      left.segment = __shfl_sync(kAll, ends_later, beginner);
-      left.warps = __ballot_sync(kAll, begun_before == left.segment);
-      left.early = left.warps & early;
-      left.warps |= 1U << beginner;
-    } else {
-      if (not_begun == 0) return;
-      left.segment = __shfl_sync(kAll, begun_before, __ffs(static_cast<int>(not_begun)) - 1);
-      if (__any_sync(kAll, ends_later == left.segment && begun_before != left.segment)) return;
-      left.warps = __ballot_sync(kAll, begun_before == left.segment);
-      left.early = left.warps & early;
-    }
+    left.segment = __shfl_sync(kAll, here ? ends_later : begun_before, first);
+    left.warps = __ballot_sync(kAll, begun_before == left.segment);
+    left.early = left.warps & early;
+    if (here)
+      left.warps |= 1U << first;
+    else if (__any_sync(kAll, begins && ends_later == left.segment))
+      return;
     Finish(block, left);
+    if (!here) return;
   }
 }
 
@@ -278,6 +325,7 @@ __global__ void __launch_bounds__(32 * MostWarps(kTiles), 1)
     shared.begun_before[threadIdx.x] = shared.ends_later[threadIdx.x] = kNoSegment;
     shared.early[threadIdx.x] = false;
   }
+  PrefetchTables(args.call);
   ptx::GridDependencyWait();
   ptx::GridDependencyLaunch();
   UnitTables tables;

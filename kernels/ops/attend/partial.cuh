@@ -102,6 +102,20 @@ __device__ __forceinline__ int FirstHeadOfQuad(int quad) {
   return 8 * (quad / 32 % kTiles) + 2 * (quad % 4);
 }
 
+/// Quads of `heads` heads: those of pairs of which one is.
+template <int kHead>
+__device__ __forceinline__ int QuadsOf(int heads) {
+  return kHead / kTile * 8 * ((heads + 1) / 2);
+}
+/// The place-th of them.
+template <int kTiles>
+__device__ __forceinline__ int QuadAt(int place, int heads) {
+  const int pairs = (heads + 1) / 2;
+  const int row = place / pairs;  // of 8 of a channel tile
+  const int pair = place % pairs;
+  return (row / 8 * kTiles + pair / 4) * 32 + 4 * (row % 8) + pair % 4;
+}
+
 /// Adds another partial result's quad.
 __device__ __forceinline__ void Add(const float4& sum, const float4& softmax, MergedQuad& merged) {
   const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
@@ -135,13 +149,14 @@ __device__ __forceinline__ bool IsThere(const float4& v) {
   return __float_as_uint(v.x) != 0 && __float_as_uint(v.y) != 0 && __float_as_uint(v.z) != 0 &&
          __float_as_uint(v.w) != 0;
 }
-/// Waits for quad `quad` of `count` posted partial results and adds them; takes the sums away.
+/// Waits for quad `quad` of posted[first], posted[first + step], .. below `end` and adds them;
+/// takes the sums away.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void AddPosted(int quad, int count, Partial<kHead, kTiles>* posted,
-                                          MergedQuad& merged) {
-  constexpr int kAtOnce = 8;
+__device__ __forceinline__ void AddPosted(int quad, int first, int end, int step,
+                                          Partial<kHead, kTiles>* posted, MergedQuad& merged) {
+  constexpr int kAtOnce = 6;
   const int softmax = FirstHeadOfQuad<kHead, kTiles>(quad) / 2;
-  for (int first = 0; first < count; first += kAtOnce) {
+  for (; first < end; first += kAtOnce * step) {
     float4 sums[kAtOnce];
     float4 softmaxes[kAtOnce];
     bool there;
@@ -149,21 +164,21 @@ __device__ __forceinline__ void AddPosted(int quad, int count, Partial<kHead, kT
       there = true;
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
-        if (first + i >= count) break;
-        sums[i] = ptx::LoadRelaxed(&posted[first + i].sum[quad]);
-        softmaxes[i] = ptx::LoadRelaxed(&posted[first + i].softmax[softmax]);
+        if (first + i * step >= end) break;
+        sums[i] = ptx::LoadRelaxed(&posted[first + i * step].sum[quad]);
+        softmaxes[i] = ptx::LoadRelaxed(&posted[first + i * step].softmax[softmax]);
       }
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
-        if (first + i >= count) break;
+        if (first + i * step >= end) break;
         there = there && IsThere(sums[i]) && IsThere(softmaxes[i]);
       }
     } while (!there);
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      if (first + i >= count) break;
+      if (first + i * step >= end) break;
       Add(sums[i], softmaxes[i], merged);
-      posted[first + i].sum[quad] = make_float4(0, 0, 0, 0);
+      posted[first + i * step].sum[quad] = make_float4(0, 0, 0, 0);
     }
   }
 }

@@ -132,15 +132,17 @@ constexpr int BlocksFor(int32_t units, int most_blocks, int workers) {
   return units >= most_blocks * workers ? most_blocks : (units + workers - 1) / workers;
 }
 /// The same where results of a segment (the units of a sequence and head) that blocks share are
-/// dear: few units are cut only where segments of equal length end, or into equal parts of them;
-/// not at all where a block's workers take one unit each. RETURNS: at most `units`.
+/// dear: few units are cut only where segments of equal length end, or into equal parts of them, if
+/// that leaves few blocks idle; not at all where a block's workers take one unit each. RETURNS: at
+/// most `units`.
 constexpr int BlocksFor(int32_t units, int32_t segments, int most_blocks, int workers) {
   constexpr int32_t kFewRounds = 6;
-  if (segments > most_blocks || units > kFewRounds * most_blocks * workers)
-    return BlocksFor(units, most_blocks, workers);
+  const int enough = BlocksFor(units, most_blocks, workers);
+  if (segments > most_blocks || units > kFewRounds * most_blocks * workers) return enough;
   const int32_t round = segments * workers;
   const int32_t cuts = units <= round ? 1 : (units + round - 1) / round;
-  return Least(Least(cuts * segments, most_blocks - most_blocks % segments), units);
+  const int32_t whole = Least(cuts * segments, most_blocks - most_blocks % segments);
+  return 8 * whole < 7 * enough ? enough : Least(whole, units);
 }
 
 /// A unit's place in the row of all units.

@@ -20,6 +20,20 @@ __device__ __forceinline__ int32_t SelectedPages(const AttendArgs& call, int seq
   return call.selection.counts == nullptr ? -1 : call.selection.counts[sequence];
 }
 
+/// Has L2 fetch what the look-up will read, while the launch before this one may still write it:
+/// nothing is read here. All threads of the block.
+__device__ __forceinline__ void PrefetchTables(const AttendArgs& call) {
+  constexpr int kLine = 32;  // entries of 4 bytes
+  const auto thread = static_cast<int>(threadIdx.x);
+  const int sequences = call.shape.sequences;
+  for (int s = thread; s < sequences; s += static_cast<int>(blockDim.x)) {
+    ptx::PrefetchL2(call.lengths + s);
+    ptx::PrefetchL2(call.query + s * call.query_stride);
+  }
+  if (kLine * thread < sequences * call.cache.pages_per_sequence)
+    ptx::PrefetchL2(call.cache.block_table + kLine * thread);
+}
+
 /// Fills the tables; all threads of the block. RETURNS: units of all sequences and heads.
 __device__ __forceinline__ int32_t CountUnits(const AttendArgs& call, const UnitTables& tables) {
   const int sequences = call.shape.sequences;
