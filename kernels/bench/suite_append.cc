@@ -246,6 +246,7 @@ void AppendScheme(const Attention& attention, const FittedScheme& fitted,
 // Of a scheme that shows an op at one size.
 constexpr int kSequences = 256;
 constexpr int kFewSequences = 16;
+constexpr int kFewTokens = 1024;
 constexpr int kTokens = 8192;
 
 // Groups of 64 and 128 where schemes have groups of their own.
@@ -268,7 +269,7 @@ void AppendNaiveRows(const Attention& attention, const NamedScheme& named,
   if (named.name == kNaivePlain) AppendStep(attention, fitted, kSequences, kNaiveWriters, rows);
   if (named.name != kNaiveWindow) return;
   AppendFlush(attention, fitted, kFewSequences, kFewSequences, kNaiveWriters, rows);
-  AppendPack(attention, fitted, kTokens, kNaiveWriters, rows);
+  AppendPack(attention, fitted, kFewTokens, kNaiveWriters, rows);
 }
 
 }  // namespace
