@@ -9,11 +9,6 @@
 namespace moecast {
 namespace {
 
-Result<YamlNode> ReadYaml(const std::filesystem::path& path) {
-  SIM_TRY(const std::string text, ReadFile(path));
-  return ParseYaml(text, path.string());
-}
-
 Error UnknownName(const std::string& kind, const std::string& name,
                   const std::vector<std::string>& known) {
   std::string list;
@@ -25,12 +20,17 @@ Error UnknownName(const std::string& kind, const std::string& name,
 
 }  // namespace
 
+Result<YamlNode> Catalog::Read(const std::filesystem::path& file) {
+  SIM_TRY(const std::string text, ReadFile(file));
+  return ParseYaml(text, file.string());
+}
+
 Result<std::vector<std::string>> Catalog::Names(const std::string& kind) {
   std::vector<std::string> names;
   const std::filesystem::path file = folder_ / (kind + ".yaml");
   if (std::filesystem::is_regular_file(file)) {
     if (!kind_files_.contains(kind)) {
-      SIM_TRY(YamlNode root, ReadYaml(file));
+      SIM_TRY(YamlNode root, Read(file));
       kind_files_.emplace(kind, std::move(root));
     }
     for (const YamlNode& entry : kind_files_.at(kind).children) names.push_back(entry.key);
@@ -62,7 +62,7 @@ Result<YamlNode> Catalog::Find(const std::string& kind, const std::string& name)
     return entries_.emplace(std::pair(kind, name), std::move(entry)).first->second;
   }
   const std::filesystem::path path = folder_ / kind / (name + ".yaml");
-  SIM_TRY(YamlNode entry, ReadYaml(path));
+  SIM_TRY(YamlNode entry, Read(path));
   const YamlNode* stated = entry.Find("name");
   if (stated == nullptr || stated->text != name) {
     return Error{.message = "name: must be '" + name + "' as the file is called, got " +

@@ -20,8 +20,8 @@ Printed from `scenarios/scenario.proto` by `ninja -C build/dev scenario_referenc
 A scenario is one YAML (or JSON) file. Reading is strict: unknown, doubled or missing keys, wrong types and values out of range are errors, all
 reported at once with file, line and column. Units are part of the key, never of the value. Anchors, aliases and tags are not supported.
 
-- **Catalog.** A field marked *catalog* takes the name of an entry of `scenarios/catalog`, a mapping that spells one out, or `{from: NAME, field: value}` for an
-  entry with changes.
+- **Catalog.** A field marked *catalog* takes the name of an entry of `scenarios/catalog`, a file that holds one (`mine.yaml`), a mapping that spells one out, or
+  `{from: NAME, field: value}` for an entry with changes.
 - **Choice.** A section marked *choice* takes exactly one of its keys. The bare name stands for a key with nothing to set: `router: least_kv`.
 - **Files.** A relative path starts at the folder of the file it is written in; in `--set` at the working directory.
 - **`--set path=value`** overrides a field: `--set workload.stop.requests=500`, `--set engine.graph_batch_sizes[0]=2`. The value is YAML. A mapping is merged into the

@@ -53,13 +53,19 @@ YamlNode DefaultOf(const FieldDescriptor& field, const Place& place) {
   return std::move(value).value();
 }
 
-void MakeAbsolute(YamlNode& value) {
+/// A relative path starts where it is written.
+std::filesystem::path PathOf(const YamlNode& value) {
   std::filesystem::path path(value.text);
   if (!value.place.on_command_line() && path.is_relative()) {
     path = std::filesystem::path(value.place.source).parent_path() / path;
   }
-  value.text = std::filesystem::absolute(path).lexically_normal().string();
+  return std::filesystem::absolute(path).lexically_normal();
 }
+
+void MakeAbsolute(YamlNode& value) { value.text = PathOf(value).string(); }
+
+/// Whether the name of a catalog entry is that of a file instead.
+bool IsFile(std::string_view name) { return name.ends_with(".yaml"); }
 
 YamlNode Keyed(YamlNode node, const std::string& key, const Place& place) {
   node.key = key;
@@ -187,7 +193,8 @@ void TreeEditor::ExpandHead(YamlNode& node, const FieldDescriptor& field, const 
   if (node.reported) return;
   if (!kind.empty() && (node.is_scalar() || (from != nullptr && from->is_scalar()))) {
     const YamlNode name = from != nullptr ? *from : node;
-    Result<YamlNode> entry = catalog_.Find(kind, name.text);
+    Result<YamlNode> entry =
+        IsFile(name.text) ? Catalog::Read(PathOf(name)) : catalog_.Find(kind, name.text);
     if (!entry.ok()) {
       for (const Error& error : entry.errors()) {
         if (error.where.empty()) {

@@ -71,6 +71,30 @@ std::string DescribeFit(std::span<const ServingPoint> points, const ServingFit& 
   return text.str();
 }
 
+namespace {
+
+/// "[a, b, c]".
+template <class Values, class Text>
+std::string Listed(const Values& values, const Text& text) {
+  std::string list;
+  for (const auto& value : values) list += (list.empty() ? "[" : ", ") + text(value);
+  return list + "]";
+}
+
+void AddRuleCosts(std::ostream& yaml, const RuleCosts& costs) {
+  if (costs.all().empty()) return;
+  yaml << "rule_costs:\n";
+  for (const RuleCost& rule : costs.all()) {
+    yaml << "  - {name: " << SelectionName(rule.rule)
+         << ", tokens: " << Listed(rule.tokens, ShortestDouble) << ", extra_us: "
+         << Listed(rule.extra,
+                   [](Seconds s) { return ShortestDouble(Rounded(s.count() * kPerMicro)); })
+         << "}\n";
+  }
+}
+
+}  // namespace
+
 std::string OverlayYaml(const std::string& name, std::span<const ServingPoint> points,
                         const ServingFit& fit) {
   Efficiencies e = fit.efficiencies;
@@ -105,8 +129,9 @@ std::string OverlayYaml(const std::string& name, std::span<const ServingPoint> p
        << "host_per_prefill_token_us: " << micro(e.host_per_prefill_token) << "\n"
        << "host_per_request_us: " << micro(e.host_per_request) << "\n"
        << "eager_launch_us: " << micro(e.eager_launch) << "\n"
-       << "graph_gap_us: " << micro(e.graph_gap) << "\n"
-       << "error_80: " << ShortestDouble(e.error.half80) << "\n"
+       << "graph_gap_us: " << micro(e.graph_gap) << "\n";
+  AddRuleCosts(yaml, e.rules);
+  yaml << "error_80: " << ShortestDouble(e.error.half80) << "\n"
        << "error_95: " << ShortestDouble(e.error.half95) << "\nsources:\n"
        << "  all: \"those of " << e.name << ", but for the fitted ones\"\n";
   for (const FittedParameter& p : fit.parameters) {

@@ -28,7 +28,6 @@ const double kShareSpread = std::log(1.25);
 constexpr double kLeastHost = 1e-7;  // seconds
 /// Receiving and tokenising a prompt, where the base counts none: milliseconds, not microseconds.
 constexpr double kLeastRequest = 5e-3;  // seconds
-const double kRequestSpread = std::log(3.0);
 
 double& ValueOf(Parameter parameter, Efficiencies& e, Seconds*& host) {
   static_assert(kParameterCount == 9);
@@ -95,11 +94,9 @@ Prior PriorOf(Parameter parameter, const Efficiencies& base) {
   Efficiencies copy = base;
   Seconds* host = nullptr;
   const double share = ValueOf(parameter, copy, host);
-  if (parameter == Parameter::kHostPerRequest) {
-    return {.center = std::max(host->count(), kLeastRequest), .spread = kRequestSpread};
-  }
   if (host != nullptr) {
-    return {.center = std::max(host->count(), kLeastHost), .spread = kHostSpread};
+    const double least = parameter == Parameter::kHostPerRequest ? kLeastRequest : kLeastHost;
+    return {.center = std::max(host->count(), least), .spread = kHostSpread};
   }
   return {.center = share,
           .spread = parameter == Parameter::kExperts ? kExpertsSpread : kShareSpread,

@@ -25,6 +25,7 @@ class RuleCosts {
   explicit RuleCosts(std::vector<RuleCost> rules) : rules_(std::move(rules)) {}
   /// What the rule adds to one layer. 0 for a rule that is not listed.
   [[nodiscard]] Seconds Extra(SelectionKind rule, double tokens) const;
+  [[nodiscard]] const std::vector<RuleCost>& all() const { return rules_; }
 
  private:
   std::vector<RuleCost> rules_;

@@ -20,6 +20,17 @@ TEST(Overrides, ReplaceAScalar) {
   EXPECT_EQ(OnlyScenario(kMinimal, {"workload.stop.requests=7"}).stop.requests, 7u);
 }
 
+TEST(Overrides, NameAnEntryOfTheCatalogByAFileOfItsOwn) {
+  const std::string file = (kCatalog / "gpus" / "H100-SXM.yaml").string();
+  EXPECT_EQ(OnlyScenario(kMinimal, {"cluster.gpu=" + file}).device.name, "H100-SXM");
+  const double changed =
+      OnlyScenario(kMinimal, {"cluster.gpu={from: " + file + ", memory_gib: 40}"})
+          .device.hbm_capacity.count();
+  EXPECT_EQ(changed, 40.0 * 1024 * 1024 * 1024);
+  EXPECT_THAT(ErrorsOf(kMinimal, {"cluster.gpu=no/such.yaml"}),
+              ElementsAre(HasSubstr("no/such.yaml")));
+}
+
 TEST(Overrides, SequenceBudgetAlsoReservesLinearAttentionState) {
   const Scenario scenario = OnlyScenario(kMinimal, {"engine.max_sequences=48"});
   EXPECT_EQ(scenario.engine.max_sequences, 48);

@@ -74,7 +74,7 @@ TEST_F(FitServingTest, FindsTheOverheadsThatMadeThePoints) {
   EXPECT_THAT(DescribeFit(points_, *fit), HasSubstr("leave one out:"));
 }
 
-TEST_F(FitServingTest, TheOverlayLoadsAsACatalogEntryWithTheFittedValues) {
+TEST_F(FitServingTest, TheOverlayIsAFileThatAScenarioNames) {
   const Result<PointRunner> runner = Runner();
   ASSERT_TRUE(runner.ok());
   Efficiencies truth = runner->base();
@@ -84,15 +84,19 @@ TEST_F(FitServingTest, TheOverlayLoadsAsACatalogEntryWithTheFittedValues) {
   const Result<ServingFit> fit = FitServing(*runner, points_, parameters);
   ASSERT_TRUE(fit.ok()) << ToString(fit.errors());
   const std::string overlay = OverlayYaml("mine", points_, *fit);
-  std::filesystem::copy(MOECAST_CATALOG, folder_ / "catalog",
-                        std::filesystem::copy_options::recursive);
-  std::ofstream(folder_ / "catalog" / "efficiencies" / "mine.yaml") << overlay;
-  const std::vector<std::string> overrides{"cost.efficiencies=mine"};
-  const Result<Study> study = LoadStudy(file_, overrides, folder_ / "catalog");
+  std::ofstream(folder_ / "mine.yaml") << overlay;
+  const std::vector<std::string> overrides{"cost.efficiencies=" + (folder_ / "mine.yaml").string()};
+  const Result<Study> study = LoadStudy(file_, overrides, MOECAST_CATALOG);
   ASSERT_TRUE(study.ok()) << ToString(study.errors());
   EXPECT_NEAR(study->cases[0].scenario.efficiencies.host_per_step.count(),
               fit->efficiencies.host_per_step.count(), 1e-8);
-  EXPECT_EQ(study->cases[0].scenario.efficiencies.gemm.memory, runner->base().gemm.memory);
+  const Efficiencies& loaded = study->cases[0].scenario.efficiencies;
+  EXPECT_EQ(loaded.gemm.memory, runner->base().gemm.memory);
+  for (const double tokens : {1.0, 100.0, 5000.0}) {
+    EXPECT_NEAR(loaded.rules.Extra(SelectionKind::kOea, tokens).count(),
+                runner->base().rules.Extra(SelectionKind::kOea, tokens).count(), 1e-12);
+  }
+  EXPECT_GT(loaded.rules.Extra(SelectionKind::kOea, 1).count(), 0);
 }
 
 TEST_F(FitServingTest, RefusesMoreParametersThanFiguresAllow) {
