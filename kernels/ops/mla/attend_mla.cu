@@ -16,10 +16,11 @@ namespace {
 
 // Registers of a copying and of a multiplying thread: together no more than 384 threads have at
 // launch, 168 each.
-template <KvElement kElement>
-constexpr int kCopyRegisters = kElement == KvElement::kBf16 ? 40 : 88;
-template <KvElement kElement>
-constexpr int kConsumerRegisters = kElement == KvElement::kBf16 ? 232 : 208;
+template <class Consumer, KvElement kElement>
+constexpr int kCopyRegisters = kElement == KvElement::kBf16 ? 40 : Consumer::kCodeRegisters;
+template <class Consumer, KvElement kElement>
+constexpr int kConsumerRegisters = (3 * 168 - kCopyRegisters<Consumer, kElement>) / 16 * 8;
+
 // Consumer: FewHeads or ManyHeads.
 template <class Consumer, KvElement kElement>
 __global__ void __launch_bounds__(kThreads, 1)
@@ -40,16 +41,16 @@ __global__ void __launch_bounds__(kThreads, 1)
                                static_cast<int>(blockIdx.x) / task.head_groups);
   if (split.first == split.end) return;
   if (warp < 4) {
-    ptx::ReleaseRegisters<kCopyRegisters<kElement>>();
+    ptx::ReleaseRegisters<kCopyRegisters<Consumer, kElement>>();
+    using Shared = typename Consumer::Shared;
     if constexpr (kCodes) {
-      CodeCopier<kElement>{shared.ring, maps, task.args.cache.pages, UnitWalk(task.args, split)}
-          .Run();
+      CodeCopier<Shared, kElement>{{shared, maps, task}, UnitWalk(task.args, split)}.Run();
     } else if (warp == 0) {
-      BoxCopier<kElement>{shared.ring, maps}.Run(UnitWalk(task.args, split));
+      BoxCopier<Shared>{{shared, maps, task}}.Run(UnitWalk(task.args, split));
     }
   } else {
-    ptx::ClaimRegisters<kConsumerRegisters<kElement>>();
-    Consumer{shared, maps, {task, split}, warp / 4 - 1}.Run();
+    ptx::ClaimRegisters<kConsumerRegisters<Consumer, kElement>>();
+    Consumer{shared, {task, split}, warp / 4 - 1}.Run();
   }
 }
 

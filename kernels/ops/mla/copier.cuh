@@ -10,19 +10,33 @@ namespace moecast::kernels::mla {
 
 constexpr int kPrefetched = 4;  // pages of codes that are on their way to L2
 
-// The one warp of bf16 latents, and of any latents the thread that brings their rotary parts.
-template <KvElement kElement>
-struct BoxCopier {
+// What both kinds of copiers do with boxes. Shared: of the form of attention.
+template <class Shared, KvElement kElement>
+struct Boxes {
   static constexpr LatentLayout kLayout = LatentLayoutOf(kElement);
   static constexpr int kRotaryRows = kLayout.page_bytes / (kRotaryChannels * 2);
   static constexpr int kRotaryStart = kLayout.rotary / (kRotaryChannels * 2);
   static constexpr int kLatentRows = kLayout.page_bytes / (kLatentChannels * 2);
 
-  Ring& ring;
+  Shared& shared;
   const Maps& maps;
+  const Task& task;
 
-  // One thread. RETURNS: after it has announced `bytes` besides.
+  // One thread, once for each part in order, and what it is.
+  __device__ void LoadQuery(int number, const Part& part) {
+    ptx::BarrierWait(&shared.query_free, number % 2 ^ 1U);
+    shared.ring.parts[number % kPartsKept] = part;
+    const int head_group = static_cast<int>(blockIdx.x) % task.head_groups;
+    const int row = part.sequence * task.args.shape.query_heads + head_group * Shared::kRows;
+    ptx::BarrierArriveExpect(&shared.query_full, kBlocks * Shared::kRows * 128);
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b)
+      ptx::LoadBox(shared.QueryBlock(b), &maps.query, b * kBlockColumns, row, &shared.query_full);
+  }
+
+  // One thread. Announces `bytes` besides.
   __device__ void LoadRotary(int step, int32_t page, uint32_t bytes) {
+    Ring& ring = shared.ring;
     uint64_t* const full = &ring.full[step % kStages][0];
     ptx::BarrierArriveExpect(full, bytes + kBlockBytes);
     ptx::LoadBox(ring.tiles[step % kStages][kRotaryBlock], &maps.rotary, 0,
@@ -30,6 +44,7 @@ struct BoxCopier {
   }
   // One thread.
   __device__ void LoadHalf(int step, int half, int32_t page) {
+    Ring& ring = shared.ring;
     uint64_t* const full = &ring.full[step % kStages][half];
     if (half > 0) ptx::BarrierArriveExpect(full, kHalfBlocks * kBlockBytes);
 #pragma unroll
@@ -37,47 +52,54 @@ struct BoxCopier {
       ptx::LoadBox(ring.tiles[step % kStages][b], &maps.latents, b * kBlockColumns,
                    page * kLatentRows, full, ptx::EvictFirst());
   }
+};
 
-  // One warp: the whole share.
+// One warp brings bf16 latents.
+template <class Shared>
+struct BoxCopier {
+  Boxes<Shared, KvElement::kBf16> boxes;
+
   __device__ void Run(UnitWalk walk) {
     for (int step = 0; !walk.AtEnd(); walk.Advance(), ++step) {
       const int32_t page = walk.PageAhead(0);
-      ring.WaitEmpty(step, 0);
+      boxes.shared.ring.WaitEmpty(step, 0);
       if (threadIdx.x == 0) {
-        ring.parts[walk.PartNumber() % kPartsKept] = walk.CurrentPart();
-        LoadRotary(step, page, kHalfBlocks * kBlockBytes);
-        LoadHalf(step, 0, page);
+        boxes.LoadRotary(step, page, kHalfBlocks * kBlockBytes);
+        boxes.LoadHalf(step, 0, page);
       }
-      ring.WaitEmpty(step, 1);
-      if (threadIdx.x == 0) LoadHalf(step, 1, page);
+      boxes.shared.ring.WaitEmpty(step, 1);
+      if (threadIdx.x == 0) {
+        boxes.LoadHalf(step, 1, page);
+        if (walk.BeginsPart()) boxes.LoadQuery(walk.PartNumber(), walk.CurrentPart());
+      }
+      __syncwarp();
     }
   }
 };
 
-// Four warps turn codes into bf16, 16 tokens each. A place in registers is filled with what comes
-// half a stage later as soon as it is empty.
-template <KvElement kElement>
+// Four warps turn codes into bf16, 16 tokens each. Places in registers are filled with what comes
+// half a stage later as soon as they are empty.
+template <class Shared, KvElement kElement>
 struct CodeCopier {
-  Ring& ring;
-  const Maps& maps;
-  const uint8_t* pages;
+  Boxes<Shared, kElement> boxes;
   UnitWalk walk;
 
-  // Of the walk's unit, and news of its part to those who multiply.
+  __device__ const uint8_t* PageAt(int32_t number) const {
+    return boxes.task.args.cache.pages +
+           static_cast<int64_t>(number) * LatentLayoutOf(kElement).page_bytes;
+  }
+  // Of the walk's unit; later ones set out for L2.
   __device__ int32_t BeginPage() {
-    if (threadIdx.x == 0) ring.parts[walk.PartNumber() % kPartsKept] = walk.CurrentPart();
     for (int ahead = walk.BeginsPart() ? 1 : kPrefetched; ahead <= kPrefetched; ++ahead) {
       const int32_t later = walk.PageAhead(ahead);
       if (later >= 0) PrefetchPage<kElement>(PageAt(later));
     }
     return walk.PageAhead(0);
   }
-  __device__ const uint8_t* PageAt(int32_t number) const {
-    return pages + static_cast<int64_t>(number) * LatentLayoutOf(kElement).page_bytes;
-  }
 
   __device__ __forceinline__ void TurnHalf(int step, int half, WarpCodes<kElement>& codes,
                                            int32_t next_page) {
+    Ring& ring = boxes.shared.ring;
     codes.StoreAndRead(ptx::SharedAddress(ring.tiles[step % kStages][half * kHalfBlocks]),
                        {PageAt(next_page), 1 - half});
     ptx::SharedWritesFence();
@@ -86,17 +108,25 @@ struct CodeCopier {
 
   __device__ void Run() {
     WarpCodes<kElement> codes;
+    const bool leads = threadIdx.x == 0;
     int32_t page = BeginPage();
-    codes.Read({PageAt(page), 0});
+    codes.Read({PageAt(page), 0}, 0);
+    codes.Read({PageAt(page), 0}, WarpCodes<kElement>::kTogether);
+    if (leads) boxes.LoadQuery(0, walk.CurrentPart());
 #pragma unroll 1
     for (int step = 0; !walk.AtEnd(); ++step) {
-      ring.WaitEmpty(step, 0);
-      if (threadIdx.x == 0) BoxCopier<kElement>{ring, maps}.LoadRotary(step, page, 0);
+      boxes.shared.ring.WaitEmpty(step, 0);
+      if (leads) boxes.LoadRotary(step, page, 0);
       TurnHalf(step, 0, codes, page);
+      const bool later_part = step > 0 && walk.BeginsPart();
+      const int number = walk.PartNumber();
+      const Part part = walk.CurrentPart();
       walk.Advance();
       if (!walk.AtEnd()) page = BeginPage();
-      ring.WaitEmpty(step, 1);
+      boxes.shared.ring.WaitEmpty(step, 1);
       TurnHalf(step, 1, codes, page);
+      if (later_part && leads) boxes.LoadQuery(number, part);
+      __syncwarp();
     }
   }
 };

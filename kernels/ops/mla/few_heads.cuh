@@ -13,6 +13,8 @@ namespace moecast::kernels::mla {
 
 template <int kHeads>
 struct alignas(1024) FewHeadsShared {
+  static constexpr int kRows = kHeads;
+
   uint8_t query[kBlocks][kHeads * 128];
   uint8_t weights[kConsumers][4096];  // [heads][64 tokens], as tiles
   Ring ring;
@@ -21,25 +23,28 @@ struct alignas(1024) FewHeadsShared {
   float largest[kConsumers][kHeads];       // of a part
   float sum[kConsumers][4][kHeads];        // likewise, by warp
   uint64_t query_full;
+  uint64_t query_free;  // one arrival for each part
   int32_t units;
 
   // One thread.
   __device__ void Init(bool codes) {
     ring.Init(codes);
     ptx::BarrierInit(&query_full, 1);
+    ptx::BarrierInit(&query_free, 1);
     ptx::BarrierInitFence();
   }
+  __device__ uint8_t* QueryBlock(int block) { return query[block]; }
 };
 
 template <int kHeads>
 struct FewHeads {
   static constexpr int kRows = kHeads;
+  static constexpr int kCodeRegisters = kHeads == 32 ? 104 : 136;  // of a thread that turns codes
   using Shared = FewHeadsShared<kHeads>;
   static constexpr int kScores = kHeads / 2;   // of a lane: 64 rows over 128 lanes
   static constexpr int kColumns = kHeads / 4;  // heads of a lane: 8 j + lane % 4 * 2 + {0, 1}
 
   Shared& shared;
-  const Maps& maps;
   Results<kHeads> results;
   const int group;  // warpgroup
   const int warp = static_cast<int>(threadIdx.x) / 32 % 4;
@@ -161,20 +166,10 @@ struct FewHeads {
     }
   }
 
-  __device__ void LoadQuery(int sequence) {
-    ptx::BarrierArriveExpect(&shared.query_full, kBlocks * kHeads * 128);
-#pragma unroll
-    for (int b = 0; b < kBlocks; ++b)
-      ptx::LoadBox(shared.query[b], &maps.query, b * kBlockColumns,
-                   static_cast<int>(results.FirstRow(sequence)), &shared.query_full);
-  }
-
   // All steps of one sequence in this block, from number `first` on.
   __device__ __forceinline__ Part RunPart(int first, float (&o)[kRotaryBlock][kScores]) {
-    if (first % kConsumers == group) shared.ring.WaitFull(first, 0);
-    MeetAll();
+    ptx::BarrierWait(&shared.query_full, part_number % 2);
     const Part part = shared.ring.parts[part_number % kPartsKept];
-    if (results.Leads()) LoadQuery(part.sequence);
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       largest[c] = -INFINITY;
@@ -185,7 +180,6 @@ struct FewHeads {
 #pragma unroll
       for (int i = 0; i < kScores; ++i) o[m][i] = 0;
     }
-    ptx::BarrierWait(&shared.query_full, part_number % 2);
     const int units = part.Units(results.split);
     for (int unit = first % kConsumers == group ? 0 : 1; unit < units; unit += kConsumers) {
       const int step = first + unit;
@@ -218,6 +212,7 @@ struct FewHeads {
       shared.sum[group][warp][HeadOf(c)] = sum[c];
     }
     MeetAll();
+    if (results.Leads()) ptx::BarrierArrive(&shared.query_free);
     float factor[kColumns];
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {

@@ -15,7 +15,8 @@ constexpr int kManyHeads = 64;
 
 // The rotary part of the query stays in registers, to make room.
 struct alignas(1024) ManyHeadsShared {
-  static constexpr int kRowsBytes = kManyHeads * 128;
+  static constexpr int kRows = kManyHeads;
+  static constexpr int kRowsBytes = kRows * 128;
 
   uint8_t query[kRotaryBlock][kRowsBytes];
   uint8_t weights[kConsumers][kRowsBytes];
@@ -24,6 +25,7 @@ struct alignas(1024) ManyHeadsShared {
   float factor[kConsumers][kManyHeads];   // what earlier results are multiplied with
   float sum[kConsumers][kManyHeads];
   uint64_t query_full;
+  uint64_t query_free;                 // one arrival for each part
   uint64_t largest_ready;              // the first warpgroup's: one arrival of each of its warps
   uint64_t weights_ready[kConsumers];  // one arrival of every warp of their warpgroup
   uint64_t weights_free[kConsumers];   // one of every warp of the other
@@ -33,12 +35,17 @@ struct alignas(1024) ManyHeadsShared {
   __device__ void Init(bool codes) {
     ring.Init(codes);
     ptx::BarrierInit(&query_full, 1);
+    ptx::BarrierInit(&query_free, 1);
     ptx::BarrierInit(&largest_ready, 4);
     for (int g = 0; g < kConsumers; ++g) {
       ptx::BarrierInit(&weights_ready[g], 4);
       ptx::BarrierInit(&weights_free[g], 4);
     }
     ptx::BarrierInitFence();
+  }
+  // The rotary part comes by way of the weights' place.
+  __device__ uint8_t* QueryBlock(int block) {
+    return block < kRotaryBlock ? query[block] : weights[0];
   }
 };
 
@@ -53,7 +60,6 @@ struct ManyHeadsGroup {
   static constexpr int kRotarySteps = kRotaryChannels / 16;
 
   Shared& shared;
-  const Maps& maps;
   Results<kManyHeads> results;
   // The lane's first row, the other is 8 further on.
   const int row =
@@ -186,16 +192,6 @@ struct ManyHeadsGroup {
     ++own_uses;
   }
 
-  // One thread. The rotary part comes by way of the weights' place.
-  __device__ void LoadQuery(int sequence) {
-    ptx::BarrierArriveExpect(&shared.query_full, kBlocks * Shared::kRowsBytes);
-#pragma unroll
-    for (int b = 0; b < kBlocks; ++b)
-      ptx::LoadBox(b < kRotaryBlock ? shared.query[b] : shared.weights[0], &maps.query,
-                   b * kBlockColumns, static_cast<int>(results.FirstRow(sequence)),
-                   &shared.query_full);
-  }
-
   __device__ __forceinline__ void ReadRotary() {
     const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
@@ -240,11 +236,8 @@ struct ManyHeadsGroup {
   // All steps of one sequence in this block, from number `first` on.
   __device__ __forceinline__ Part RunPart(int first, float (&o)[kResults]) {
     sum[0] = sum[1] = 0;
-    if (group == 0) shared.ring.WaitFull(first, 0);
-    MeetAll();
-    const Part part = shared.ring.parts[part_number % kPartsKept];
-    if (results.Leads()) LoadQuery(part.sequence);
     ptx::BarrierWait(&shared.query_full, part_number % 2);
+    const Part part = shared.ring.parts[part_number % kPartsKept];
     ReadRotary();
     const int units = part.Units(results.split);
     for (int unit = 0; unit < units; unit += 2) {
@@ -269,6 +262,7 @@ struct ManyHeadsGroup {
       if (threadIdx.x % 4 == 0) shared.sum[group][row + 8 * i] = mine;
     }
     MeetAll();
+    if (results.Leads()) ptx::BarrierArrive(&shared.query_free);
     const int last = part.Units(results.split) % 2 ^ 1;  // whose step was the last
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -300,11 +294,13 @@ struct ManyHeadsGroup {
     for (int i = 0; i < kResults; i += 2)
       *reinterpret_cast<float2*>(&part.sum[row + i / 2 % 2 * 8][column + i / 4 * 8]) =
           make_float2(o[i], o[i + 1]);
-    if (group != 0 || threadIdx.x % 4 != 0) return;
+    if constexpr (group == 0) {
+      if (threadIdx.x % 4 != 0) return;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      part.largest[row + 8 * i] = largest[i];
-      part.weight[row + 8 * i] = weight[i];
+      for (int i = 0; i < 2; ++i) {
+        part.largest[row + 8 * i] = largest[i];
+        part.weight[row + 8 * i] = weight[i];
+      }
     }
   }
 
@@ -322,18 +318,18 @@ struct ManyHeadsGroup {
 
 struct ManyHeads {
   static constexpr int kRows = kManyHeads;
+  static constexpr int kCodeRegisters = 88;  // of a thread that turns codes
   using Shared = ManyHeadsShared;
 
   Shared& shared;
-  const Maps& maps;
   Results<kManyHeads> results;
   const int group;
 
   __device__ void Run() {
     if (group == 0) {
-      ManyHeadsGroup<0>{shared, maps, results}.Run();
+      ManyHeadsGroup<0>{shared, results}.Run();
     } else {
-      ManyHeadsGroup<1>{shared, maps, results}.Run();
+      ManyHeadsGroup<1>{shared, results}.Run();
     }
   }
 };

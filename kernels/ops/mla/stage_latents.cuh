@@ -40,12 +40,23 @@ struct LaneSource {
   }
 };
 
+// Kept in registers: an instruction takes one constant only.
+struct NibbleConstants {
+  uint32_t one = 0x3f800000U;
+  uint32_t mask[3] = {0xf00U, 0xf000U, 0xf0000U};
+
+  __device__ NibbleConstants() {
+    asm volatile("" : "+r"(one), "+r"(mask[0]), "+r"(mask[1]), "+r"(mask[2]));
+  }
+};
+
 // A lane's codes of one token.
 template <KvElement kElement>
 struct LaneCodes {
   static constexpr int kWords = kLaneChannels * BitsOf(kElement) / 32;
   uint32_t words[kWords];
-  uint32_t scale;  // float, or half with its zero behind it
+  uint32_t scale;  // float or half
+  uint32_t zero;   // half, of 4 bits
 
   // Of the token that is `ahead` of the source's.
   __device__ __forceinline__ void Read(const LaneSource<kElement>& source, int ahead) {
@@ -63,61 +74,60 @@ struct LaneCodes {
       const uint2 read = __ldg(reinterpret_cast<const uint2*>(row));
       words[0] = read.x;
       words[1] = read.y;
-      const uint32_t low = __ldg(reinterpret_cast<const uint16_t*>(group));
-      const uint32_t high =
-          __ldg(reinterpret_cast<const uint16_t*>(group + kLayout.zeros - kLayout.scales));
-      scale = low | high << 16;
+      scale = __ldg(reinterpret_cast<const uint16_t*>(group));
+      zero = __ldg(reinterpret_cast<const uint16_t*>(group + kLayout.zeros - kLayout.scales));
     }
   }
 
-  // All 16 channels, two a word.
-  __device__ __forceinline__ void Decode(uint32_t (&pairs)[kLaneChannels / 2]) const {
+  // Eight channels of 16, two a word. Lanes of every other block begin with their second half, so
+  // that eight lanes at a time store to eight different banks.
+  __device__ __forceinline__ uint4 Decode(int half, const NibbleConstants& nibbles) const {
+    uint32_t pairs[4];
     if constexpr (IsFp8(kElement)) {
       const float s = __uint_as_float(scale);
 #pragma unroll
-      for (int i = 0; i < kLaneChannels / 2; ++i) {
-        const auto pair = static_cast<__nv_fp8x2_storage_t>(words[i / 2] >> (16 * (i % 2)));
+      for (int i = 0; i < 4; ++i) {
+        const auto pair =
+            static_cast<__nv_fp8x2_storage_t>(words[half * 2 + i / 2] >> (16 * (i % 2)));
         const float2 code = __half22float2(__half2(__nv_cvt_fp8x2_to_halfraw2(pair, __NV_E4M3)));
         pairs[i] = PackBf16({code.x * s, code.y * s});
       }
     } else {
-      const __half2 both = *reinterpret_cast<const __half2*>(&scale);
-      DecodeNibbles(__low2float(both), __high2float(both), pairs);
+      DecodeNibbles(words[half], nibbles, pairs);
     }
+    return make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
   }
 
   // A code in bits b .. b + 3 of a float's mantissa, below a leading one, is 1 + code 2^(b - 23).
-  // Bits 8, 12 and 16 keep the products exact enough: 2^15 steps of the code, of 2^24.
-  __device__ __forceinline__ void DecodeNibbles(float s, float zero,
-                                                uint32_t (&pairs)[kLaneChannels / 2]) const {
+  // At bits 8, 12 and 16 enough of the 24 bits are left.
+  __device__ __forceinline__ void DecodeNibbles(uint32_t word, const NibbleConstants& nibbles,
+                                                uint32_t (&pairs)[4]) const {
+    const float s = __half2float(__ushort_as_half(static_cast<uint16_t>(scale)));
+    const float z = __half2float(__ushort_as_half(static_cast<uint16_t>(zero)));
     const float factor[3] = {s * 0x1p15F, s * 0x1p11F, s * 0x1p7F};
-    const float offset[3] = {zero - factor[0], zero - factor[1], zero - factor[2]};
-    const auto value = [&](uint32_t word, int place) {
-      const uint32_t bits = (word & (0xf00U << (4 * place))) | 0x3f800000U;
-      return fmaf(__uint_as_float(bits), factor[place], offset[place]);
+    const float offset[3] = {z - factor[0], z - factor[1], z - factor[2]};
+    const auto value = [&](uint32_t bits, int place) {
+      return fmaf(__uint_as_float((bits & nibbles.mask[place]) | nibbles.one), factor[place],
+                  offset[place]);
     };
-#pragma unroll
-    for (int w = 0; w < kWords; ++w) {
-      // Channels 2 j and 2 j + 1 lie in bits 4 j and 4 j + 16.
-      const uint32_t low = words[w] << 12;   // bits 0, 4 at 12, 16
-      const uint32_t high = words[w] >> 12;  // bits 20, 24, 28 at 8, 12, 16
-      pairs[w * 4] = PackBf16({value(low, 1), value(words[w], 2)});
-      pairs[w * 4 + 1] = PackBf16({value(low, 2), value(high, 0)});
-      pairs[w * 4 + 2] = PackBf16({value(words[w], 0), value(high, 1)});
-      pairs[w * 4 + 3] = PackBf16({value(words[w], 1), value(high, 2)});
-    }
+    // Channels 2 j and 2 j + 1 lie in bits 4 j and 4 j + 16.
+    const uint32_t low = word << 12;   // bits 0, 4 at 12, 16
+    const uint32_t high = word >> 12;  // bits 20, 24, 28 at 8, 12, 16
+    pairs[0] = PackBf16({value(low, 1), value(word, 2)});
+    pairs[1] = PackBf16({value(low, 2), value(high, 0)});
+    pairs[2] = PackBf16({value(word, 0), value(high, 1)});
+    pairs[3] = PackBf16({value(word, 1), value(high, 2)});
   }
 
-  // place  of the first 8 channels in shared memory
-  __device__ __forceinline__ void Store(uint32_t place, bool swap) const {
-    uint32_t p[kLaneChannels / 2];
-    Decode(p);
-    // Lanes of every other block begin with their second chunk, so that eight lanes at a time meet
-    // eight different banks.
-    ptx::StoreShared(place ^ (swap ? 16U : 0U), swap ? make_uint4(p[4], p[5], p[6], p[7])
-                                                     : make_uint4(p[0], p[1], p[2], p[3]));
-    ptx::StoreShared(place ^ (swap ? 0U : 16U), swap ? make_uint4(p[0], p[1], p[2], p[3])
-                                                     : make_uint4(p[4], p[5], p[6], p[7]));
+  // Exchanges the lane's two chunks.
+  __device__ __forceinline__ void SwapHalves(bool swap) {
+#pragma unroll
+    for (int i = 0; i < kWords / 2; ++i) {
+      const uint32_t first = words[i];
+      const uint32_t second = words[kWords / 2 + i];
+      words[i] = swap ? +second : +first;
+      words[kWords / 2 + i] = swap ? +first : +second;
+    }
   }
 };
 
@@ -134,27 +144,36 @@ __device__ __forceinline__ void PrefetchPage(const uint8_t* page) {
 template <KvElement kElement>
 struct WarpCodes {
   static constexpr int kPlaces = kWarpTokens / 2;
+  static constexpr int kTogether = kPlaces / 2;  // places that are read at once
   LaneCodes<kElement> codes[kPlaces];
 
-  __device__ __forceinline__ void Read(const LaneSource<kElement>& source) {
+  __device__ __forceinline__ void Read(const LaneSource<kElement>& source, int first) {
 #pragma unroll
-    for (int place = 0; place < kPlaces; ++place) codes[place].Read(source, place * 2);
+    for (int place = first; place < first + kTogether; ++place)
+      codes[place].Read(source, place * 2);
   }
 
-  // Stores all to half of a stage; each place is filled anew as soon as it is empty.
+  // Stores all to half of a stage; places are filled anew as soon as they are empty.
   __device__ __forceinline__ void StoreAndRead(uint32_t half_stage,
                                                const LaneSource<kElement>& source) {
+    const NibbleConstants nibbles;
     const uint32_t lane = threadIdx.x % 16;
     const uint32_t odd = threadIdx.x % 32 / 16;
-    const bool swap = lane / 4 % 2 != 0;
+    const uint32_t swap = lane / 4 % 2;
     const uint32_t row =
         half_stage + lane / 4 * kBlockBytes + (threadIdx.x / 32 * kWarpTokens + odd) * 128;
-    const uint32_t chunk = (lane % 4 * 2 ^ odd) << 4;
+    const uint32_t chunk = ((lane % 4 * 2 + swap) ^ odd) << 4;
 #pragma unroll
-    for (int place = 0; place < kPlaces; ++place) {
-      // Row 2 place + odd of the swizzle: its number's bits are exchanged into the chunk's.
-      codes[place].Store(row + place * 256 + (chunk ^ (place % 4 * 32)), swap);
-      codes[place].Read(source, place * 2);
+    for (int first = 0; first < kPlaces; first += kTogether) {
+#pragma unroll
+      for (int place = first; place < first + kTogether; ++place) {
+        // Row 2 place + odd of the swizzle: its number's bits are exchanged into the chunk's.
+        const uint32_t to = row + place * 256 + (chunk ^ (place % 4 * 32));
+        codes[place].SwapHalves(swap != 0);
+        ptx::StoreShared(to, codes[place].Decode(0, nibbles));
+        ptx::StoreShared(to ^ 16U, codes[place].Decode(1, nibbles));
+      }
+      Read(source, first);
     }
   }
 };
