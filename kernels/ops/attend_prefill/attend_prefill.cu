@@ -71,6 +71,7 @@ struct Copier {
   }
 
   __device__ void LoadQuery(const Unit& unit) {
+    if (!leads) return;
     ptx::BarrierWait(&shared.query_empty, passes % 2 ^ 1U);
     shared.unit = unit;
     if (unit.sequence == Unit::kNoSequence) {
@@ -85,13 +86,14 @@ struct Copier {
   __device__ void LoadRows(Ring& ring, const Cursor& cursor, uint8_t (&tile)[kBlocks][kBlockBytes],
                            const CUtensorMap& map, int head, int row) {
     ring.Claim(cursor);
-    LoadTile(tile, map, head * kBlocks * kBlockColumns, row, &ring.full[cursor.stage]);
+    if (leads) LoadTile(tile, map, head * kBlocks * kBlockColumns, row, &ring.full[cursor.stage]);
   }
   // The same from the past.
   template <int kBlocks>
   __device__ void LoadPast(Ring& ring, const Cursor& cursor, uint8_t (&tile)[kBlocks][kBlockBytes],
                            const uint8_t* from) {
     ring.Claim(cursor);
+    if (!leads) return;
     ptx::BarrierArriveExpect(&ring.full[cursor.stage], sizeof(tile));
     ptx::BulkCopy(tile, from, sizeof(tile), &ring.full[cursor.stage]);
   }
@@ -117,12 +119,9 @@ struct Copier {
   __device__ void Run() {
     for (;; ++passes) {
       const Unit unit = NextUnit();
-      if (leads) {
-        LoadQuery(unit);
-        if (unit.sequence != Unit::kNoSequence) LoadTiles(unit);
-      }
+      LoadQuery(unit);
       if (unit.sequence == Unit::kNoSequence) break;
-      __syncwarp();
+      LoadTiles(unit);
     }
     if (leads) CountOut(task.counters);
   }
