@@ -61,6 +61,11 @@ KvLaunch KvLaunchOf(const PrefillAttention& op) {
 KvLaunch KvLaunchOf(const KvAppend& op) {
   KvLaunch launch = LaunchOf(op.kv, KernelOf(op));
   launch.features[kNewTokens] = static_cast<double>(op.tokens);
+  if (op.write == KvWrite::kFlush) {
+    // Flushes are measured by the sequences whose windows they empty.
+    const int64_t window = op.kv.residual + 1;
+    launch.features[kNewTokens] = static_cast<double>((op.tokens + window - 1) / window);
+  }
   return launch;
 }
 
