@@ -58,10 +58,11 @@ std::optional<double> MeanKeptExperts(const RunView& v) {
   return v.scenario.model.moe ? Finite(v.result.selection.mean_kept) : std::nullopt;
 }
 
-/// What the rule did to experts, for models with expert layers.
+/// What the rule did to the model's own experts; pruning leaves others.
 template <double SelectionNotes::*kNote>
 std::optional<double> OfSelection(const RunView& v) {
-  return v.scenario.model.moe ? Finite(v.result.selection.*kNote) : std::nullopt;
+  const bool own = v.scenario.model.moe && !v.scenario.pruning;
+  return own ? Finite(v.result.selection.*kNote) : std::nullopt;
 }
 
 /// Bits per cached element of the case's KV policy once a sequence is long.

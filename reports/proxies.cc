@@ -12,6 +12,11 @@ namespace {
 
 constexpr int kDigits = 3;
 
+/// What rules do is told of the model's own experts, and pruning leaves others.
+bool HasOwnExperts(const Scenario& scenario) {
+  return scenario.model.moe.has_value() && !scenario.pruning;
+}
+
 std::string Cell(std::optional<double> value) {
   return value && !std::isnan(*value) ? Fixed(*value, kDigits) : "missing";
 }
@@ -19,7 +24,8 @@ std::string Cell(std::optional<double> value) {
 /// Whether the case's experts or cache are not the model's own.
 bool IsChanged(const Scenario& scenario) {
   const std::string kv = DescribeKv(PlanKv(scenario.kv, scenario.model));
-  return (scenario.model.moe && !scenario.experts.IsNative()) || (kv != "bf16" && kv != "mla_bf16");
+  const bool experts = scenario.model.moe && (scenario.pruning || !scenario.experts.IsNative());
+  return experts || (kv != "bf16" && kv != "mla_bf16");
 }
 
 }  // namespace
@@ -44,7 +50,9 @@ std::string RenderProxies(const Study& study, const StudyResult& result) {
     row.push_back(c.variant);
     for (const double value : {cell.selection.kept_gate_mass, cell.selection.changed_share,
                                cell.selection.changed_experts}) {
-      row.push_back(c.scenario.model.moe ? Cell(value) : "-");
+      row.push_back(!c.scenario.model.moe       ? "-"
+                    : HasOwnExperts(c.scenario) ? Cell(value)
+                                                : "missing");
     }
     row.push_back(Cell(cell.kv_output_error));
     table.AddRow(std::move(row));
