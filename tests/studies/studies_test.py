@@ -9,6 +9,7 @@ import pathlib
 import re
 import sys
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -59,7 +60,8 @@ class JointModel(unittest.TestCase):
         speeds = {("8", "native", "bf16"): 100, ("8", "native", "fp8"): 110, ("8", "rule", "bf16"): 120, ("8", "rule", "fp8"): 132,
                   ("64", "native", "bf16"): 400, ("64", "native", "fp8"): 800, ("64", "rule", "bf16"): 404, ("64", "rule", "fp8"): 840}
         quality = {"native": "", "rule": "GPQA 58.5 (of 60)"}
-        self.model = Model("by hand", [{"load": load, "rule": rule, "cache": cache, "tokens_per_s": str(s), "low_95": str(0.9 * s), "high_95": str(1.2 * s), "quality": quality[rule]}
+        self.model = Model("by hand", [{"load": load, "rule": rule, "cache": cache, "tokens_per_s": str(s), "low_95": str(0.9 * s), "high_95": str(1.2 * s), "quality": quality[rule],
+                                        "kept_mass": "0.95" if load == "8" else "", "kv_error": {"bf16": "0", "fp8": "0.3"}[cache]}
                                        for (load, rule, cache), s in speeds.items()])
 
     def test_a_gain_is_over_the_same_cache_and_a_ratio_over_16_bits(self):
@@ -77,7 +79,11 @@ class JointModel(unittest.TestCase):
 
     def test_a_careful_rule_has_published_quality_within_two_points(self):
         self.assertEqual(self.model.careful, ["native", "rule"])
-        self.assertEqual(self.model.best("64", self.model.careful), (2.1, "rule, fp8"))
+        self.assertEqual(self.model.best("64", self.model.pairs(self.model.careful)), (2.1, "rule, fp8"))
+
+    def test_mild_pairs_have_known_proxies_within_bounds(self):
+        self.assertEqual(self.model.mild("8"), [("native", "bf16"), ("rule", "bf16")])
+        self.assertEqual(self.model.best("8", []), (unittest.mock.ANY, "-"))
 
 
 class Helpers(unittest.TestCase):

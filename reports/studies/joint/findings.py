@@ -3,6 +3,7 @@ import re
 
 LEAST = 0.03  # a gain below this is dead: about what speed-ups of executed runs are off by
 CAREFUL = 2.0  # points that a published task may lose
+MASS, ERROR = 0.9, 0.2  # mild proxies: least kept gate mass, largest error of the attention output
 CHANGE = re.compile(r"([\d.]+) \(of ([\d.]+)\)")
 
 
@@ -52,9 +53,18 @@ class Model:
             dead = load
         return dead or "-"
 
-    def best(self, load, rules):
-        """(worth, "rule, cache") of the best pair with one of these rules."""
-        return max((self.ratio(load, rule, cache), f"{rule}, {cache}") for rule in rules for cache in self.caches)
+    def pairs(self, rules=None):
+        return [(rule, cache) for rule in rules or self.rules for cache in self.caches]
+
+    def mild(self, load):
+        """Pairs whose proxies at this load are known and mild."""
+        def known(rule, cache, field):
+            return float(self.row(load, rule, cache)[field] or "nan")
+        return [pair for pair in self.pairs() if known(*pair, "kept_mass") >= MASS and known(*pair, "kv_error") <= ERROR]
+
+    def best(self, load, pairs):
+        """(worth, "rule, cache") of the best of these pairs; a dash if there is none."""
+        return max(((self.ratio(load, *pair), ", ".join(pair)) for pair in pairs), default=(float("nan"), "-"))
 
     def together(self, load, rule, cache):
         """Worth of the pair over the product of what either is worth alone."""
@@ -78,6 +88,12 @@ def gains_of(model, rule, loads=None, caches=None):
     return [100 * model.gain(load, rule, cache) for load in loads or model.loads for cache in caches or model.caches]
 
 
+def named(model, pairs):
+    """The best pair at the first and at the last load, and what it is worth."""
+    found = {load: model.best(load, pairs(load)) for load in (model.loads[0], model.loads[-1])}
+    return " and ".join(f"{pair} at {load} ({worth:.2f})" for load, (worth, pair) in found.items())
+
+
 def qwen_says(page, q):
     few, most = q.loads[0], q.loads[-1]
     wide, narrow = q.caches[0], q.caches[1:]
@@ -88,25 +104,26 @@ def qwen_says(page, q):
     large = {cache: q.ratio(most, "native", cache) for cache in narrow}
     arms = [oea, xshare, "top-6"]
     held = [q.gain(load, chosen, cache) - max(q.gain(load, arm, cache) for arm in arms) for load in q.loads for cache in q.caches]
-    page.holds("top-4 never dies", min(gains_of(q, top)) > 5)
+    page.holds("top-4 never dies", min(gains_of(q, top)) > 100 * LEAST)
+    page.holds("top-4 shrinks with the batch", all(q.gain(most, top, c) < q.gain(few, top, c) for c in q.caches))
     page.holds("XShare gains most at middle loads", min(gains_of(q, xshare, middle, [wide])) > max(gains_of(q, xshare, [few, most])))
     page.holds("a narrow cache takes XShare's gain at the largest load", max(gains_of(q, xshare, [most], narrow)) < min(gains_of(q, xshare, middle)))
     page.holds("OEA dies at the largest load", max(gains_of(q, oea, [most])) < 100 * 2 * LEAST)
     page.holds("a narrow cache pays little at few requests", max(small) < 10)
     page.holds("a narrow cache pays where it lifts the batch", min(large.values()) > 1.2 and min(batch[c] for c in narrow) > 1.2 * batch[wide])
     page.near("top-4 and a narrow cache, together over apart, worst", min(q.together(most, top, c) for c in narrow), 0.85, 1.15)
-    page.holds("top-4 is least in the middle", q.gain(middle[-1], top, wide) < q.gain(few, top, wide))
     page.holds("a narrow cache that leaves the batch alone helps XShare", all(q.together(middle[-1], xshare, c) > 1 for c in narrow))
     page.holds("the rule chosen by batch keeps near its best arm", min(held) > -0.08)
     return {
-        "q_top": span(gains_of(q, top)), "q_few": few, "q_most": most, "q_top_most": span(gains_of(q, top, [most])), "q_xshare_middle": span(gains_of(q, xshare, middle)), "q_middle": " and ".join(middle),
+        "q_top": span(gains_of(q, top)), "q_few": few, "q_most": most, "q_xshare_middle": span(gains_of(q, xshare, middle)), "q_middle": " and ".join(middle),
         "q_xshare_wide": signed(100 * q.gain(most, xshare, wide)), "q_xshare_narrow": span(gains_of(q, xshare, [most], narrow)), "q_batch_wide": f"{batch[wide]:.0f}",
         "q_batch_narrow": span([batch[c] for c in narrow], "{:.0f}".format), "q_oea_few": span(gains_of(q, oea, [few])), "q_oea_most": span(gains_of(q, oea, [most])), "q_small": span(small),
         "q_large": span(list(large.values()), two), "q_together": span([q.together(most, top, c) for c in narrow], two),
-        "q_together_xshare": span([q.together(most, xshare, c) for c in narrow], two), "q_best": q.best(most, q.rules)[1], "q_best_worth": f"{q.best(most, q.rules)[0]:.2f}",
-        "q_careful": "; ".join(f"{load}: {q.best(load, q.careful)[1]}, {q.best(load, q.careful)[0]:.2f}" for load in q.loads), "q_chosen": span(gains_of(q, chosen)), "q_held": "and is nowhere below" if min(held) > -0.005 else f"and is at most {-100 * min(held):.0f} points below", "q_together_middle": span([q.together(middle[-1], xshare, c) for c in narrow], two), "q_last_middle": middle[-1],
-        "q_top_least": min(q.loads, key=lambda load: q.gain(load, top, wide)), "q_top_wide": ", ".join(f"{signed(100 * q.gain(load, top, wide))} % at {load}" for load in q.loads),
-        "q_mass": q.text(few, top, wide, "kept_mass")}
+        "q_together_xshare": span([q.together(most, xshare, c) for c in narrow], two), "q_best": q.best(most, q.pairs())[1], "q_best_worth": f"{q.best(most, q.pairs())[0]:.2f}",
+        "q_careful": named(q, lambda load: q.pairs(q.careful)), "q_chosen": span(gains_of(q, chosen)), "q_held": "and is nowhere below" if min(held) > -0.005 else f"and is at most {-100 * min(held):.0f} points below", "q_together_middle": span([q.together(middle[-1], xshare, c) for c in narrow], two), "q_last_middle": middle[-1],
+        "q_left": span([q.gain(most, top, c) / q.gain(most, top, wide) for c in narrow], two), "q_top_wide": ", ".join(f"{signed(100 * q.gain(load, top, wide))} % at {load}" for load in q.loads),
+        "q_mass": q.text(few, top, wide, "kept_mass"), "q_mass_oea": q.text(few, oea, wide, "kept_mass"), "q_mass_xshare": " and ".join(q.text(load, xshare, wide, "kept_mass") for load in middle),
+        "q_mild": named(q, q.mild)}
 
 
 def lite_says(page, v):

@@ -19,7 +19,7 @@ from tables import section  # noqa: E402
 
 STUDIES = {"Qwen3-30B-A3B": "qwen3_30b", "DeepSeek-V2-Lite": "v2lite"}
 FIGURES = {"tpot_ms": "tpot_median_ms", "decode_batch": "mean_decode_batch", "experts": "mean_distinct_experts", "kept_experts": "mean_kept_experts", "kept_mass": "kept_gate_mass",
-           "changed_set": "changed_set_share", "changed_experts": "changed_experts", "kv_error": "kv_output_error"}
+           "changed_experts": "changed_experts", "kv_error": "kv_output_error"}
 RESULTS = HERE / "results.csv"
 GROUPS = {"kivi2": "32"}  # of kv_accuracy.csv, where a scheme was measured with several
 

@@ -4,10 +4,10 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
-from findings import signed  # noqa: E402
+from findings import CAREFUL, ERROR, MASS, signed  # noqa: E402
 from study_table import table  # noqa: E402
 
-NAMED = {"kept mass": "kept_mass", "changed sets": "changed_set"}
+NAMED = {"kept mass": "kept_mass", "changed experts": "changed_experts"}
 
 
 def gains(m):
@@ -35,9 +35,12 @@ def native(m):
 def best(m):
     rows = []
     for load in m.loads:
-        (most, pair), (careful_most, careful_pair) = m.best(load, m.rules), m.best(load, m.careful)
-        rows.append([load, pair, f"{most:.2f}", careful_pair, f"{careful_most:.2f}"])
-    return table(["in flight", "best pair", "worth", "best careful pair", "worth"], rows)
+        row = [load]
+        for pairs in (m.pairs(), m.pairs(m.careful), m.mild(load)):
+            most, pair = m.best(load, pairs)
+            row += [pair, f"{most:.2f}"]
+        rows.append(row)
+    return table(["in flight", "best pair", "worth", "quality published", "worth", "proxies mild", "worth"], rows)
 
 
 def proxies(m):
@@ -61,10 +64,11 @@ What a pair is worth: output tokens/s over native experts with the 16-bit cache 
 Native experts: what the cache does to the batch, and the batch to the experts touched in a layer. In brackets the 95 % interval.
 
 {native(m)}
-The best pair at each load, and the best of the rules that keep quality as far as it is published ({", ".join(m.careful)}).
+The best pair at each load; the best of the rules whose published quality stays within {CAREFUL:.0f} points ({", ".join(m.careful)}); and the best by proxies, with at least {MASS} of the gate mass kept and an
+error of the attention output of at most {ERROR}.
 
 {best(m)}
-Proxies of a rule, by load, and what has been published of its quality on this model with a 16-bit cache. Kept mass: gate scores of the computed experts over those of the native ones. Changed
-sets: share of sets, one per token and layer, that differ from the native ones.
+Proxies of a rule, by load, and what has been published of its quality on this model with a 16-bit cache (of OEA in batches of at most 16). Kept mass: gate scores of the computed experts over those of the native ones. Changed
+experts: native experts of a token and layer that are not computed, in the mean.
 
 {proxies(m)}"""
