@@ -44,7 +44,7 @@ def main():
     expert = 3 * 2048 * 768 * 2  # bytes
     page.near("layer times, worst", max(map(abs, misses)), 0, 0.08)
     page.near("slope over published", slope / LAW[1], 0.9, 1.1)
-    page.near("saving, points", 100 * (saved - published), -4, 4)
+    page.near("saving, points", 100 * (saved - published), -5, 5)
     page.near("experts touched, worst", max(touched), 0, 0.1)
     page.holds("the vanilla row is what was fitted", abs(touched[0]) < 0.01)
     page.write(page.fill(
