@@ -184,40 +184,41 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
   ProfileCost& profile = *profile_;
   const std::string& activations = activation_format_;
   return std::visit(
-      Overloaded{
-          [&](const Gemm& gemm) -> std::optional<KernelTime> {
-            if (gemm.role == GemmRole::kRouter && profile.has_route()) return KernelTime{};
-            if (gemm.batch != 1 || !gemm.read.whole()) return std::nullopt;
-            return GemmTime(profile, gemm);
-          },
-          [&](const RouteTokens& route) -> std::optional<KernelTime> {
-            if (!profile.has_route()) return std::nullopt;
-            const auto rows = static_cast<double>(route.rows);
-            if (profile.has_route(route.selection)) return profile.RouteTime(rows, route.selection);
-            KernelTime time = profile.RouteTime(rows, SelectionKind::kNative);
-            time.seconds += rules_.Extra(route.selection, rows).count();
-            return time;
-          },
-          [&](const DecodeAttention& attention) -> std::optional<KernelTime> {
-            const double floor = profile.Floor(Features(attention));
-            if (const auto own = KvTime(profile, KvLaunchOf(attention), floor)) return own;
-            return profile.Find({.op = "decode_attention", .format = kv_format_, .slot = 0},
-                                FeaturesOf(attention), floor);
-          },
-          [&](const PrefillAttention& attention) -> std::optional<KernelTime> {
-            if (const auto own = ChunkTime(profile, attention)) return own;
-            return profile.Find({.op = "prefill_attention", .format = kv_format_, .slot = 0},
-                                FeaturesOf(attention), 0);
-          },
-          [&](const Elementwise& each) -> std::optional<KernelTime> {
-            return profile.Find({.op = KernelOf(each.role), .format = activations, .slot = 0},
-                                FeaturesOf(each), 0);
-          },
-          [&](const Collective& each) -> std::optional<KernelTime> {
-            return profile.Find({.op = KernelOf(each.kind), .format = kMessage, .slot = 0},
-                                FeaturesOf(each), 0);
-          },
-          [](const auto&) -> std::optional<KernelTime> { return std::nullopt; }},
+      Overloaded{[&](const Gemm& gemm) -> std::optional<KernelTime> {
+                   if (gemm.role == GemmRole::kRouter && profile.has_route()) return KernelTime{};
+                   if (gemm.batch != 1 || !gemm.read.whole()) return std::nullopt;
+                   return GemmTime(profile, gemm);
+                 },
+                 [&](const RouteTokens& route) -> std::optional<KernelTime> {
+                   if (!profile.has_route()) return std::nullopt;
+                   const auto rows = static_cast<double>(route.rows);
+                   if (profile.has_route(route.selection))
+                     return profile.RouteTime(rows, route.selection);
+                   KernelTime time = profile.RouteTime(rows, SelectionKind::kNative);
+                   time.seconds += rules_.Extra(route.selection, rows).count();
+                   return time;
+                 },
+                 [&](const DecodeAttention& attention) -> std::optional<KernelTime> {
+                   const double floor = profile.Floor(Features(attention));
+                   if (const auto own = KvTime(profile, KvLaunchOf(attention), floor)) return own;
+                   return profile.Find({.op = "decode_attention", .format = kv_format_, .slot = 0},
+                                       FeaturesOf(attention), floor);
+                 },
+                 [&](const PrefillAttention& attention) -> std::optional<KernelTime> {
+                   if (const auto own = ChunkTime(profile, attention)) return own;
+                   return profile.Find({.op = "prefill_attention", .format = kv_format_, .slot = 0},
+                                       FeaturesOf(attention), 0);
+                 },
+                 [&](const Elementwise& each) -> std::optional<KernelTime> {
+                   return profile.Find(
+                       {.op = KernelOf(each.role), .format = activations, .slot = 0},
+                       FeaturesOf(each), 0);
+                 },
+                 [&](const Collective& each) -> std::optional<KernelTime> {
+                   return profile.Find({.op = KernelOf(each.kind), .format = kMessage, .slot = 0},
+                                       FeaturesOf(each), 0);
+                 },
+                 [](const auto&) -> std::optional<KernelTime> { return std::nullopt; }},
       op);
 }
 
