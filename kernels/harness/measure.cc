@@ -1,7 +1,9 @@
 #include "kernels/harness/measure.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <thread>
 #include <vector>
 
 #include "kernels/harness/sample_ledger.h"
@@ -11,6 +13,7 @@ namespace {
 
 constexpr int kWarmUpReplays = 2;
 constexpr int kBlock = 10;  // replays judged by one clock reading
+constexpr std::chrono::milliseconds kRecovery{40};  // before the block after a discarded one
 
 // Microseconds of each of `count` replays. All are enqueued before the host waits, behind one that
 // is not timed, so the stream never runs dry between them.
@@ -61,7 +64,9 @@ void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& en
       seconds += time * 1e-6;
       time /= launches;
     }
+    const size_t discarded = ledger.discarded();
     ledger.Offer(block, bench.clocks.Read());
+    if (ledger.discarded() > discarded) std::this_thread::sleep_for(kRecovery);
     stop = Decide(bench.rule, ledger.kept(), seconds);
   }
   if (ledger.kept().empty())
