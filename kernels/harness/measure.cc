@@ -12,7 +12,7 @@ namespace moecast::kernels {
 namespace {
 
 constexpr int kWarmUpReplays = 2;
-constexpr int kBlock = 10;  // replays judged by one clock reading
+constexpr int kBlock = 10;                          // replays judged by one clock reading
 constexpr std::chrono::milliseconds kRecovery{40};  // before the block after a discarded one
 
 // Microseconds of each of `count` replays. All are enqueued before the host waits, behind one that
