@@ -16,7 +16,7 @@ namespace moecast {
 class SelectionGauge {
  public:
   /// A prime, so that the tokens taken move through batches of every size.
-  static constexpr uint64_t kEvery = 31;
+  static constexpr uint64_t kEvery = 127;
 
   /// Whether the next token is one of them. Call once per token.
   bool TakesNext() { return tokens_++ % kEvery == 0; }

@@ -1,8 +1,5 @@
 #include "sim/policy/experts/sere.h"
 
-#include <bit>
-#include <utility>
-
 #include "sim/base/check.h"
 #include "sim/policy/experts/expert_set.h"
 
@@ -26,22 +23,14 @@ int64_t Sere::Target(int64_t moe_layer, int64_t expert, const BatchScratch& scra
 
 void Sere::Redirect(const RankedShape& shape, const BatchScratch& scratch,
                     std::span<uint32_t> counts) const {
-  constexpr int64_t kWordBits = 64;
-  const int64_t words = SetWords(shape);
   for (int64_t layer = 0; layer < shape.moe_layers; ++layer) {
     uint32_t* const of_layer = counts.data() + layer * shape.expert_stride();
-    const uint64_t* const set = scratch.sets.data() + layer * words;
-    for (int64_t first = 0; first < shape.experts; first += kWordBits) {
-      uint64_t outsiders = ~set[first / kWordBits];
-      if (shape.experts - first < kWordBits) {
-        outsiders &= (uint64_t{1} << (shape.experts - first)) - 1;
-      }
-      for (; outsiders != 0; outsiders &= outsiders - 1) {
-        const int64_t expert = first + std::countr_zero(outsiders);
-        if (of_layer[expert] == 0) continue;
-        const int64_t target = Target(layer, expert, scratch);  // a member: it stays, or itself
-        of_layer[target] += std::exchange(of_layer[expert], 0);
-      }
+    for (int64_t expert = 0; expert < shape.experts; ++expert) {
+      if (of_layer[expert] == 0) continue;
+      const int64_t target = Target(layer, expert, scratch);  // a member, which stays where it is
+      if (target == expert) continue;
+      of_layer[target] += of_layer[expert];
+      of_layer[expert] = 0;
     }
   }
 }

@@ -97,7 +97,7 @@ TEST_F(OneCell, AnExpertThatAPromptLeavesOutIsGone) {
   EXPECT_EQ(gauge.proxies().cells_with_scores, 0);
 }
 
-TEST(SelectionGauge, TakesEveryThirtyFirstToken) {
+TEST(SelectionGauge, TakesOneTokenInSoMany) {
   SelectionGauge gauge;
   int64_t taken = 0;
   for (uint64_t token = 0; token < 10 * SelectionGauge::kEvery; ++token) {
@@ -115,7 +115,7 @@ TEST(SelectionGauge, TakesATokenLevelRuleFromItsTable) {
   EXPECT_EQ(table->selection().changed_share, 0.5);
   EXPECT_EQ(table->selection().changed_experts, 0.5);
   SelectionGauge gauge;
-  gauge.AddTokenRule(*table, 62);
+  gauge.AddTokenRule(*table, 2 * static_cast<int64_t>(SelectionGauge::kEvery));
   EXPECT_EQ(gauge.proxies().cells, 8);
   EXPECT_EQ(gauge.proxies().changed_cells, 4);
   EXPECT_EQ(gauge.proxies().missing_experts, 4);
