@@ -24,7 +24,8 @@ constexpr const char* kVariants =
 constexpr const char* kLoads =
     "loads=[{name: few, set: {workload.synthetic.arrivals.closed_loop.concurrency: 32,"
     " workload.stop.requests: 96}}, {name: many, set:"
-    " {workload.synthetic.arrivals.closed_loop.concurrency: 448, workload.stop.requests: 576}}]";
+    " {workload.synthetic.arrivals.closed_loop.concurrency: 448, workload.stop.requests: 512,"
+    " workload.synthetic.output.lognormal.mean_tokens: 512}}]";
 
 struct Cell {
   double tokens_per_s = 0;
@@ -76,8 +77,8 @@ TEST(JointStudy, NarrowCacheLiftsTheBatchInWhichRulesOfTheBatchLoseTheirGain) {
 
   // Memory limits the batch of many and not of few.
   EXPECT_NEAR(study.Batch("few native fp8") / study.Batch("few native bf16"), 1, 0.05);
-  EXPECT_GT(study.Batch("many native fp8"), 1.15 * study.Batch("many native bf16"));
-  EXPECT_GT(study.Speed("many native fp8"), 1.2 * study.Speed("many native bf16"));
+  EXPECT_GT(study.Batch("many native fp8"), 1.1 * study.Batch("many native bf16"));
+  EXPECT_GT(study.Speed("many native fp8"), 1.1 * study.Speed("many native bf16"));
 
   EXPECT_GT(study.Gain("few", "xshare", "bf16"), 0.1);
   EXPECT_LT(study.Gain("many", "xshare", "bf16"), 0.75 * study.Gain("few", "xshare", "bf16"));
