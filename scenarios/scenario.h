@@ -64,7 +64,7 @@ struct StudyCase {
   std::string variant;  // "base" when the scenario lists none
   std::string load;     // empty when the scenario lists none
   Scenario scenario;
-  std::vector<QualityFinding> quality = {};  // what was measured about its model under its policy
+  std::vector<QualityFinding> quality = {};    // what was measured about its model under its policy
   std::optional<double> kv_output_error = {};  // of its cache: kv_errors.h
 };
 
