@@ -220,6 +220,16 @@ void AppendSkewed(const HeadShape& heads, Rows& rows) {
   }
 }
 
+// Short sequences of different lengths, as steps have them.
+void AppendMixed(const HeadShape& heads, Rows& rows) {
+  for (const int32_t batch : {2, 8, 32, 64}) {
+    for (const int32_t context : {256, 1024}) {
+      for (const FormatScheme& named : Widths(heads.kv.head_dim))
+        rows.Append(heads, "lognormal", named, CaseOf(heads, named, Lognormal(batch, context)));
+    }
+  }
+}
+
 void AppendSparse(const HeadShape& heads, Rows& rows) {
   constexpr int32_t kBatch = 16;
   constexpr int32_t kContext = 32768;
@@ -250,6 +260,8 @@ std::vector<KvMeasurement> RunAttendSuite(const SuiteContext& context) {
     rows.Append(kMain, "even", named, CaseOf(kMain, named, Even(16, 16384)));
   }
   AppendSkewed(kMain, rows);
+  AppendMixed(kMain, rows);
+  for (const HeadShape& heads : kOthers) AppendMixed(heads, rows);
   AppendSparse(kMain, rows);
   const FormatScheme bf16{"bf16", {}};
   rows.Append(kMain, "even", bf16, CaseOf(kMain, bf16, Even(4, 512)), true);

@@ -35,21 +35,13 @@ std::string_view KernelOf(const KvAppend& op) {
   SIM_CHECK(false);
 }
 
-/// Decode attention reads whole pages (docs/formats/kv_pages.md), and its rows were measured with
-/// pages that are full. RETURNS: tokens of the pages that sequences of unrelated lengths touch, as
-/// expected of the last page of each.
-double TokensOfPages(int64_t context, int64_t sequences) {
-  constexpr double kPageTokens = 64;
-  return static_cast<double>(context) + static_cast<double>(sequences) * (kPageTokens - 1) / 2;
-}
-
 }  // namespace
 
 KvLaunch KvLaunchOf(const DecodeAttention& op) {
   KvLaunch launch = LaunchOf(op.kv, op.kv.latent ? "attend_mla" : "attend");
   launch.features[kBatch] = static_cast<double>(op.sequences);
-  launch.features[kContext] = TokensOfPages(op.context, op.sequences);
-  launch.features[kMaxContext] = TokensOfPages(op.longest_context, 1);
+  launch.features[kContext] = static_cast<double>(op.context);
+  launch.features[kMaxContext] = static_cast<double>(op.longest_context);
   launch.features[kHeads] = static_cast<double>(op.heads);
   return launch;
 }

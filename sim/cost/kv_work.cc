@@ -49,32 +49,52 @@ std::array<double, kMemoryTerms> ReadTerms(const KernelFeatures& f, double queri
           Dequantised(f, coded)};
 }
 
+/// Longest over mean, of sequences that are alike.
+constexpr double kEven = 1.01;
+
+/// Tokens of the units that decode attention reads: pages where the cache is quantised, slabs of a
+/// page where it is not. Sequences of different lengths leave half of their last unit empty.
+double TokensOfUnits(const KernelFeatures& f) {
+  constexpr double kPage = 64;
+  constexpr double kSlab = 16;
+  if (f[kBatch] <= 0) return f[kContext];
+  const double unit = f[kKeyBits] < kPlainBits ? kPage : kSlab;
+  const bool even = f[kMaxContext] * f[kBatch] <= kEven * f[kContext];
+  return even ? std::ceil(f[kContext] / f[kBatch] / unit) * unit * f[kBatch]
+              : f[kContext] + f[kBatch] * (unit - 1) / 2;
+}
+
 /// Attention of chunks as a kernel computes it: the cached past is expanded once to bf16, then
 /// tiles of query rows walk along it and along the chunk, up to the diagonal.
 struct ChunkTiles {
-  double past = 0;     // (row, key) pairs of whole tiles, keys in the past
-  double own = 0;      // the same, keys in the chunk
+  double pairs = 0;    // (row, key), of whole tiles
   double longest = 0;  // keys that one tile of rows walks along
+  double expands = 0;  // 1 where there is a past, which takes a launch of its own
 };
 
 ChunkTiles TilesOf(const KernelFeatures& f) {
   constexpr double kTile = 128;  // query rows, and keys
   if (f[kTokens] <= 0) return {};
   const double sequences = std::max(f[kBatch], 1.0);
-  const double padded = std::ceil(f[kTokens] / sequences / kTile) * kTile * sequences / f[kTokens];
+  const double mean = f[kTokens] / sequences;
+  const bool even = sequences == 1 || f[kMaxContext] * sequences <= kEven * f[kContext];
+  // Chunks of different lengths leave half of a tile empty each.
+  const double rows = even ? std::ceil(mean / kTile) * kTile : std::max(mean + kTile / 2, kTile);
+  const double padded = rows / mean;
   const double keys = f[kPairs] / f[kTokens];  // mean over query rows
-  const double past = std::min(std::max(f[kContext] - f[kTokens], 0.0) / sequences, keys);
   // Half of the tile on the diagonal is masked; a causal row sees at most twice the mean.
-  return {.past = padded * f[kTokens] * past,
-          .own = padded * f[kTokens] * (keys - past + kTile / 2),
-          .longest = std::min(f[kMaxContext], 2 * keys)};
+  return {.pairs = padded * f[kTokens] * (keys + kTile / 2),
+          .longest = std::min(f[kMaxContext], 2 * keys),
+          .expands = f[kContext] > f[kTokens] ? 1.0 : 0.0};
 }
 
 }  // namespace
 
 KernelWork AttendWork(const KernelFeatures& f, double) {
-  return {.memory = ReadTerms(f, f[kBatch]),
-          .compute = kFlopsPerPairElement * f[kContext] * f[kHeads] * f[kHeadDim],
+  KernelFeatures units = f;
+  units[kContext] = TokensOfUnits(f);
+  return {.memory = ReadTerms(units, f[kBatch]),
+          .compute = kFlopsPerPairElement * units[kContext] * f[kHeads] * f[kHeadDim],
           .chain = kFloor};
 }
 
@@ -91,14 +111,13 @@ KernelWork AttendPrefillWork(const KernelFeatures& f, double) {
   const double rows = kKeysAndValues * f[kTokens] * width * kPlainBits / kBitsPerByte;
   const double past = std::max(f[kContext] - f[kTokens], 0.0);
   return {.memory = {rows + past * (CodeBytes(f) + 2 * PlainBytes(f)),  // written and read again
-                     tiles.own * width, tiles.past * width},
+                     tiles.pairs * width, tiles.expands},
           .chain = tiles.longest * f[kHeadDim]};
 }
 
 KernelWork AttendExpandedWork(const KernelFeatures& f, double) {
   const ChunkTiles tiles = TilesOf(f);
-  return {.memory = {(f[kContext] + f[kTokens]) * f[kHeads], tiles.own * f[kHeads],
-                     tiles.past * f[kHeads]},
+  return {.memory = {(f[kContext] + f[kTokens]) * f[kHeads], tiles.pairs * f[kHeads]},
           .chain = tiles.longest};
 }
 

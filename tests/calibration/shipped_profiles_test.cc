@@ -47,7 +47,7 @@ TEST_P(Shipped, HeldOutErrorsAreAsStated) {
   ASSERT_TRUE(again.ok());
   const CalibrationReport& report = again->report;
   EXPECT_LT(report.all.median, 0.03);
-  EXPECT_LT(report.all.p95, 0.18);
+  EXPECT_LT(report.all.p95, 0.22);
   EXPECT_LT(std::abs(report.all.bias), 0.02);
   for (const KernelReport& kernel : report.kernels) {
     if (kernel.held_out.points < 50) continue;
