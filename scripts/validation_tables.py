@@ -64,9 +64,9 @@ def generated():
     for path in sorted((ROOT / "reports/studies/validation").glob("*/summary.md")):
         rows, failed = read(path)
         lines += [f"### {path.parent.name}", ""]
-        lines += table(["goal", "cases within", "worst"],
+        lines += table(["goal", "cases within", "mean size", "worst"],
                        [[f"{name} <= {bound}{'' if 'points' in name else ' %'}", f"{sum(abs(v) <= bound for v in values)} of {len(values)}",
-                         f"{max(values, key=abs):+.1f}"]
+                         f"{sum(map(abs, values)) / len(values):.1f}", f"{max(values, key=abs):+.1f}"]
                         for name, column, bound in GOALS
                         for values in [[float(r[column]) for r in rows if r[column] != "-"]]])
         scenarios = list(dict.fromkeys(r["scenario"] for r in rows))
