@@ -207,10 +207,8 @@ int64_t CountAbove16(const uint16_t* values, int64_t size, uint16_t than) {
 }
 
 uint32_t ThresholdByCount16(const uint16_t* values, int64_t size, int64_t wanted) {
-  constexpr int kBits = 16;
-  return Code::Largest(kBits, wanted, [&](uint32_t t) {
-    return CountAbove16(values, size, static_cast<uint16_t>(t - 1));
-  });
+  return Code::ThresholdByCounts16(values, size, wanted,
+                                   [&](uint16_t than) { return CountAbove16(values, size, than); });
 }
 
 constexpr ExpertSetLoops kLoops = {

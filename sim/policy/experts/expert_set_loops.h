@@ -160,11 +160,36 @@ struct ExpertSetCode {
     return count;
   }
 
+  /// The smallest value that is at least `from`. REQUIRES: there is one. What is below `from` wraps
+  /// round, behind all that is not.
+  static uint32_t LeastFrom16(const uint16_t* values, int64_t size, uint32_t from) {
+    const auto base = static_cast<uint16_t>(from);
+    uint16_t least = 0xffff;
+    for (int64_t i = 0; i < size; ++i) {
+      const auto above = static_cast<uint16_t>(values[i] - base);
+      least = above < least ? above : least;
+    }
+    return from + least;
+  }
+
+  /// Largest, which ends where exactly the wanted values are left: the smallest of them is it.
+  /// `count_above(t)` is how many values are larger.
+  template <class CountAbove>
+  static uint32_t ThresholdByCounts16(const uint16_t* values, int64_t size, int64_t wanted,
+                                      const CountAbove& count_above) {
+    uint32_t threshold = 0;
+    for (uint32_t bit = 0x8000; bit > 0; bit >>= 1) {
+      const uint32_t higher = threshold | bit;
+      const int64_t count = count_above(static_cast<uint16_t>(higher - 1));
+      if (count == wanted && wanted > 0) return LeastFrom16(values, size, higher);
+      if (count >= wanted) threshold = higher;
+    }
+    return threshold;
+  }
+
   static uint32_t ThresholdByCount16(const uint16_t* values, int64_t size, int64_t wanted) {
-    constexpr int kBits = 16;
-    return Largest(kBits, wanted, [&](uint32_t t) {
-      return CountAbove16(values, size, static_cast<uint16_t>(t - 1));
-    });
+    return ThresholdByCounts16(values, size, wanted,
+                               [&](uint16_t than) { return CountAbove16(values, size, than); });
   }
 };
 

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "sim/policy/experts/eac_prefill.h"
 #include "sim/policy/experts/expert_set_loops.h"
 #include "tests/sim/policy/naive_batch.h"
@@ -233,7 +236,8 @@ TEST(ExpertSetLoops, AreAlikeUnderEveryInstructionSet) {
     std::vector<uint32_t> values(1 + rng.NextBelow(300));
     std::vector<uint16_t> small(1 + rng.NextBelow(70000));
     for (uint32_t& value : values) value = static_cast<uint32_t>(rng.NextBelow(1000));
-    for (uint16_t& value : small) value = static_cast<uint16_t>(rng.NextBelow(1000));
+    const uint64_t below = rng.NextBelow(2) == 0 ? 1000 : 65536;  // many ties, or few
+    for (uint16_t& value : small) value = static_cast<uint16_t>(rng.NextBelow(below));
     const auto size = std::ssize(values);
     const int64_t wanted = Between(rng, 1, size);
     const uint32_t count = plain.threshold_by_count(values.data(), size, wanted);
@@ -244,8 +248,10 @@ TEST(ExpertSetLoops, AreAlikeUnderEveryInstructionSet) {
     EXPECT_EQ(best.threshold_by_sum(values.data(), size, mass),
               plain.threshold_by_sum(values.data(), size, mass));
     const int64_t most = Between(rng, 1, std::ssize(small));
-    EXPECT_EQ(best.threshold_by_count16(small.data(), std::ssize(small), most),
-              plain.threshold_by_count16(small.data(), std::ssize(small), most));
+    const uint32_t of_best = best.threshold_by_count16(small.data(), std::ssize(small), most);
+    EXPECT_EQ(plain.threshold_by_count16(small.data(), std::ssize(small), most), of_best);
+    std::ranges::nth_element(small, small.begin() + most - 1, std::greater<>());
+    EXPECT_EQ(of_best, small[static_cast<size_t>(most - 1)]);
   });
 }
 
