@@ -19,30 +19,30 @@ std::string ErrorOf(const std::string& text) {
   return errors.errors().front().where + ": " + errors.errors().front().message;
 }
 
-TEST(KvErrors, ReadsRowsAndAnEmptyTable) {
+TEST(KvErrorTable, ReadsRowsAndAnEmptyTable) {
   EXPECT_EQ(ErrorOf(kHeader), "none");
   EXPECT_EQ(ErrorOf(kHeader + kGood), "none");
 }
 
-TEST(KvErrors, RefusesAnotherHeaderAtTheFirstLine) {
+TEST(KvErrorTable, RefusesAnotherHeaderAtTheFirstLine) {
   EXPECT_EQ(ErrorOf(""),
             "errors.csv:1: expected the header " + kHeader.substr(0, kHeader.size() - 1));
   EXPECT_TRUE(ErrorOf("scheme,layer\n").starts_with("errors.csv:1: expected the header"));
 }
 
-TEST(KvErrors, NamesTheLineOfARowWithTooFewCells) {
+TEST(KvErrorTable, NamesTheLineOfARowWithTooFewCells) {
   EXPECT_EQ(ErrorOf(kHeader + kGood + "int4,all,real_shaped,128\n"),
             "errors.csv:3: expected 11 cells, got 4");
 }
 
-TEST(KvErrors, NamesTheColumnAndTheCellThatIsNoNumber) {
+TEST(KvErrorTable, NamesTheColumnAndTheCellThatIsNoNumber) {
   EXPECT_EQ(ErrorOf(kHeader + "int4,all,real_shaped,wide,1024,64,4.5,4.5,0.1,0.1,0.08\n"),
             "errors.csv:2: head_dim: expected a number, got 'wide'");
   EXPECT_EQ(ErrorOf(kHeader + "int4,all,real_shaped,128,1024,64,4.5,4.5,0.1,0.1,8%\n"),
             "errors.csv:2: output_error: expected a number, got '8%'");
 }
 
-TEST(KvErrors, LooksOnlyAtRowsOfItsData) {
+TEST(KvErrorTable, LooksOnlyAtRowsOfItsData) {
   EXPECT_EQ(ErrorOf(kHeader + "int4,all,gaussian,wide,,,,,,,\n"), "none");
 }
 
