@@ -1,5 +1,6 @@
 #include "sim/replay/row_store.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #ifdef __linux__
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #endif
 
 namespace moecast {
@@ -61,29 +63,40 @@ RowStore::Slab RowStore::AllocateSlab(uint64_t bytes) {
 
 #ifdef __linux__
 struct RowStore::Disk {
-  /// Addresses to map the file to, piece by piece: one range is released by one call.
-  static constexpr uint64_t kRange = uint64_t{1} << 42;
-
   std::FILE* file = std::tmpfile();
+  /// Addresses to map the file to, piece by piece: one range is released by one call.
+  uint64_t range_bytes = RangeBytes(file);
   void* range =
-      mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      mmap(nullptr, range_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   uint64_t bytes = 0;
 
   Disk() = default;
   Disk(const Disk&) = delete;
   Disk& operator=(const Disk&) = delete;
   ~Disk() {
-    if (range != MAP_FAILED) munmap(range, kRange);
+    if (range != MAP_FAILED) munmap(range, range_bytes);
     if (file != nullptr) std::fclose(file);
   }
   [[nodiscard]] bool usable() const { return file != nullptr && range != MAP_FAILED; }
+
+ private:
+  /// What the file can grow to. Addresses are scarce where many tables lie on disk, under
+  /// `ulimit -v` and in a sanitizer's process. RETURNS: more than 0.
+  static uint64_t RangeBytes(std::FILE* file) {
+    constexpr uint64_t kMost = uint64_t{1} << 40;
+    struct statvfs disk {};
+    const bool known = file != nullptr && fstatvfs(fileno(file), &disk) == 0;
+    if (!known || disk.f_blocks == 0) return kMost;  // 0: a tmpfs without a limit
+    const uint64_t free_blocks = std::min<uint64_t>(disk.f_bavail, kMost / disk.f_frsize);
+    return std::max(free_blocks * disk.f_frsize, kHugePageBytes);
+  }
 };
 
 void RowStore::DeleteDisk::operator()(Disk* disk) const { delete disk; }
 
 RowStore::Slab RowStore::MapSlab(uint64_t bytes) {
   if (disk_ == nullptr) disk_.reset(new Disk);
-  if (!disk_->usable() || bytes > Disk::kRange - disk_->bytes) return nullptr;
+  if (!disk_->usable() || bytes > disk_->range_bytes - disk_->bytes) return nullptr;
   const int descriptor = fileno(disk_->file);
   const auto offset = static_cast<off_t>(disk_->bytes);
   // Reserved on disk now: a full disk is an answer here and would be a signal at a later write.
