@@ -64,7 +64,8 @@ KvLaunch KvLaunchOf(const KvAppend& op) {
   if (op.write == KvWrite::kFlush) {
     // Flushes are measured by the sequences whose windows they empty.
     const int64_t window = op.kv.residual + 1;
-    launch.features[kNewTokens] = static_cast<double>((op.tokens + window - 1) / window);
+    const int64_t sequences = (op.tokens + window - 1) / window;
+    launch.features[kNewTokens] = static_cast<double>(sequences);
   }
   return launch;
 }
