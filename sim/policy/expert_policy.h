@@ -47,8 +47,8 @@ struct ExpertPolicy {
   explicit ExpertPolicy(std::vector<ExpertRule> all) : rules(std::move(all)) {}
   template <class Rule>
   requires(!std::same_as<Rule, ExpertPolicy> && std::constructible_from<ExpertSelection, Rule>)
-      ExpertPolicy(Rule rule)
-      : rules{ExpertSelection{std::move(rule)}} {}  // NOLINT: a rule is one
+      ExpertPolicy(Rule rule)  // NOLINT(google-explicit-constructor): a rule is a policy
+      : rules{ExpertSelection{std::move(rule)}} {}
 
   /// The token-level rule that is the whole policy, or null.
   [[nodiscard]] const ExpertSelection* token_rule() const;
