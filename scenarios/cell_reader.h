@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -29,6 +30,13 @@ struct CellReader {
       return Bad(std::string(name) + ": expected a number, got '" + std::string(cell) + "'");
     }
     return value;
+  }
+  /// A finite number, 0 or more.
+  Result<double> ReadAmount(size_t column, const char* name) const {
+    SIM_TRY(const double value, Read<double>(column, name));
+    if (std::isfinite(value) && value >= 0) return value;
+    return Bad(std::string(name) + ": must be finite and 0 or more, got '" +
+               std::string(cells[column]) + "'");
   }
   /// A whole number from `least` to `most`.
   Result<int64_t> ReadWhole(size_t column, const char* name, int64_t least, int64_t most) const {

@@ -15,6 +15,7 @@ constexpr std::string_view kHeader =
     "scheme,layer,data,head_dim,tokens,group,equivalent_bits,stored_bits,key_error,value_error,"
     "output_error";
 constexpr size_t kColumns = 11;
+constexpr int64_t kMostHeadDim = 65536;
 constexpr std::string_view kAllLayers = "all";
 
 /// What tells the codes of a layer apart.
@@ -67,10 +68,10 @@ Result<KvErrors> KvErrors::Parse(std::string_view text, const std::filesystem::p
     }
     if (line.cells[2] != kData) continue;
     Row row{.scheme = std::string(line.cells[0]), .layer = std::string(line.cells[1])};
-    SIM_TRY(row.head_dim, line.Read<int64_t>(3, "head_dim"));
-    SIM_TRY(row.equivalent_bits, line.Read<double>(6, "equivalent_bits"));
-    SIM_TRY(row.stored_bits, line.Read<double>(7, "stored_bits"));
-    SIM_TRY(row.output_error, line.Read<double>(10, "output_error"));
+    SIM_TRY(row.head_dim, line.ReadWhole(3, "head_dim", 1, kMostHeadDim));
+    SIM_TRY(row.equivalent_bits, line.ReadAmount(6, "equivalent_bits"));
+    SIM_TRY(row.stored_bits, line.ReadAmount(7, "stored_bits"));
+    SIM_TRY(row.output_error, line.ReadAmount(10, "output_error"));
     errors.rows_.push_back(std::move(row));
   }
   return errors;

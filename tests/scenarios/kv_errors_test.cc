@@ -40,6 +40,12 @@ TEST(KvErrorTable, NamesTheColumnAndTheCellThatIsNoNumber) {
             "errors.csv:2: head_dim: expected a number, got 'wide'");
   EXPECT_EQ(ErrorOf(kHeader + "int4,all,real_shaped,128,1024,64,4.5,4.5,0.1,0.1,8%\n"),
             "errors.csv:2: output_error: expected a number, got '8%'");
+  EXPECT_EQ(ErrorOf(kHeader + "int4,all,real_shaped,0,1024,64,4.5,4.5,0.1,0.1,0.1\n"),
+            "errors.csv:2: head_dim: must be from 1 to 65536, got 0");
+  EXPECT_EQ(ErrorOf(kHeader + "int4,all,real_shaped,128,1024,64,4.5,4.5,0.1,0.1,nan\n"),
+            "errors.csv:2: output_error: must be finite and 0 or more, got 'nan'");
+  EXPECT_EQ(ErrorOf(kHeader + "int4,all,real_shaped,128,1024,64,-4.5,4.5,0.1,0.1,0.1\n"),
+            "errors.csv:2: equivalent_bits: must be finite and 0 or more, got '-4.5'");
 }
 
 TEST(KvErrorTable, LooksOnlyAtRowsOfItsData) {
