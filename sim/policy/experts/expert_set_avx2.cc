@@ -21,8 +21,7 @@ constexpr int64_t kMostExperts = 256;
 template <int kWords>
 struct Cells {
   explicit Cells(const RankedShape& shape)
-      : rank_stride((shape.ranks + kRankBlock - 1) / kRankBlock * kRankBlock),
-        bytes((shape.experts + kExpertBlock - 1) / kExpertBlock * kExpertBlock / 8) {
+      : rank_stride(shape.rank_stride()), bytes(shape.cell_bytes()) {
     for (int w = 0; w < kWords; ++w) {
       const int64_t bits = 8 * bytes - 64 * w;
       mask[w] = bits >= 64 ? ~uint64_t{0} : bits > 0 ? (uint64_t{1} << bits) - 1 : 0;

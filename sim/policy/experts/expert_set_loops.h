@@ -59,11 +59,11 @@ struct ExpertSetCode {
   }
 
   static void Take(const TakeJob& job) {
-    const int64_t rank_stride = (job.shape.ranks + kRankBlock - 1) / kRankBlock * kRankBlock;
-    const int64_t bit_stride = (job.shape.experts + kExpertBlock - 1) / kExpertBlock * kExpertBlock;
+    const int64_t rank_stride = job.shape.rank_stride();
+    const int64_t bit_stride = job.shape.expert_stride();
     for (uint64_t token = 0; token < job.rows.size(); ++token) {
       uint64_t* const chosen = job.chosen[token];
-      Clear(chosen, (job.shape.moe_layers * bit_stride + 511) / 512 * 8);
+      Clear(chosen, job.shape.row_words());
       for (int64_t layer = 0; layer < job.shape.moe_layers; ++layer) {
         const uint16_t* const ids = job.rows[token].ids + layer * rank_stride;
         const uint64_t* const set = job.sets + layer * job.set_words;
@@ -78,11 +78,11 @@ struct ExpertSetCode {
   }
 
   static void Above(const AboveJob& job) {
-    const int64_t rank_stride = (job.shape.ranks + kRankBlock - 1) / kRankBlock * kRankBlock;
-    const int64_t bit_stride = (job.shape.experts + kExpertBlock - 1) / kExpertBlock * kExpertBlock;
+    const int64_t rank_stride = job.shape.rank_stride();
+    const int64_t bit_stride = job.shape.expert_stride();
     for (uint64_t token = 0; token < job.rows.size(); ++token) {
       uint64_t* const chosen = job.chosen[token];
-      Clear(chosen, (job.shape.moe_layers * bit_stride + 511) / 512 * 8);
+      Clear(chosen, job.shape.row_words());
       for (int64_t layer = 0; layer < job.shape.moe_layers; ++layer) {
         const uint16_t* const ids = job.rows[token].ids + layer * rank_stride;
         const uint16_t* const weights = job.rows[token].weights + layer * rank_stride;

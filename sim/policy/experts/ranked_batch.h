@@ -26,7 +26,9 @@ inline constexpr int64_t kRankBlock = 16;
 /// Experts of a layer are padded to a multiple of this in counts and in bit rows.
 inline constexpr int64_t kExpertBlock = 16;
 
-constexpr int64_t RoundUp(int64_t value, int64_t block) {
+// Always inlined, like the strides below: files compiled for a newer CPU use them too, and a copy
+// of theirs must not be linked into the others.
+[[gnu::always_inline]] constexpr int64_t RoundUp(int64_t value, int64_t block) {
   return (value + block - 1) / block * block;
 }
 
@@ -36,12 +38,16 @@ struct RankedShape {
   int64_t experts = 0;
   int64_t top_k = 0;  // native
   int64_t ranks = 0;  // recorded, >= top_k
-  [[nodiscard]] int64_t rank_stride() const { return RoundUp(ranks, kRankBlock); }
-  [[nodiscard]] int64_t expert_stride() const { return RoundUp(experts, kExpertBlock); }
+  [[nodiscard, gnu::always_inline]] int64_t rank_stride() const {
+    return RoundUp(ranks, kRankBlock);
+  }
+  [[nodiscard, gnu::always_inline]] int64_t expert_stride() const {
+    return RoundUp(experts, kExpertBlock);
+  }
   /// Bytes between two layers of a bit row.
-  [[nodiscard]] int64_t cell_bytes() const { return expert_stride() / 8; }
+  [[nodiscard, gnu::always_inline]] int64_t cell_bytes() const { return expert_stride() / 8; }
   /// Words of a bit row: whole cache lines.
-  [[nodiscard]] int64_t row_words() const {
+  [[nodiscard, gnu::always_inline]] int64_t row_words() const {
     return RoundUp(moe_layers * expert_stride(), 512) / 64;
   }
   friend bool operator==(const RankedShape&, const RankedShape&) = default;
