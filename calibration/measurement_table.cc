@@ -96,6 +96,11 @@ class LayoutReader {
     if (const auto found = Find(name)) return *found;
     return Error{"column '" + name + "' is missing" + DidYouMean(name, columns_), file_ + ":1"};
   }
+  [[nodiscard]] Error NoUnit(const std::string& name, const std::string& column) const {
+    return {"time column '" + column + "' has no unit; allowed: " + name + "_ns, " + name +
+                "_us, " + name + "_ms",
+            file_ + ":1"};
+  }
   /// The column "NAME_unit". ERRORS: "NAME" without a unit, or with one that is no time.
   [[nodiscard]] Result<std::optional<TimeColumn>> Time(const std::string& name) const {
     for (size_t i = 0; i < columns_.size(); ++i) {
@@ -105,9 +110,7 @@ class LayoutReader {
       const std::string suffix = column.size() > name.size() ? column.substr(name.size() + 1) : "";
       const auto ns = NanosecondsPerUnit(suffix);
       if (ns) return std::optional(TimeColumn{.index = i, .ns = *ns});
-      std::string message = "time column '" + column + "' has no unit; allowed: ";
-      message += name + "_ns, " + name + "_us, " + name + "_ms";
-      return Error{std::move(message), file_ + ":1"};
+      return NoUnit(name, column);
     }
     return std::optional<TimeColumn>();
   }

@@ -58,6 +58,16 @@ double& ValueOf(Parameter parameter, Efficiencies& e, Seconds*& host) {
   return e.gemm.compute;
 }
 
+Error Unknown(const std::string& name, const std::vector<std::string>& known) {
+  std::string list;
+  for (const std::string& one : known) {
+    if (!list.empty()) list += ", ";
+    list += one;
+  }
+  return {"unknown parameter '" + name + "'" + DidYouMean(name, known) + "; allowed: " + list,
+          "--fit"};
+}
+
 }  // namespace
 
 std::string_view ParameterName(Parameter parameter) {
@@ -72,14 +82,7 @@ Result<std::vector<Parameter>> ParametersNamed(std::span<const std::string> name
   for (const std::string& name : names) {
     const auto found = std::find(known.begin(), known.end(), name);
     if (found == known.end()) {
-      std::string list;
-      for (const std::string& one : known) {
-        if (!list.empty()) list += ", ";
-        list += one;
-      }
-      return Error{
-          "unknown parameter '" + name + "'" + DidYouMean(name, known) + "; allowed: " + list,
-          "--fit"};
+      return Unknown(name, known);
     }
     const auto parameter = static_cast<Parameter>(found - known.begin());
     if (std::find(parameters.begin(), parameters.end(), parameter) != parameters.end()) {

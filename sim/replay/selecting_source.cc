@@ -9,7 +9,7 @@
 
 namespace moecast {
 
-SelectingSource::SelectingSource(RoutingRules rules, LoadShape shape, Seed seed)
+SelectingSource::SelectingSource(RoutingRules rules, const LoadShape& shape, Seed seed)
     : rules_(std::move(rules)),
       shape_(shape),
       seed_(seed),

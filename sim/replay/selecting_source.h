@@ -19,7 +19,7 @@ class SelectingSource {
  public:
   /// REQUIRES: as ReplaySource; at least one rule, one fewer bounds than rules, all rows of one
   /// trace.
-  SelectingSource(RoutingRules rules, LoadShape shape, Seed seed);
+  SelectingSource(RoutingRules rules, const LoadShape& shape, Seed seed);
 
   [[nodiscard]] SequenceId Bind(RequestId request) const;
   /// As ReplaySource::Count. `load` chooses the rule and says what kind of step it is. Padding rows
