@@ -116,6 +116,17 @@ void AddKernel(const KernelRows& kernel, Calibration& out, Totals& totals) {
   out.report.kernels.push_back(std::move(report));
 }
 
+/// What no fit could be made of: the first kernels, with their rows.
+std::string TooFewRows(const std::vector<std::string>& kernels) {
+  constexpr size_t kNamed = 5;
+  std::string text = "no kernel has a shape with " + std::to_string(kFewestPoints) +
+                     " rows or more, which a fit needs";
+  for (size_t i = 0; i < std::min(kernels.size(), kNamed); ++i) {
+    text += (i == 0 ? ": " : ", ") + kernels[i];
+  }
+  return text + (kernels.size() > kNamed ? ", ..." : "");
+}
+
 }  // namespace
 
 HeldOutError SummariseRatios(const std::vector<double>& ratios) {
@@ -158,9 +169,7 @@ Result<Calibration> Calibrate(const Measurements& measurements, const std::strin
   const std::vector<KernelRows> kernels = GroupRows(clean.rows);
   for (const KernelRows& kernel : kernels) AddKernel(kernel, out, totals);
   if (out.profile.kernels.empty()) {
-    return Error{"no kernel has a shape with " + std::to_string(kFewestPoints) +
-                     " rows or more, which a fit needs",
-                 name};
+    return Error{TooFewRows(out.report.unfitted_kernels), name};
   }
   if (!totals.ratios.empty()) {
     out.report.all = SummariseRatios(totals.ratios);

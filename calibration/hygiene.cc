@@ -16,10 +16,12 @@ namespace {
 constexpr double kNsPerSecond = 1e9;
 constexpr double kNsPerUs = 1e3;
 constexpr int kUsDigits = 2;
+/// Of times that are too short to be true.
+constexpr int kImpossibleDigits = 4;
 /// Measurements state five significant digits of both sides.
 constexpr double kRounding = 1e-4;
 
-std::string Us(double ns) { return Fixed(ns / kNsPerUs, kUsDigits) + " us"; }
+std::string Us(double ns, int digits = kUsDigits) { return Fixed(ns / kNsPerUs, digits) + " us"; }
 
 /// Rows with equal keys are the same point to every fit.
 using PointKey = std::tuple<std::string, std::string, std::string,
@@ -97,9 +99,9 @@ Result<CleanRows> Clean(const Measurements& measurements) {
     if (row.time_ns < floor * (1 - kRounding)) {
       clean.refused.push_back({.source = row.source,
                                .kernel = DescribeRow(row),
-                               .why = "faster than physics: " + Us(row.time_ns) +
+                               .why = "faster than physics: " + Us(row.time_ns, kImpossibleDigits) +
                                       " where the datasheet of " + measurements.card.gpu +
-                                      " allows " + Us(floor)});
+                                      " allows " + Us(floor, kImpossibleDigits)});
       continue;
     }
     const auto [place, is_new] = index.emplace(KeyOf(row), points.size());

@@ -191,24 +191,6 @@ Result<KernelRow> ReadLine(const CsvText& csv, const CsvLine& cells, const Layou
   return row;
 }
 
-/// The "key: value" lines of a flat file; values may hold colons, quotes around one are dropped.
-std::map<std::string, std::string, std::less<>> KeyLines(std::string_view text) {
-  std::map<std::string, std::string, std::less<>> fields;
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    const size_t colon = line.find(": ");
-    if (colon == std::string_view::npos) continue;
-    std::string_view value = line.substr(colon + 2);
-    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
-      value = value.substr(1, value.size() - 2);
-    }
-    fields.emplace(line.substr(0, colon), value);
-  }
-  return fields;
-}
-
 bool IsNoKernel(std::string_view op) {
   return Holds(kCeilings, op) ||
          std::any_of(kYardsticks.begin(), kYardsticks.end(),
@@ -237,26 +219,13 @@ std::vector<std::filesystem::path> SuiteFiles(const std::filesystem::path& folde
   return files;
 }
 
-}  // namespace
-
-Result<CardFacts> ParseEnvironment(std::string_view text, const std::string& file) {
-  const std::map<std::string, std::string, std::less<>> fields = KeyLines(text);
-  const auto number = [&fields](std::string_view key) {
-    const auto found = fields.find(key);
-    return found == fields.end() ? 0.0 : ParseCell(found->second).value_or(0);
-  };
-  CardFacts card;
-  if (const auto found = fields.find("card"); found != fields.end()) card.gpu = found->second;
-  if (card.gpu.empty()) return Error{"card: is missing; name the GPU, as in h200_sxm", file};
-  card.hbm_bytes_per_s = number("datasheet_hbm_bytes_per_s");
-  card.bf16_flop_per_s = number("datasheet_bf16_flop_per_s");
-  card.fp8_flop_per_s = number("datasheet_fp8_flop_per_s");
-  if (card.hbm_bytes_per_s <= 0 || card.bf16_flop_per_s <= 0) {
-    return Error{"datasheet_hbm_bytes_per_s and datasheet_bf16_flop_per_s must be numbers above 0",
-                 file};
-  }
-  return card;
+/// The same errors, their places below `folder`.
+Errors Below(const std::filesystem::path& folder, Errors errors) {
+  for (Error& error : errors) error.where = (folder / error.where).string();
+  return errors;
 }
+
+}  // namespace
 
 Status ParseSuite(std::string_view text, const std::string& file, Measurements& into) {
   SIM_TRY(const CsvText csv, SplitCsv(text, file));
@@ -312,7 +281,9 @@ Result<Measurements> ReadMeasurements(const std::filesystem::path& folder) {
     SIM_TRY(const std::string csv, ReadFile(path));
     const size_t before = all.rows.size();
     const std::string file = path.lexically_relative(folder).string();
-    SIM_RETURN_IF_ERROR(ParseSuite(csv, file, all));
+    if (const Status read = ParseSuite(csv, file, all); !read.ok()) {
+      return Below(folder, read.errors());
+    }
     all.files.push_back({.file = file,
                          .sha256 = Sha256(csv),
                          .rows = static_cast<int64_t>(all.rows.size() - before)});

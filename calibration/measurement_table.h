@@ -10,20 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "calibration/card_facts.h"
 #include "calibration/kernel_row.h"
 #include "sim/base/result.h"
 #include "sim/cost/profile.h"
 
 namespace moecast::calibration {
-
-/// The card's datasheet rates, which no row may beat.
-struct CardFacts {
-  std::string gpu;  // "h200_sxm"
-  double hbm_bytes_per_s = 0;
-  double bf16_flop_per_s = 0;
-  double fp8_flop_per_s =
-      0;  // 0: not stated; rows of 8-bit formats are then checked by bytes alone
-};
 
 /// A row that no fit may use, and why.
 struct RefusedRow {
@@ -52,7 +44,4 @@ Result<Measurements> ReadMeasurements(const std::filesystem::path& folder);
 
 /// One suite's rows appended to `into`. `file` goes into messages.
 Status ParseSuite(std::string_view text, const std::string& file, Measurements& into);
-/// environment.yaml: flat lines of "key: value". ERRORS: a field is missing.
-Result<CardFacts> ParseEnvironment(std::string_view text, const std::string& file);
-
 }  // namespace moecast::calibration

@@ -81,6 +81,18 @@ TEST(Environment, WithoutDatasheetRatesNothingCouldBeChecked) {
   EXPECT_FALSE(ParseEnvironment("card: h200_sxm\n", "environment.yaml").ok());
 }
 
+TEST(Environment, EveryLineIsReadOrRefusedWithItsPlace) {
+  const auto error_of = [](const std::string& line) {
+    const auto card = ParseEnvironment(kEnvironment + line, "e.yaml");
+    return card.ok() ? "" : ToString(card.errors());
+  };
+  EXPECT_EQ(error_of("\n# a comment\r\ncommit: 1a2b\r\n"), "");
+  EXPECT_THAT(error_of("cards [\n"), HasSubstr("e.yaml:5: expected 'key: value', got 'cards ['"));
+  EXPECT_THAT(error_of("card: b200\n"), HasSubstr("e.yaml:5: card: appears twice"));
+  EXPECT_THAT(error_of("datasheet_fp8_flop_per_s: fast\n"),
+              HasSubstr("e.yaml:5: datasheet_fp8_flop_per_s: expected a number above 0"));
+}
+
 class Folders : public testing::Test {
  protected:
   void SetUp() override {
@@ -88,6 +100,7 @@ class Folders : public testing::Test {
             testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(root_);
   }
+  void TearDown() override { std::filesystem::remove_all(root_); }
   void Write(const std::string& file, const std::string& text) {
     std::filesystem::create_directories((root_ / file).parent_path());
     ASSERT_TRUE(WriteFileAtomically(root_ / file, text).ok());
@@ -111,6 +124,14 @@ TEST_F(Folders, TwoGpusInOneFolderAreRefused) {
 TEST_F(Folders, AFolderWithoutSuitesIsRefused) {
   std::filesystem::create_directories(root_);
   EXPECT_THAT(ToString(ReadMeasurements(root_).errors()), HasSubstr("environment.yaml"));
+}
+
+TEST_F(Folders, PlacesOfErrorsAreFilesThatCanBeOpened) {
+  Write("a/environment.yaml", kEnvironment);
+  Write("a/x.csv", "op,bytes,flops,median_us\ngemm,1,1,soon\n");
+  const auto read = ReadMeasurements(root_);
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.errors().front().where, (root_ / "a/x.csv:2").string());
 }
 
 TEST(Hygiene, RowsFasterThanPhysicsAreRefusedAndListed) {
