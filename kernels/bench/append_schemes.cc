@@ -25,8 +25,8 @@ void AddPerToken(int head_dim, std::vector<KvScheme>& schemes) {
 // Keys by channel, values by token: KIVI, AsymKV, XQuant and its sharing layers.
 void AddPerChannel(int head_dim, std::vector<KvScheme>& schemes) {
   struct Pair {
-    KvElement keys;
-    KvElement values;
+    KvElement keys{};
+    KvElement values{};
     float key_eta = 0;
     float value_eta = 0;
     bool shares_values = false;

@@ -33,7 +33,7 @@ constexpr int kAppended = 4;
 struct Case {
   KvShape shape;
   KvScheme scheme;
-  CacheWriters writers;
+  CacheWriters writers{};
 };
 
 std::string Describe(const Case& c) {
@@ -287,8 +287,9 @@ void RequireCache(const Case& c, const KvPool& pool, const Inputs& in) {
     for (int head = 0; head < c.shape.kv_heads; ++head) {
       for (const KvSide side : {KvSide::kKeys, KvSide::kValues}) {
         const MatrixXd& rows = side == KvSide::kKeys ? in.keys.exact : in.values.exact;
-        const MatrixXd all = rows.block(in.first[static_cast<size_t>(s)], head * c.shape.head_dim,
-                                        kLengths[s], c.shape.head_dim);
+        const MatrixXd all =
+            rows.block(in.first[static_cast<size_t>(s)], int64_t{head} * c.shape.head_dim,
+                       kLengths[s], c.shape.head_dim);
         RequireQuantised(c, pool, side, s, head, all);
         if (HasWindow(c.scheme)) RequireWindow(c, pool, side, s, head, all);
       }

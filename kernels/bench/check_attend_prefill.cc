@@ -47,13 +47,13 @@ struct DrawnRows {
             .stride = static_cast<int64_t>(operand.exact.cols())};
   }
   [[nodiscard]] MatrixXd Head(int32_t head, int32_t row, int32_t rows) const {
-    return operand.exact.block(row, first_column + head * dim, rows, dim);
+    return operand.exact.block(row, first_column + int64_t{head} * dim, rows, dim);
   }
 };
 
 DrawnRows DrawRows(RngStream& rng, int32_t rows, int32_t heads, int32_t dim, double scale) {
   constexpr Eigen::Index kOtherColumns = 24;  // of the matrix the rows are a slice of
-  Operand operand = Draw(rng, rows + kUnusedRows, heads * dim + 2 * kOtherColumns, scale);
+  Operand operand = Draw(rng, rows + kUnusedRows, int64_t{heads} * dim + 2 * kOtherColumns, scale);
   const auto columns = static_cast<size_t>(operand.exact.cols());
   for (size_t i = static_cast<size_t>(rows) * columns; i < operand.row_major.size(); ++i)
     operand.row_major[i] = __float2bfloat16(std::numeric_limits<float>::quiet_NaN());
@@ -104,7 +104,8 @@ MatrixXd Expected(const AttendCase& check, const CaseData& data, const DrawnPage
         past_keys = pages->Read(KvSide::kKeys, sequence, kv_head, past);
         past_values = pages->Read(KvSide::kValues, sequence, kv_head, past);
       }
-      expected.block(data.offsets[i], head * s.value_dim, check.new_tokens[i], s.value_dim) =
+      expected.block(data.offsets[i], int64_t{head} * s.value_dim, check.new_tokens[i],
+                     s.value_dim) =
           reference::CausalAttention(
               data.query.Head(head, data.offsets[i], check.new_tokens[i]),
               Stacked(past_keys, data.key.Head(kv_head, data.key_offsets[i], keys)),
@@ -169,7 +170,7 @@ std::string CheckCase(AttendCase check, RngStream& rng, const Stream& stream) {
                    .offsets = offsets.data(),
                    .key_offsets = check.expanded.empty() ? nullptr : key_offsets.data()},
                   past, out.data(), counters.data(), stream.get());
-    const MatrixXd rows = ToMatrix(out, s.query_rows, s.query_heads * s.value_dim);
+    const MatrixXd rows = ToMatrix(out, s.query_rows, int64_t{s.query_heads} * s.value_dim);
     Require(rows.bottomRows(kUnusedRows).array().isNaN().all(),
             Describe(check) + ": wrote behind the last sequence");
     error = RequireClose(

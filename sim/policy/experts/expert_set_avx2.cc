@@ -22,14 +22,14 @@ template <int kWords>
 struct Cells {
   explicit Cells(const RankedShape& shape)
       : rank_stride(shape.rank_stride()), bytes(shape.cell_bytes()) {
-    for (int w = 0; w < kWords; ++w) {
+    for (int64_t w = 0; w < kWords; ++w) {
       const int64_t bits = 8 * bytes - 64 * w;
       mask[w] = bits >= 64 ? ~uint64_t{0} : bits > 0 ? (uint64_t{1} << bits) - 1 : 0;
     }
   }
   int64_t rank_stride;
-  int64_t bytes;          // of a cell of a bit row
-  uint64_t mask[kWords];  // its own bits among the words that are read
+  int64_t bytes;               // of a cell of a bit row
+  uint64_t mask[kWords] = {};  // its own bits among the words that are read
 };
 
 inline uint64_t LoadWord(const char* from) {
@@ -43,7 +43,7 @@ inline uint64_t LoadWord(const char* from) {
 template <int kWords>
 inline void WriteCell(uint32_t kept, const char* ranked, const uint64_t* set,
                       const Cells<kWords>& cells, char* chosen) {
-  for (int w = 0; w < kWords; ++w) {
+  for (int64_t w = 0; w < kWords; ++w) {
     const uint64_t word = LoadWord(ranked + 8 * w) & cells.mask[w];
     uint64_t bits = _pdep_u64(kept, word);
     if (set != nullptr) bits &= set[w];
