@@ -69,7 +69,9 @@ add_executable(
   bench/check_support.cc
   bench/drawn_codes.cc
   bench/drawn_latents.cc
+  bench/drawn_lengths.cc
   bench/drawn_pages.cc
+  bench/drawn_slots.cc
   bench/kv_pool.cc
   bench/kv_rows.cc
   bench/latent_rows.cc
@@ -77,6 +79,7 @@ add_executable(
   bench/main.cc
   bench/prefill_bench.cc
   bench/prefill_data.cc
+  bench/prefill_rows.cc
   bench/registry.cc
   bench/suite_append.cc
   bench/suite_ceilings.cc
@@ -88,6 +91,7 @@ add_executable(
   bench/suite_latent.cc
   bench/suite_dense.cc
   bench/suite_layer.cc
+  bench/suite_loads.cc
   bench/suite_prefill.cc
   bench/suite_route.cc
   bench/suite_small.cc

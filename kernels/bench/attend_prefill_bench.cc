@@ -12,13 +12,13 @@ namespace moecast::kernels {
 namespace {
 
 // Query and key pairs of one sequence and head.
-double Pairs(const AttendPrefillCase& attend) {
-  const double all = attend.past_tokens + attend.new_tokens;
-  const double first = attend.past_tokens + 1;  // keys of the first query
-  const double window = attend.shape.window > 0 ? attend.shape.window : all;
-  if (first >= window) return attend.new_tokens * window;
+double Pairs(const ChunkLength& chunk, int32_t sliding) {
+  const double all = chunk.past + chunk.tokens;
+  const double first = chunk.past + 1;  // keys of the first query
+  const double window = sliding > 0 ? sliding : all;
+  if (first >= window) return chunk.tokens * window;
   const double growing = std::min(window, all) - first + 1;  // queries that see all before them
-  return growing * (first + std::min(window, all)) / 2 + (attend.new_tokens - growing) * window;
+  return growing * (first + std::min(window, all)) / 2 + (chunk.tokens - growing) * window;
 }
 
 std::vector<int32_t> Ascending(int32_t count) {
@@ -28,9 +28,17 @@ std::vector<int32_t> Ascending(int32_t count) {
 }
 
 AttendPrefillCase WithRows(AttendPrefillCase attend) {
-  attend.shape.query_rows = attend.shape.key_rows = attend.shape.sequences * attend.new_tokens;
-  attend.shape.scale = 1.0F / std::sqrt(static_cast<float>(attend.shape.key_dim));
+  AttendPrefillShape& s = attend.shape;
+  s.sequences = static_cast<int32_t>(attend.chunks.size());
+  s.query_rows = 0;
+  for (const ChunkLength& chunk : attend.chunks) s.query_rows += chunk.tokens;
+  s.key_rows = s.query_rows;
+  s.scale = 1.0F / std::sqrt(static_cast<float>(s.key_dim));
   return attend;
+}
+
+DeviceBuffer<int32_t> ToDevice(const std::vector<int32_t>& values) {
+  return DeviceBuffer<int32_t>(std::span<const int32_t>(values));
 }
 
 DeviceBuffer<__nv_bfloat16> DrawRows(int32_t rows, int32_t columns, uint64_t seed,
@@ -47,26 +55,32 @@ Traffic AttendPrefillTraffic(const AttendPrefillCase& attend) {
   const AttendPrefillShape& s = attend.shape;
   const double query_elements = s.query_heads * (s.key_dim + s.value_dim);
   const double cached_elements = s.kv_heads * (s.key_dim + s.value_dim);
-  double bytes = attend.new_tokens * 2.0 * (query_elements + cached_elements);
-  if (attend.past_tokens > 0) {
-    const int32_t read = s.window > 0 ? std::min(attend.past_tokens, s.window) : attend.past_tokens;
-    bytes += read * cached_elements * ReadBits(attend.scheme, s.key_dim, attend.past_tokens) / 8;
+  Traffic traffic;
+  for (const ChunkLength& chunk : attend.chunks) {
+    traffic.bytes += chunk.tokens * 2.0 * (query_elements + cached_elements);
+    traffic.flops += Pairs(chunk, s.window) * 2 * query_elements;
+    if (chunk.past == 0) continue;
+    const int32_t read = s.window > 0 ? std::min(chunk.past, s.window) : chunk.past;
+    traffic.bytes += read * cached_elements * ReadBits(attend.scheme, s.key_dim, chunk.past) / 8;
   }
-  return {.bytes = s.sequences * bytes, .flops = s.sequences * Pairs(attend) * 2 * query_elements};
+  return traffic;
 }
 
 AttendPrefillBench::AttendPrefillBench(const AttendPrefillCase& attend, const Stream& stream)
-    : attend_(WithRows(attend)), counters_(kAttendPrefillCounters) {
+    : attend_(WithRows(attend)),
+      has_past_(std::ranges::any_of(attend.chunks,
+                                    [](const ChunkLength& chunk) { return chunk.past > 0; })),
+      counters_(kAttendPrefillCounters) {
   const AttendPrefillShape& s = attend_.shape;
   query_ = DrawRows(s.query_rows, s.query_heads * s.key_dim, 1, stream);
   key_ = DrawRows(s.key_rows, s.kv_heads * s.key_dim, 2, stream);
   value_ = DrawRows(s.key_rows, s.kv_heads * s.value_dim, 3, stream);
   out_ = DeviceBuffer<__nv_bfloat16>(static_cast<size_t>(s.query_rows) *
                                      static_cast<size_t>(s.query_heads * s.value_dim));
-  std::vector<int32_t> offsets = Ascending(s.sequences + 1);
-  for (int32_t& offset : offsets) offset *= attend.new_tokens;
-  offsets_ = DeviceBuffer<int32_t>(std::span<const int32_t>(offsets));
-  if (attend.past_tokens > 0) DrawPast(stream);
+  std::vector<int32_t> offsets{0};
+  for (const ChunkLength& chunk : attend_.chunks) offsets.push_back(offsets.back() + chunk.tokens);
+  offsets_ = ToDevice(offsets);
+  if (has_past_) DrawPast(stream);
   counters_.Zero();
   CUDA_CHECK(cudaDeviceSynchronize());  // the stream does not wait for the default one
 }
@@ -81,19 +95,24 @@ void AttendPrefillBench::DrawPast(const Stream& stream) {
     FillPages(stored, layout, pool.data(), count, 4, stream.get());
     return pool;
   };
-  cache_.pages_per_sequence = (attend_.past_tokens + kPageTokens - 1) / kPageTokens;
+  std::vector<int32_t> past;
+  int64_t tiles = 0;
+  for (const ChunkLength& chunk : attend_.chunks) {
+    past.push_back(chunk.past);
+    tiles += (chunk.past + kPastTileTokens - 1) / kPastTileTokens;
+  }
+  const int32_t longest = *std::ranges::max_element(past);
+  cache_.pages_per_sequence = (longest + kPageTokens - 1) / kPageTokens;
   const int32_t pages = s.sequences * cache_.pages_per_sequence;
   pages_ = draw(scheme, pages);
-  table_ = DeviceBuffer<int32_t>(std::span<const int32_t>(Ascending(pages)));
+  table_ = ToDevice(Ascending(pages));
   if (HasWindow(scheme)) {
     const int32_t window_pages = s.sequences * WindowPages(scheme.window);
     window_ = draw(KvScheme{}, window_pages);
-    window_table_ = DeviceBuffer<int32_t>(std::span<const int32_t>(Ascending(window_pages)));
+    window_table_ = ToDevice(Ascending(window_pages));
   }
-  const int64_t tiles = (attend_.past_tokens + kPastTileTokens - 1) / kPastTileTokens;
-  expanded_ = DeviceBuffer<uint8_t>(AttendPrefillPastBytes(s, s.sequences * tiles));
-  const std::vector<int32_t> past(static_cast<size_t>(s.sequences), attend_.past_tokens);
-  past_ = DeviceBuffer<int32_t>(std::span<const int32_t>(past));
+  expanded_ = DeviceBuffer<uint8_t>(AttendPrefillPastBytes(s, tiles));
+  past_ = ToDevice(past);
   cache_.pages = pages_.data();
   cache_.block_table = table_.data();
   cache_.window = window_.data();
@@ -103,13 +122,13 @@ void AttendPrefillBench::DrawPast(const Stream& stream) {
 void AttendPrefillBench::Launch(const Stream& stream) const {
   const AttendPrefillShape& s = attend_.shape;
   AttendPrefill(s,
-                {.query = {query_.data(), s.query_heads * s.key_dim},
-                 .key = {key_.data(), s.kv_heads * s.key_dim},
-                 .value = {value_.data(), s.kv_heads * s.value_dim},
+                {.query = {query_.data(), int64_t{s.query_heads} * s.key_dim},
+                 .key = {key_.data(), int64_t{s.kv_heads} * s.key_dim},
+                 .value = {value_.data(), int64_t{s.kv_heads} * s.value_dim},
                  .offsets = offsets_.data()},
                 {.scheme = attend_.scheme,
                  .cache = cache_,
-                 .tokens = attend_.past_tokens > 0 ? past_.data() : nullptr,
+                 .tokens = has_past_ ? past_.data() : nullptr,
                  .expanded = expanded_.data()},
                 out_.data(), counters_.data(), stream.get());
 }

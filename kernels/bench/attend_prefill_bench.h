@@ -13,11 +13,16 @@
 
 namespace moecast::kernels {
 
+/// Of one sequence.
+struct ChunkLength {
+  int32_t tokens = 0;
+  int32_t past = 0;  // in the cache in front of them
+};
+
 struct AttendPrefillCase {
-  AttendPrefillShape shape;  // rows are filled in by the bench
-  int32_t new_tokens = 0;    // of each sequence
-  int32_t past_tokens = 0;   // likewise
-  KvScheme scheme = {};      // of the past
+  AttendPrefillShape shape;  // sequences and rows are filled in by the bench
+  std::vector<ChunkLength> chunks;
+  KvScheme scheme = {};  // of the past
 };
 
 /// Each input and output once, what the window leaves of the past at the width it is stored in;
@@ -34,6 +39,7 @@ class AttendPrefillBench {
   void DrawPast(const Stream& stream);
 
   AttendPrefillCase attend_;
+  bool has_past_;
   KvCache cache_;
   DeviceBuffer<__nv_bfloat16> query_;
   DeviceBuffer<__nv_bfloat16> key_;

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/bench/drawn_slots.h"
 #include "kernels/bench/fill.h"
 #include "kernels/ops/expert_gemm/naive.h"
+#include "kernels/ops/route/reference.h"
 #include "sim/base/check.h"
 
 namespace moecast::kernels {
@@ -15,6 +17,11 @@ constexpr int kMaxCopies = 8;
 // router's, so that threshold rules skip some and keep some.
 constexpr double kLogitDeviation = 1.5;
 constexpr float kWeightScale = 0.05F;
+// Twice any L2: routers of other launches push one out before its next turn.
+constexpr double kRouterBytes = 128e6;
+constexpr int kMaxRouters = 16 * kRoutings;
+// In a step the op before has just written the tokens: no more of them rotate than L2 holds.
+constexpr double kWarmTokenBytes = 16e6;
 
 size_t Slots(const ExpertShape& shape) {
   return static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.top_k);
@@ -22,6 +29,15 @@ size_t Slots(const ExpertShape& shape) {
 size_t RouterElements(const ExpertShape& shape) {
   const int padded = (shape.experts + kFragmentRows - 1) / kFragmentRows * kFragmentRows;
   return static_cast<size_t>(padded) * static_cast<size_t>(shape.hidden);
+}
+int Routers(const ExpertShape& shape) {
+  const double bytes = static_cast<double>(RouterElements(shape)) * sizeof(__nv_bfloat16);
+  const int rings = static_cast<int>(std::ceil(kRouterBytes / bytes / kRoutings));
+  return std::clamp(rings * kRoutings, kRoutings, kMaxRouters);
+}
+int TokenSets(const ExpertShape& shape) {
+  const double bytes = static_cast<double>(shape.tokens) * shape.hidden * sizeof(__nv_bfloat16);
+  return std::clamp(static_cast<int>(kWarmTokenBytes / bytes), 1, kRoutings);
 }
 // Stored bytes of all experts' down projections; gate and up take twice that.
 size_t DownBytes(const ExpertShape& shape, WeightFormat format) {
@@ -62,11 +78,18 @@ WeightPool::WeightPool(const ExpertShape& shape, double budget_bytes, const Stre
       down_bytes_(DownBytes(shape, format)),
       copies_(static_cast<int>(std::clamp<double>(
           budget_bytes / (3 * static_cast<double>(down_bytes_)), 1, kMaxCopies))),
-      router_(router_elements_ * static_cast<size_t>(copies_)),
+      routers_(Routers(shape)),
+      router_(router_elements_ * static_cast<size_t>(routers_)),
       gate_up_(2 * down_bytes_ * static_cast<size_t>(copies_)),
       down_(down_bytes_ * static_cast<size_t>(copies_)),
       scales_(Scales(shape, format)) {
-  FillUniform(router_.data(), router_.size(), RouterScale(shape), 1, stream.get());
+  const size_t ring = router_elements_ * kRoutings;
+  FillUniform(router_.data(), ring, RouterScale(shape), 1, stream.get());
+  for (size_t first = ring; first < router_.size(); first += ring) {
+    CUDA_CHECK(cudaMemcpyAsync(router_.data() + first, router_.data(),
+                               ring * sizeof(*router_.data()), cudaMemcpyDeviceToDevice,
+                               stream.get()));
+  }
   FillCodes(scales_.data(), scales_.size() * sizeof(float), 7, stream.get());
   if (format != WeightFormat::kBf16) {
     FillCodes(gate_up_.data(), gate_up_.size(), 2, stream.get());
@@ -96,7 +119,7 @@ const __nv_bfloat16* WeightPool::down(int launch) const {
   return static_cast<const __nv_bfloat16*>(experts(launch).down);
 }
 const __nv_bfloat16* WeightPool::router(int launch) const {
-  return router_.data() + static_cast<size_t>(launch % copies_) * router_elements_;
+  return router_.data() + static_cast<size_t>(launch % routers_) * router_elements_;
 }
 
 LayerBench::LayerBench(const ExpertShape& shape, const WeightPool& weights, const Stream& stream,
@@ -105,12 +128,14 @@ LayerBench::LayerBench(const ExpertShape& shape, const WeightPool& weights, cons
       router_(router),
       weights_(weights),
       stream_(stream),
+      token_sets_(TokenSets(shape)),
       partial_logits_(PartialLogits(shape)),
       weight_of_slot_(kRoutings * ::moecast::kernels::Slots(shape)),
       slots_(kRoutings * 3 * ::moecast::kernels::Slots(shape)),
       experts_(kRoutings * (2 * static_cast<size_t>(shape.experts) + 2)),
       bias_(biased ? static_cast<size_t>(shape.experts) : 0),
-      tokens_(kRoutings * static_cast<size_t>(shape.tokens) * static_cast<size_t>(shape.hidden)),
+      tokens_(static_cast<size_t>(token_sets_) * static_cast<size_t>(shape.tokens) *
+              static_cast<size_t>(shape.hidden)),
       act_(::moecast::kernels::Slots(shape) * static_cast<size_t>(shape.intermediate)),
       y_(::moecast::kernels::Slots(shape) * static_cast<size_t>(shape.hidden)),
       handoff_(static_cast<size_t>(shape.experts) + 1),
@@ -149,7 +174,7 @@ ExpertSlots LayerBench::Slots(int launch) const {
 }
 
 const __nv_bfloat16* LayerBench::Tokens(int launch) const {
-  return tokens_.data() + static_cast<size_t>(launch % kRoutings) *
+  return tokens_.data() + static_cast<size_t>(launch % kRoutings % token_sets_) *
                               static_cast<size_t>(shape_.tokens) *
                               static_cast<size_t>(shape_.hidden);
 }
@@ -201,17 +226,31 @@ void LayerBench::PrepareGiven(const GivenLoad& load) {
     std::vector<int32_t> active;
     for (int32_t i = 0; i < load.distinct; ++i)
       active.push_back((launch * load.distinct + i) % shape_.experts);
-    const RouteBuffers buffers = Buffers(launch);
-    const auto copy = [](int32_t* to, const std::vector<int32_t>& from) {
-      CUDA_CHECK(
-          cudaMemcpy(to, from.data(), from.size() * sizeof(int32_t), cudaMemcpyHostToDevice));
-    };
-    copy(buffers.active_experts, active);
-    copy(buffers.active_count, {load.distinct});
-    copy(buffers.offsets, offsets);
-    copy(buffers.slot_token, slot_token);
+    WriteRouting(launch, active, offsets, slot_token);
   }
   ReadLoads();
+}
+
+void LayerBench::PrepareZipf(double exponent, int32_t kept) {
+  for (int launch = 0; launch < kRoutings; ++launch) {
+    const reference::Alignment rows = reference::Align(
+        shape_, DrawZipfSlots(shape_, exponent, kept, static_cast<uint64_t>(launch)));
+    WriteRouting(launch, rows.active_experts, rows.offsets, rows.slot_token);
+  }
+  ReadLoads();
+}
+
+void LayerBench::WriteRouting(int launch, const std::vector<int32_t>& active,
+                              const std::vector<int32_t>& offsets,
+                              const std::vector<int32_t>& slot_token) {
+  const auto copy = [](int32_t* to, const std::vector<int32_t>& from) {
+    CUDA_CHECK(cudaMemcpy(to, from.data(), from.size() * sizeof(int32_t), cudaMemcpyHostToDevice));
+  };
+  const RouteBuffers buffers = Buffers(launch);
+  copy(buffers.active_experts, active);
+  copy(buffers.active_count, {static_cast<int32_t>(active.size())});
+  copy(buffers.offsets, offsets);
+  copy(buffers.slot_token, slot_token);
 }
 
 void LayerBench::ReadLoads() {

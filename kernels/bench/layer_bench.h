@@ -19,7 +19,8 @@ namespace moecast::kernels {
 /// Routings kept apart; launch r uses routing r % kRoutings.
 inline constexpr int kRoutings = 16;
 
-/// Copies of one layer's weights, as many as `budget_bytes` holds, at least one, at most 8.
+/// Copies of one layer's expert weights, as many as `budget_bytes` holds, at least one, at most 8;
+/// and of kRoutings routers as many rings as push one out of any L2 before its next turn.
 /// REQUIRES: Streams(format, shape).
 class WeightPool {
  public:
@@ -27,6 +28,8 @@ class WeightPool {
              WeightFormat format = WeightFormat::kBf16);
 
   [[nodiscard]] int copies() const { return copies_; }
+  /// A multiple of kRoutings: launches that differ by it have equal routers at other addresses.
+  [[nodiscard]] int routers() const { return routers_; }
   [[nodiscard]] WeightFormat format() const { return format_; }
   [[nodiscard]] StoredExperts experts(int launch) const;
   [[nodiscard]] const __nv_bfloat16* gate_up(int launch) const;  // REQUIRES: bf16
@@ -38,6 +41,7 @@ class WeightPool {
   size_t router_elements_;
   size_t down_bytes_;  // of all experts
   int copies_;
+  int routers_;
   DeviceBuffer<__nv_bfloat16> router_;
   DeviceBuffer<uint8_t> gate_up_;
   DeviceBuffer<uint8_t> down_;
@@ -67,6 +71,8 @@ class LayerBench {
   void PrepareRouted(const SkipRule& rule, const BatchRule& batch = {});
   /// Writes the given load, on expert subsets that follow each other through all experts.
   void PrepareGiven(const GivenLoad& load);
+  /// Writes slots of DrawZipfSlots, every routing another draw.
+  void PrepareZipf(double exponent, int32_t kept);
 
   // Enqueue one launch. Those after Route read the routing of the same launch number.
   void Route(const SkipRule& rule, int launch, const BatchRule& batch = {}) const;
@@ -93,6 +99,8 @@ class LayerBench {
   [[nodiscard]] double WarmRatioOf(int launches, double bytes_per_expert, double l2_bytes) const;
 
  private:
+  void WriteRouting(int launch, const std::vector<int32_t>& active,
+                    const std::vector<int32_t>& offsets, const std::vector<int32_t>& slot_token);
   void ReadLoads();
   [[nodiscard]] ExpertSlots Slots(int launch) const;
 
@@ -100,6 +108,7 @@ class LayerBench {
   ScoreRule router_;
   const WeightPool& weights_;
   const Stream& stream_;
+  int token_sets_;
   std::vector<ExpertLoad> loads_;                     // [kRoutings]
   std::vector<std::vector<int32_t>> active_experts_;  // [kRoutings][D]
   DeviceBuffer<float> partial_logits_;                // shared: launches follow each other
@@ -107,7 +116,7 @@ class LayerBench {
   DeviceBuffer<int32_t> slots_;                       // [kRoutings][3 * T * k]
   DeviceBuffer<int32_t> experts_;                     // [kRoutings][2 * E + 2]
   DeviceBuffer<float> bias_;                          // [E], or empty
-  DeviceBuffer<__nv_bfloat16> tokens_;                // [kRoutings][T, H]
+  DeviceBuffer<__nv_bfloat16> tokens_;                // [token sets][T, H]
   DeviceBuffer<__nv_bfloat16> act_;                   // [T * k, I]
   DeviceBuffer<__nv_bfloat16> y_;                     // [T * k, H]
   DeviceBuffer<uint32_t> handoff_;                    // [E + 1]

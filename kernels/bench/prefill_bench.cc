@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/bench/drawn_slots.h"
 #include "kernels/bench/fill.h"
 #include "kernels/bench/prefill_fill.h"
 #include "kernels/ops/route/reference.h"
-#include "sim/base/rng.h"
 
 namespace moecast::kernels {
 namespace {
@@ -66,24 +66,6 @@ double RowBytes(WeightFormat format, double columns) {
   if (format == WeightFormat::kFp8) return columns;
   if (format == WeightFormat::kFp8Block) return columns * (1 + 4.0 / kFp8BlockSize);
   return 2 * columns;
-}
-
-// Slots of tokens that draw experts without replacement: the top_k largest of log p plus a Gumbel
-// variate each. [Vieira14]
-std::vector<int32_t> DrawZipf(const ExpertShape& shape, double exponent) {
-  RngStream rng({.seed = 1}, "kernels/prefill_zipf");
-  const auto experts = Count(shape.experts);
-  std::vector<int32_t> slots;
-  std::vector<std::pair<double, int32_t>> keys(experts);
-  for (int32_t token = 0; token < shape.tokens; ++token) {
-    for (size_t e = 0; e < experts; ++e) {
-      const double gumbel = -std::log(-std::log(1 - rng.NextUniform()));
-      keys[e] = {exponent * std::log(static_cast<double>(e) + 1) - gumbel, static_cast<int32_t>(e)};
-    }
-    std::partial_sort(keys.begin(), keys.begin() + shape.top_k, keys.end());
-    for (int32_t j = 0; j < shape.top_k; ++j) slots.push_back(keys[Count(j)].second);
-  }
-  return slots;
 }
 
 }  // namespace
@@ -173,8 +155,9 @@ void PrefillBench::PrepareRouted(const SkipRule& rule) {
   ReadLoad();
 }
 
-void PrefillBench::PrepareZipf(double exponent) {
-  const reference::Alignment rows = reference::Align(shape_, DrawZipf(shape_, exponent));
+void PrefillBench::PrepareZipf(double exponent, int32_t kept) {
+  const reference::Alignment rows =
+      reference::Align(shape_, DrawZipfSlots(shape_, exponent, kept, 1));
   const auto distinct = static_cast<int32_t>(rows.active_experts.size());
   const RouteBuffers buffers = Buffers();
   const auto copy = [](int32_t* to, const std::vector<int32_t>& from) {

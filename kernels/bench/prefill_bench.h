@@ -45,8 +45,8 @@ class PrefillBench {
 
   /// Routes once, so that the other launches can be timed alone and the load is known.
   void PrepareRouted(const SkipRule& rule);
-  /// Writes slots drawn without replacement with probabilities 1 / rank^exponent of the experts.
-  void PrepareZipf(double exponent);
+  /// Writes the slots of DrawZipfSlots.
+  void PrepareZipf(double exponent, int32_t kept);
 
   void Route() const;
   void Permute() const;

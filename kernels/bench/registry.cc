@@ -14,6 +14,7 @@
 #include "kernels/bench/suite_attend.h"
 #include "kernels/bench/suite_attend_prefill.h"
 #include "kernels/bench/suite_formats.h"
+#include "kernels/bench/suite_loads.h"
 #include "kernels/bench/suite_mla.h"
 #include "kernels/bench/suite_prefill.h"
 
@@ -30,6 +31,8 @@ const std::vector<NamedSuite>& AllSuites() {
       {"experts", RunExpertsSuite, CheckExpertPath},
       {"prefill", RunPrefillSuite, CheckPrefill},
       {"formats", RunFormatsSuite, CheckFormats},
+      {"loads", RunLoadsSuite, CheckFormats},
+      {"prefill_loads", RunPrefillLoadsSuite, CheckPrefill},
       {"append", RunAppendSuite, CheckAppend},
       {"attend", RunAttendSuite, CheckAttend},
       {"mla", RunMlaSuite, CheckMla},

@@ -1,12 +1,11 @@
 #include "kernels/bench/suite_attend.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/bench/attend_bench.h"
+#include "kernels/bench/drawn_lengths.h"
 #include "kernels/bench/kv_rows.h"
 #include "kernels/ops/kv/kv_bits.h"
-#include "sim/base/rng.h"
 
 namespace moecast::kernels {
 namespace {
@@ -49,6 +48,7 @@ KvScheme Kivi(KvElement keys, KvElement values, int32_t group, int32_t residual)
 constexpr int32_t kGroup = 32;
 constexpr int32_t kResidual = 128;
 constexpr const char* kOneBit = "keys 1 values 1";
+constexpr const char* kPlain = "bf16";
 
 // One of every width, as the schemes are published.
 std::vector<FormatScheme> Widths(int32_t head_dim) {
@@ -56,7 +56,7 @@ std::vector<FormatScheme> Widths(int32_t head_dim) {
     return KvScheme{.keys = PerToken(element, head_dim), .values = PerToken(element, head_dim)};
   };
   return {
-      {"bf16", {}},
+      {kPlain, {}},
       {"fp8_e4m3", both(KvElement::kE4m3)},
       {"int8", both(KvElement::kInt8)},
       {"int4", both(KvElement::kInt4)},
@@ -106,18 +106,13 @@ std::vector<int32_t> OneLong(int32_t sequences, int32_t context) {
   lengths[0] = context * sequences - (sequences - 1) * (context / 2);
   return lengths;
 }
-// Lengths whose logarithms are normal with deviation 1 around the context, by Box and Muller's
-// transform.                                                                         [BoxMuller58]
-std::vector<int32_t> Lognormal(int32_t sequences, int32_t context) {
-  RngStream rng({.seed = 1}, "kernels/suite_attend");
-  std::vector<int32_t> lengths;
-  for (int32_t s = 0; s < sequences; ++s) {
-    const double radius = std::sqrt(-2 * std::log(1 - rng.NextUniform()));
-    const double normal = radius * std::cos(2 * 3.14159265358979 * rng.NextUniform());
-    lengths.push_back(std::max(1, static_cast<int32_t>(context * std::exp(normal - 0.5))));
-  }
-  return lengths;
-}
+// Deviations of the logarithm of drawn lengths: prompts and answers of anything, and of one kind.
+struct Spread {
+  const char* regime;
+  double deviation;
+};
+constexpr Spread kWide{"lognormal", 1};
+constexpr Spread kNarrow{"lognormal 0.3", 0.3};
 
 class Rows {
  public:
@@ -196,6 +191,12 @@ AttendCase CaseOf(const HeadShape& heads, const FormatScheme& named, std::vector
           .lengths = std::move(lengths)};
 }
 
+void AppendDrawn(const HeadShape& heads, const Spread& spread, const FormatScheme& named,
+                 int32_t batch, int32_t context, Rows& rows) {
+  rows.Append(heads, spread.regime, named,
+              CaseOf(heads, named, LognormalLengths(batch, context, spread.deviation)));
+}
+
 // Batches and contexts of one head shape, capped by tokens.
 void AppendGrid(const HeadShape& heads, const std::vector<int32_t>& batches,
                 const std::vector<int32_t>& contexts, Rows& rows) {
@@ -215,7 +216,7 @@ void AppendSkewed(const HeadShape& heads, Rows& rows) {
   for (const int32_t batch : {16, 64}) {
     for (const FormatScheme& named : Widths(heads.kv.head_dim)) {
       rows.Append(heads, "one_long", named, CaseOf(heads, named, OneLong(batch, kContext)));
-      rows.Append(heads, "lognormal", named, CaseOf(heads, named, Lognormal(batch, kContext)));
+      AppendDrawn(heads, kWide, named, batch, kContext, rows);
     }
   }
 }
@@ -225,7 +226,26 @@ void AppendMixed(const HeadShape& heads, Rows& rows) {
   for (const int32_t batch : {2, 8, 32, 64}) {
     for (const int32_t context : {256, 1024}) {
       for (const FormatScheme& named : Widths(heads.kv.head_dim))
-        rows.Append(heads, "lognormal", named, CaseOf(heads, named, Lognormal(batch, context)));
+        AppendDrawn(heads, kWide, named, batch, context, rows);
+    }
+  }
+}
+
+// Steps of the models that scenarios/validation executes: in bf16 at every half octave of
+// sequences, of both spreads; other widths at fewer.
+void AppendSteps(const HeadShape& heads, Rows& rows) {
+  for (const FormatScheme& named : Widths(heads.kv.head_dim)) {
+    const bool bf16 = named.format == kPlain;
+    for (const int32_t batch : {2, 4, 6, 8, 12, 16, 24, 32, 48}) {
+      for (const int32_t context : {128, 256, 512, 1024, 2048}) {
+        const bool few = (batch == 4 || batch == 16 || batch == 48) && context >= 512;
+        if (!bf16 && !few) continue;
+        AppendDrawn(heads, kNarrow, named, batch, context, rows);
+        const bool in_mixed =
+            (batch == 2 || batch == 8 || batch == 32) && (context == 256 || context == 1024);
+        if (bf16 && !in_mixed && context < 2048)
+          AppendDrawn(heads, kWide, named, batch, context, rows);
+      }
     }
   }
 }
@@ -262,8 +282,9 @@ std::vector<KvMeasurement> RunAttendSuite(const SuiteContext& context) {
   AppendSkewed(kMain, rows);
   AppendMixed(kMain, rows);
   for (const HeadShape& heads : kOthers) AppendMixed(heads, rows);
+  for (const HeadShape& heads : {kOthers[0], kOthers[3], kOthers[4]}) AppendSteps(heads, rows);
   AppendSparse(kMain, rows);
-  const FormatScheme bf16{"bf16", {}};
+  const FormatScheme bf16{kPlain, {}};
   rows.Append(kMain, "even", bf16, CaseOf(kMain, bf16, Even(4, 512)), true);
   return rows.Take();
 }

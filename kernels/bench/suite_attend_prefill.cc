@@ -1,11 +1,14 @@
 // Suite of prefill attention: new tokens alone over head shapes, lengths and batches, chunks over a
-// past in pages of several schemes, and the short chunks that prompts of a chat are cut into.
+// past in pages of several schemes, and the short chunks that prompts of a chat are cut into, alike
+// and of mixed lengths.
 #include "kernels/bench/suite_attend_prefill.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string_view>
 
 #include "kernels/bench/attend_prefill_bench.h"
+#include "kernels/bench/drawn_lengths.h"
 #include "kernels/bench/kv_rows.h"
 
 namespace moecast::kernels {
@@ -48,19 +51,26 @@ struct Rows {
   std::vector<KvMeasurement> measured;
 
   // Launches of milliseconds are long enough alone.
-  void Append(const HeadShape& heads, const AttendPrefillCase& attend, const FittedScheme& scheme) {
+  void Append(const HeadShape& heads, const std::string& regime, std::vector<ChunkLength> chunks,
+              const FittedScheme& scheme) {
     constexpr ReplayPlan kPlan{.min_launches = 1, .period = 1, .max_periods = 16, .replay_us = 300};
-    const AttendPrefillShape& s = attend.shape;
-    KvMeasurement row =
-        DescribeCache(context, scheme, {.kv_heads = s.kv_heads, .head_dim = s.key_dim},
-                      {.sequences = s.sequences, .tokens = attend.past_tokens});
+    const AttendPrefillShape& s = heads.shape;
+    KvMeasurement row = DescribeCache(
+        context, scheme, {.kv_heads = s.kv_heads, .head_dim = s.key_dim},
+        {.sequences = static_cast<int64_t>(chunks.size()), .tokens = chunks.front().past});
     row.op = heads.op;
     row.model = heads.name;
-    row.regime = "even";
-    row.max_context = attend.past_tokens + attend.new_tokens;
-    row.new_tokens = s.sequences * attend.new_tokens;
+    row.regime = regime;
+    row.cached_tokens = row.max_context = 0;
+    for (const ChunkLength& chunk : chunks) {
+      row.new_tokens += chunk.tokens;
+      row.cached_tokens += chunk.past;
+      row.max_context = std::max<double>(row.max_context, chunk.past + chunk.tokens);
+    }
     row.query_heads = s.query_heads;
     row.window = s.window;
+    const AttendPrefillCase attend{
+        .shape = s, .chunks = std::move(chunks), .scheme = scheme.scheme};
     const Traffic traffic = AttendPrefillTraffic(attend);
     row.bytes = traffic.bytes;
     row.flops = traffic.flops;
@@ -68,56 +78,41 @@ struct Rows {
     AppendMeasured(
         context, kPlan, [&](int) { bench.Launch(context.bench.stream); }, std::move(row), measured);
   }
+  void AppendEven(const HeadShape& heads, int32_t sequences, const ChunkLength& chunk,
+                  const FittedScheme& scheme) {
+    Append(heads, "even", std::vector<ChunkLength>(static_cast<size_t>(sequences), chunk), scheme);
+  }
 };
 
 void AppendNewTokens(const HeadShape& heads, const FittedScheme& bf16, Rows& rows) {
-  AttendPrefillCase attend{.shape = heads.shape};
   for (const int32_t tokens : {128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768}) {
     // Both ends of the range for the first shape alone.
     if (&heads != &kHeadShapes[0] && (tokens < 512 || tokens > 16384)) continue;
     for (const int32_t sequences : {1, 8}) {
-      if (sequences * tokens > 32768) continue;
-      attend.shape.sequences = sequences;
-      attend.new_tokens = tokens;
-      rows.Append(heads, attend, bf16);
+      if (sequences * tokens <= 32768) rows.AppendEven(heads, sequences, {.tokens = tokens}, bf16);
     }
   }
 }
 
-void AppendSliding(const HeadShape& heads, const FittedScheme& bf16, Rows& rows) {
-  AttendPrefillCase attend{.shape = heads.shape};
-  attend.shape.sequences = 1;
-  attend.shape.window = kSlidingWindow;
-  for (const int32_t tokens : {2048, 16384}) {
-    attend.new_tokens = tokens;
-    rows.Append(heads, attend, bf16);
-  }
+HeadShape Sliding(HeadShape heads) {
+  heads.shape.window = kSlidingWindow;
+  return heads;
 }
 
 void AppendChunks(const HeadShape& heads, const FittedScheme& scheme, Rows& rows) {
-  AttendPrefillCase attend{.shape = heads.shape, .scheme = scheme.scheme};
-  attend.shape.sequences = 1;
   for (const int32_t past : {2048, 8192, 32768, 131072}) {
-    for (const int32_t tokens : {256, 2048}) {
-      attend.past_tokens = past;
-      attend.new_tokens = tokens;
-      rows.Append(heads, attend, scheme);
-    }
+    for (const int32_t tokens : {256, 2048})
+      rows.AppendEven(heads, 1, {.tokens = tokens, .past = past}, scheme);
   }
 }
 
 // Chunks of the lengths in which prompts of a chat come.
 void AppendShort(const HeadShape& heads, const FittedScheme& scheme,
                  const std::vector<int32_t>& batches, Rows& rows) {
-  AttendPrefillCase attend{.shape = heads.shape, .scheme = scheme.scheme};
   for (const int32_t past : {256, 1024, 4096}) {
     for (const int32_t tokens : {64, 256, 512}) {
-      for (const int32_t sequences : batches) {
-        attend.shape.sequences = sequences;
-        attend.past_tokens = past;
-        attend.new_tokens = tokens;
-        rows.Append(heads, attend, scheme);
-      }
+      for (const int32_t sequences : batches)
+        rows.AppendEven(heads, sequences, {.tokens = tokens, .past = past}, scheme);
     }
   }
 }
@@ -125,12 +120,38 @@ void AppendShort(const HeadShape& heads, const FittedScheme& scheme,
 void AppendShortAlone(const HeadShape& heads, const FittedScheme& bf16,
                       const std::vector<int32_t>& chunks, const std::vector<int32_t>& batches,
                       Rows& rows) {
-  AttendPrefillCase attend{.shape = heads.shape};
   for (const int32_t tokens : chunks) {
-    for (const int32_t sequences : batches) {
-      attend.shape.sequences = sequences;
-      attend.new_tokens = tokens;
-      rows.Append(heads, attend, bf16);
+    for (const int32_t sequences : batches)
+      rows.AppendEven(heads, sequences, {.tokens = tokens}, bf16);
+  }
+}
+
+// Chunks of drawn lengths in one launch, as steps have them.
+std::vector<ChunkLength> MixedChunks(int32_t sequences, int32_t mean) {
+  constexpr double kDeviation = 0.5;  // of the logarithm
+  std::vector<ChunkLength> chunks;
+  for (const int32_t tokens : LognormalLengths(sequences, mean, kDeviation))
+    chunks.push_back({.tokens = tokens});
+  return chunks;
+}
+
+void AppendMixedAlone(const HeadShape& heads, const FittedScheme& bf16, Rows& rows) {
+  constexpr int32_t kMostTokens = 4096;
+  for (const int32_t mean : {64, 128, 256, 512, 1024, 2048}) {
+    for (const int32_t sequences : {2, 4, 8, 16}) {
+      if (sequences * mean <= kMostTokens)
+        rows.Append(heads, "lognormal", MixedChunks(sequences, mean), bf16);
+    }
+  }
+}
+
+// A step goes on with one prompt that is partly cached, and begins others.
+void AppendMixedPast(const HeadShape& heads, const FittedScheme& scheme, Rows& rows) {
+  for (const int32_t mean : {128, 256, 512}) {
+    for (const int32_t sequences : {2, 4, 8}) {
+      std::vector<ChunkLength> chunks = MixedChunks(sequences, mean);
+      chunks.front().past = 2 * mean;
+      rows.Append(heads, "lognormal", std::move(chunks), scheme);
     }
   }
 }
@@ -139,6 +160,13 @@ const NamedScheme& SchemeOf(const SuiteContext& context, std::string_view name) 
   for (const NamedScheme& scheme : context.kv_schemes)
     if (scheme.name == name) return scheme;
   throw std::runtime_error("attend_prefill: kv_schemes.csv has no scheme " + std::string(name));
+}
+
+// bf16, alone and over a past.
+void AppendShortRows(const HeadShape& heads, const std::vector<int32_t>& chunks, Rows& rows) {
+  const FittedScheme bf16 = Fitted(SchemeOf(rows.context, "bf16"), heads.shape.key_dim);
+  AppendShortAlone(heads, bf16, chunks, {1, 4}, rows);
+  AppendShort(heads, bf16, {1, 4}, rows);
 }
 
 }  // namespace
@@ -151,30 +179,30 @@ std::vector<KvMeasurement> RunAttendPrefillSuite(const SuiteContext& context) {
                        .max_relative_error = 0.003,
                        .max_seconds = 0.15};
   Rows rows{.context = steady, .measured = {}};
-  const NamedScheme& bf16 = SchemeOf(context, "bf16");
-  for (const HeadShape& heads : kHeadShapes) {
-    AppendNewTokens(heads, Fitted(bf16, heads.shape.key_dim), rows);
-    if (heads.shape.key_dim == 64) AppendSliding(heads, Fitted(bf16, heads.shape.key_dim), rows);
-  }
+  const auto fitted = [&context](const HeadShape& heads, std::string_view name) {
+    return Fitted(SchemeOf(context, name), heads.shape.key_dim);
+  };
+  for (const HeadShape& heads : kHeadShapes) AppendNewTokens(heads, fitted(heads, "bf16"), rows);
+  const HeadShape sliding = Sliding(kHeadShapes[2]);
+  for (const int32_t tokens : {2048, 16384})
+    rows.AppendEven(sliding, 1, {.tokens = tokens}, fitted(sliding, "bf16"));
   for (const std::string_view name : kPastSchemes)
-    AppendChunks(kHeadShapes[0], Fitted(SchemeOf(context, name), kHeadShapes[0].shape.key_dim),
-                 rows);
-  HeadShape sliding = kHeadShapes[2];
-  sliding.shape.window = kSlidingWindow;
-  const FittedScheme heads_of_128 = Fitted(bf16, kNarrowHeads.shape.key_dim);
-  AppendShortAlone(kNarrowHeads, heads_of_128, {32, 128, 256, 512, 1024, 2048}, {1, 4}, rows);
-  AppendShort(kNarrowHeads, heads_of_128, {1, 4}, rows);
-  for (const HeadShape& heads : {kHeadShapes[1], kHeadShapes[2], sliding}) {
-    const FittedScheme fitted = Fitted(bf16, heads.shape.key_dim);
-    AppendShortAlone(heads, fitted, {32, 128, 256, 384}, {1, 4}, rows);
-    AppendShort(heads, fitted, {1, 4}, rows);
-  }
-  AppendShortAlone(kNarrowLatents, Fitted(bf16, kNarrowLatents.shape.key_dim),
-                   {64, 128, 256, 512, 1024, 2048}, {1, 4, 8}, rows);
+    AppendChunks(kHeadShapes[0], fitted(kHeadShapes[0], name), rows);
+  AppendShortRows(kNarrowHeads, {32, 128, 192, 256, 320, 448, 512, 704, 1024, 1472, 2048}, rows);
+  for (const HeadShape& heads : {kHeadShapes[1], kHeadShapes[2], sliding})
+    AppendShortRows(heads, {32, 128, 192, 256, 320, 384, 448, 704, 1472}, rows);
+  AppendShortAlone(kNarrowLatents, fitted(kNarrowLatents, "bf16"),
+                   {64, 128, 192, 256, 320, 448, 512, 704, 1024, 1472, 2048}, {1, 4, 8}, rows);
+  for (const HeadShape& heads :
+       {kNarrowHeads, kHeadShapes[1], kHeadShapes[2], sliding, kNarrowLatents})
+    AppendMixedAlone(heads, fitted(heads, "bf16"), rows);
+  for (const HeadShape& heads : {kNarrowHeads, kHeadShapes[1], kHeadShapes[2]})
+    AppendMixedPast(heads, fitted(heads, "bf16"), rows);
   for (const std::string_view name : kPastSchemes) {
-    if (name != bf16.name)
-      AppendShort(kHeadShapes[1], Fitted(SchemeOf(context, name), kHeadShapes[1].shape.key_dim),
-                  {1}, rows);
+    if (name == "bf16") continue;
+    AppendShort(kHeadShapes[1], fitted(kHeadShapes[1], name), {1}, rows);
+    AppendMixedPast(name == "int4" ? kHeadShapes[1] : kNarrowHeads,
+                    fitted(name == "int4" ? kHeadShapes[1] : kNarrowHeads, name), rows);
   }
   return std::move(rows.measured);
 }

@@ -1,6 +1,8 @@
 // Suite of dense products: every projection of every model, from one token to a prefill.
 #include <algorithm>
 #include <cstdio>
+#include <span>
+#include <string_view>
 
 #include "kernels/bench/fill.h"
 #include "kernels/bench/prefill_fill.h"
@@ -12,12 +14,29 @@ namespace moecast::kernels {
 namespace {
 
 constexpr double kPoolBytes = 512e6;  // of weight copies, several times any L2
-constexpr int kMaxCopies = 16;
+constexpr int kMaxCopies = 256;
+constexpr double kCachesBetweenUses = 2;    // L2 sizes that other launches move in between
 constexpr int32_t kComputeBoundFrom = 512;  // tokens
 constexpr float kScale = 0.5F;
-// Tiles and waves of blocks change often up to some hundred rows, and little from thousands on.
-constexpr int32_t kTokens[] = {1,   8,   16,  32,   64,   128,  192, 256,
-                               384, 512, 768, 1024, 2048, 4096, 8192};
+// A product takes a step longer with every tile of rows begun, so counts lie between multiples of
+// its largest tile (256) as often as on them: every 64 rows up to 1088. From thousands on a step is
+// small beside the whole.
+constexpr int32_t kTokens[] = {1,    2,    4,    8,    16,   24,   32,   48,   64,
+                               96,   128,  160,  192,  224,  256,  320,  384,  448,
+                               512,  576,  640,  704,  768,  832,  896,  960,  1024,
+                               1088, 1280, 1472, 1664, 1856, 2048, 2880, 4096, 8192};
+// Of fp8 products and of models that no scenario of scenarios/validation executes.
+constexpr int32_t kFewTokens[] = {1,   8,   16,  32,   64,   128,  192, 256,
+                                  320, 512, 704, 1024, 2048, 4096, 8192};
+constexpr std::string_view kExecutedModels[] = {"OLMoE-1B-7B", "DeepSeek-V2-Lite", "Qwen3-30B-A3B",
+                                                "gpt-oss-120b"};
+
+std::span<const int32_t> TokensOf(const Projection& projection, bool fp8) {
+  const bool executed =
+      std::ranges::find(kExecutedModels, projection.model) != std::ranges::end(kExecutedModels);
+  if (executed && !fp8) return kTokens;
+  return kFewTokens;
+}
 
 // Operands of one projection, `copies` of the weights.
 struct DenseBuffers {
@@ -51,8 +70,8 @@ struct DenseBuffers {
       FillUniform(reinterpret_cast<__nv_bfloat16*>(buffer.data()),
                   buffer.size() / sizeof(__nv_bfloat16), kScale, seed, stream.get());
   }
-  [[nodiscard]] const unsigned char* weight(int launch) const {
-    return weights.data() + static_cast<size_t>(launch % copies) * weight_bytes;
+  [[nodiscard]] const unsigned char* weight(int copy) const {
+    return weights.data() + static_cast<size_t>(copy) * weight_bytes;
   }
 };
 
@@ -73,28 +92,35 @@ Measurement DescribeDense(const Projection& projection, int32_t tokens, bool fp8
   return row;
 }
 
+// Launches that find their weights outside the L2: as many copies as move it twice over with what
+// each reads and writes.
+int CopiesBetweenUses(const SuiteContext& context, const DenseBuffers& buffers,
+                      const Measurement& row) {
+  const double launches = kCachesBetweenUses * context.environment.l2_bytes / row.bytes + 1;
+  return std::min(std::max(2, static_cast<int>(launches)), buffers.copies);
+}
+
 void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Projection& projection,
                       bool fp8, std::vector<Measurement>& rows) {
   const DenseBuffers buffers(projection, projection.most_tokens, fp8, context.bench.stream);
   const cudaStream_t stream = context.bench.stream.get();
   const SuiteContext capped = UnderPowerCap(context);
-  for (const int32_t tokens : kTokens) {
+  for (const int32_t tokens : TokensOf(projection, fp8)) {
     if (tokens > projection.most_tokens) continue;
+    Measurement row = DescribeDense(projection, tokens, fp8);
+    const int copies = CopiesBetweenUses(context, buffers, row);
+    row.warm_ratio = copies * row.bytes > context.environment.l2_bytes ? 0 : 1;
     const DenseGemm gemm(
         blas,
         {.tokens = tokens, .outputs = projection.outputs, .inputs = projection.inputs, .fp8 = fp8},
         buffers.x.data(), buffers.weight(0), buffers.out.data(), context.bench.stream);
-    const auto finish = [&](Measurement& row) {
-      const double ring = std::min<double>(buffers.copies, row.launches) *
-                          static_cast<double>(buffers.weight_bytes);
-      row.warm_ratio = ring > context.environment.l2_bytes ? 0 : 1;
-    };
     AppendMeasured(
         tokens < kComputeBoundFrom ? context : capped,
+        {.min_launches = std::max(4, copies), .period = std::max(16, copies)},
         [&](int r) {
-          gemm.Launch(buffers.x.data(), buffers.weight(r), buffers.out.data(), stream);
+          gemm.Launch(buffers.x.data(), buffers.weight(r % copies), buffers.out.data(), stream);
         },
-        finish, DescribeDense(projection, tokens, fp8), rows);
+        [](Measurement&) {}, row, rows);
   }
 }
 

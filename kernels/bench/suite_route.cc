@@ -1,5 +1,6 @@
 // Suite of the routing: router, rule and alignment by every rule, its naive form, and combine.
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/bench/layer_bench.h"
 #include "kernels/bench/suites.h"
@@ -10,6 +11,7 @@ namespace {
 
 // A thread that aligns alone takes seconds for large batches.
 constexpr int kMostNaiveTokens = 8;
+constexpr const char* kNative = "native";
 
 Traffic RouteOnly(const ExpertShape& shape, const ExpertLoad&) { return RouteTraffic(shape); }
 
@@ -41,24 +43,48 @@ std::vector<ModelShape> DistinctRouters(const std::vector<ModelShape>& models) {
   return distinct;
 }
 
+// Launches that rotate through routers until those of the first have left the L2, a multiple of
+// kRoutings.
+ReplayPlan ColdRouters(const SuiteContext& context, const LayerBench& layer) {
+  constexpr double kCachesBetweenUses = 2;  // L2 sizes that other launches move in between
+  const double bytes = RouteTraffic(layer.shape()).bytes;
+  const double launches = kCachesBetweenUses * context.environment.l2_bytes / bytes;
+  const int rings = static_cast<int>(std::ceil(launches / kRoutings));
+  const int wanted = std::clamp(rings * kRoutings, kRoutings, layer.weights().routers());
+  return {.min_launches = wanted, .period = wanted};
+}
+
+// Other rules differ from native by passes over the same tokens: a row every two octaves says how
+// much.
+bool AllRulesAt(int tokens) {
+  constexpr int kRuleTokens[] = {1, 4, 16, 64, 256, 1024, 4096};
+  return std::ranges::find(kRuleTokens, tokens) != std::ranges::end(kRuleTokens);
+}
+
 void AppendModel(const SuiteContext& context, const ModelShape& model, const WeightPool& weights,
                  int tokens, std::vector<Measurement>& rows) {
   ExpertShape shape = model.shape;
   shape.tokens = tokens;
   LayerBench layer(shape, weights, context.bench.stream, model.router, model.biased);
-  const FinishRow finish = FinishWith(context, layer, RouteOnly, 0);
+  const ReplayPlan plan = ColdRouters(context, layer);
+  const auto finish = [&](Measurement& row) {
+    FinishWith(context, layer, RouteOnly, 0)(row);
+    row.warm_ratio = row.bytes * row.launches > context.environment.l2_bytes ? 0 : 1;
+  };
   Measurement row = DescribeRow("route", model.name, layer);
   for (const NamedRule& rule : RulesFor(shape)) {
+    if (rule.text != kNative && !AllRulesAt(tokens)) continue;
     layer.PrepareRouted(rule.rule);
     row.rule = rule.text;
     AppendMeasured(
-        context, [&](int r) { layer.Route(rule.rule, r); }, finish, row, rows);
+        context, plan, [&](int r) { layer.Route(rule.rule, r); }, finish, row, rows);
   }
   for (const NamedBatchRule& batch : BatchRulesFor(shape)) {
+    if (!AllRulesAt(tokens)) continue;
     layer.PrepareRouted({}, batch.rule);
     row.rule = batch.text;
     AppendMeasured(
-        context, [&](int r) { layer.Route({}, r, batch.rule); }, finish, row, rows);
+        context, plan, [&](int r) { layer.Route({}, r, batch.rule); }, finish, row, rows);
   }
   layer.PrepareRouted({});
   AppendMeasured(
@@ -66,7 +92,7 @@ void AppendModel(const SuiteContext& context, const ModelShape& model, const Wei
       DescribeRow("combine", model.name, layer), rows);
   if (tokens > kMostNaiveTokens || model.biased) return;
   row.op = "route_naive";
-  row.rule = "native";
+  row.rule = kNative;
   const cudaStream_t stream = context.bench.stream.get();
   AppendMeasured(
       context,
@@ -79,11 +105,14 @@ void AppendModel(const SuiteContext& context, const ModelShape& model, const Wei
 
 }  // namespace
 
-std::vector<Measurement> RunRouteSuite(const SuiteContext& context) {
+std::vector<Measurement> RunRouteSuite(const SuiteContext& given) {
+  SuiteContext context = given;
+  context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.15};  // many rows
   std::vector<Measurement> rows;
   for (const ModelShape& model : DistinctRouters(context.models)) {
     const WeightPool weights(model.shape, 0, context.bench.stream);
-    for (const int tokens : {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096})
+    for (const int tokens : {1,   2,   4,   8,   16,  24,   32,   48,   64,   88,  128,
+                             184, 256, 344, 512, 690, 1024, 1380, 2048, 2760, 4096})
       AppendModel(context, model, weights, tokens, rows);
   }
   return rows;

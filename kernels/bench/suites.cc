@@ -69,7 +69,13 @@ FinishRow FinishWith(const SuiteContext& context, const LayerBench& layer, Traff
 
 void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue,
                     const FinishRow& finish, Measurement row, std::vector<Measurement>& rows) {
-  Measure(context.bench, {.period = kRoutings}, enqueue, row);
+  AppendMeasured(context, {.period = kRoutings}, enqueue, finish, std::move(row), rows);
+}
+
+void AppendMeasured(const SuiteContext& context, const ReplayPlan& plan,
+                    const EnqueueLaunch& enqueue, const FinishRow& finish, Measurement row,
+                    std::vector<Measurement>& rows) {
+  Measure(context.bench, plan, enqueue, row);
   finish(row);
   const Status status = CheckAgainstPeak(row, context.peak);
   if (!status.ok()) throw std::runtime_error(ToString(status.errors()));

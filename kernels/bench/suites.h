@@ -64,5 +64,9 @@ FinishRow FinishWith(const SuiteContext& context, const LayerBench& layer, Traff
 /// Measures, finishes and appends. ERRORS: throws when the row exceeds the card's peak.
 void AppendMeasured(const SuiteContext& context, const EnqueueLaunch& enqueue,
                     const FinishRow& finish, Measurement row, std::vector<Measurement>& rows);
+/// The same with another plan than one that rotates through kRoutings.
+void AppendMeasured(const SuiteContext& context, const ReplayPlan& plan,
+                    const EnqueueLaunch& enqueue, const FinishRow& finish, Measurement row,
+                    std::vector<Measurement>& rows);
 
 }  // namespace moecast::kernels
