@@ -33,7 +33,7 @@ double CompareSequence(const MlaCase& check, const DrawnLatents& latents, const 
                        const MatrixXd& out, int32_t sequence, double scale) {
   const int32_t heads = check.shape.query_heads;
   const int32_t length = check.lengths[static_cast<size_t>(sequence)];
-  const MatrixXd rows = out.middleRows(sequence * heads, heads);
+  const MatrixXd rows = out.middleRows(int64_t{sequence} * heads, heads);
   if (length == 0) {
     Require(rows.array().isNaN().all(), Describe(check) + ": wrote a padding row");
     return 0;
@@ -53,10 +53,10 @@ std::string CheckCase(MlaCase check, RngStream& rng, const Stream& stream) {
   s.sequences = static_cast<int32_t>(check.lengths.size());
   const double scale = 1 / std::sqrt(static_cast<double>(kQueryChannels));
   const DrawnLatents latents(s.element, check.lengths, rng);
-  const Operand query = Draw(rng, s.sequences * s.query_heads, kQueryChannels, 2);
+  const Eigen::Index rows = int64_t{s.sequences} * s.query_heads;
+  const Operand query = Draw(rng, rows, kQueryChannels, 2);
   const DeviceBuffer<__nv_bfloat16> device_query{std::span<const __nv_bfloat16>(query.row_major)};
   const DeviceBuffer<int32_t> lengths{std::span<const int32_t>(check.lengths)};
-  const Eigen::Index rows = s.sequences * s.query_heads;
   DeviceBuffer<__nv_bfloat16> out(static_cast<size_t>(rows * kLatentChannels));
   DeviceBuffer<uint8_t> workspace(AttendMlaWorkspaceBytes(s));
   workspace.Zero();

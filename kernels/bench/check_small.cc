@@ -30,9 +30,8 @@ void CheckEmbedding(RngStream& rng, int32_t tokens, int32_t hidden, const Stream
                     const Report& report) {
   constexpr int32_t kVocabulary = 100;
   const Operand table = Draw(rng, kVocabulary, hidden, 1);
-  std::vector<int32_t> ids;
-  for (int32_t t = 0; t < tokens; ++t)
-    ids.push_back(static_cast<int32_t>(kVocabulary * rng.NextUniform()));
+  std::vector<int32_t> ids(static_cast<size_t>(tokens));
+  for (int32_t& id : ids) id = static_cast<int32_t>(kVocabulary * rng.NextUniform());
   const DeviceBuffer<int32_t> device_ids{std::span<const int32_t>(ids)};
   const DeviceBuffer<Bf16> device_table = ToDevice(table);
   DeviceBuffer<Bf16> residual(static_cast<size_t>(tokens) * static_cast<size_t>(hidden));
@@ -81,11 +80,10 @@ void CheckRope(RngStream& rng, const RopeShape& shape, const Stream& stream, con
   constexpr double kScale = 1.2;
   const std::vector<double> frequencies = InverseFrequencies(1e6, shape.rotary);
   const std::vector<float> table = RopeTable(frequencies, kScale, kPositions);
-  std::vector<int32_t> positions;
-  for (int32_t t = 0; t < shape.tokens; ++t)
-    positions.push_back(static_cast<int32_t>(kPositions * rng.NextUniform()));
-  const Operand query = Draw(rng, shape.tokens * shape.query_heads, shape.head, 1);
-  const Operand key = Draw(rng, shape.tokens * shape.key_heads, shape.head, 1);
+  std::vector<int32_t> positions(static_cast<size_t>(shape.tokens));
+  for (int32_t& each : positions) each = static_cast<int32_t>(kPositions * rng.NextUniform());
+  const Operand query = Draw(rng, int64_t{shape.tokens} * shape.query_heads, shape.head, 1);
+  const Operand key = Draw(rng, int64_t{shape.tokens} * shape.key_heads, shape.head, 1);
   const DeviceBuffer<int32_t> device_positions{std::span<const int32_t>(positions)};
   const DeviceBuffer<float> device_table{std::span<const float>(table)};
   for (const bool naive : {false, true}) {
@@ -127,7 +125,8 @@ void CheckSample(RngStream& rng, int rows, int vocabulary, const Stream& stream,
   Operand logits = Draw(rng, rows, vocabulary, 8);
   for (int i = 0; i < vocabulary; i += 3) {  // masked tokens, and a row with one token left
     logits.exact(rows - 1, i) = -std::numeric_limits<double>::infinity();
-    logits.row_major[static_cast<size_t>((rows - 1) * vocabulary + i)] =
+    logits.row_major[static_cast<size_t>(rows - 1) * static_cast<size_t>(vocabulary) +
+                     static_cast<size_t>(i)] =
         __float2bfloat16(-std::numeric_limits<float>::infinity());
   }
   const std::vector<SampleRule> rules = SampleRules(rng, rows);
