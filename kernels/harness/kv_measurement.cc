@@ -20,6 +20,7 @@ Result<std::vector<KvMeasurement>> ParseKvMeasurements(std::string_view text,
 
 std::string SamplesToCsv(const std::vector<KvMeasurement>& rows) {
   std::vector<std::span<const double>> samples;
+  samples.reserve(rows.size());
   for (const KvMeasurement& row : rows) samples.emplace_back(row.samples_us);
   return SampleLines(samples);
 }

@@ -19,6 +19,7 @@ Result<std::vector<Measurement>> ParseMeasurements(std::string_view text, const 
 
 std::string SamplesToCsv(const std::vector<Measurement>& rows) {
   std::vector<std::span<const double>> samples;
+  samples.reserve(rows.size());
   for (const Measurement& row : rows) samples.emplace_back(row.samples_us);
   return SampleLines(samples);
 }

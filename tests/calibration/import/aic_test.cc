@@ -163,7 +163,7 @@ TEST(Aic, AFolderIsReadByEngineWithNcclBesideIt) {
 }
 
 TEST(Aic, RefusesDamagedFiles) {
-  for (const std::string& bytes : {std::string("\x1f\x8b\x08\x00garbage"),
+  for (const std::string& bytes : {std::string("\x1f\x8b\x08\x00garbage", 11),
                                    std::string("\x28\xb5\x2f\xfdgarbage"), std::string()}) {
     EXPECT_FALSE(ImportAicTable(bytes, "gemm_perf.csv", test::Target()).ok());
   }
