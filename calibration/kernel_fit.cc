@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace moecast::calibration {
 namespace {
 
 /// Part of a correction's variance that is noise of single rows.
-constexpr double kNoise = 3e-3;
+constexpr double kNoise = 1e-2;
 /// A shape with fewer points than this does not choose its own sharpness, and borrows: up to so
 /// many points of other shapes, together worth a tenth of one, decide what its own leave open.
 constexpr size_t kFewPoints = 16;
@@ -33,43 +34,75 @@ void Append(std::vector<FitPoint>& to, const std::vector<FitPoint>& more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
-Eigen::MatrixXd CovarianceOf(const KernelForm& form, const std::vector<FitPoint>& points) {
+/// Shapes whose rows correct each other, and the fits that are corrected.
+struct Group {
+  std::span<const std::vector<FitPoint>> points;  // of each shape
+  std::vector<const KernelFit*> fits;
+};
+
+/// Covariances of all points of a group, shape by shape.
+Eigen::MatrixXd CovarianceOf(const KernelForm& form, const Group& group) {
   std::vector<KernelPlace> places;
-  places.reserve(points.size());
-  for (const FitPoint& point : points) places.push_back(form.place(AxesOf(form, point.features)));
-  const auto count = static_cast<Eigen::Index>(points.size());
-  Eigen::MatrixXd covariance(count, count);
-  for (Eigen::Index i = 0; i < count; ++i) {
-    for (Eigen::Index j = 0; j <= i; ++j) {
-      const double value = CovarianceAt(
-          SquaredDistance(places[static_cast<size_t>(i)], places[static_cast<size_t>(j)]));
-      covariance(i, j) = covariance(j, i) = value;
+  std::vector<size_t> shape_of;
+  for (size_t shape = 0; shape < group.points.size(); ++shape) {
+    for (const FitPoint& point : group.points[shape]) {
+      places.push_back(form.place(AxesOf(form, point.features)));
+      shape_of.push_back(shape);
     }
-    covariance(i, i) += kNoise;
   }
+  const auto count = static_cast<Eigen::Index>(places.size());
+  Eigen::MatrixXd covariance(count, count);
+  for (size_t i = 0; i < places.size(); ++i) {
+    for (size_t j = 0; j <= i; ++j) {
+      const double alike = shape_of[i] == shape_of[j] ? 1 : kShapesAlike;
+      const double value = alike * CovarianceAt(SquaredDistance(places[i], places[j]));
+      covariance(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j)) = value;
+      covariance(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(i)) = value;
+    }
+  }
+  covariance.diagonal().array() += kNoise;
   return covariance;
 }
 
-Eigen::VectorXd Corrections(const KernelForm& form, const KernelFit& fit,
-                            const std::vector<FitPoint>& points) {
-  Eigen::VectorXd corrections(static_cast<Eigen::Index>(points.size()));
-  for (size_t i = 0; i < points.size(); ++i) {
-    corrections(static_cast<Eigen::Index>(i)) = Correction(form, fit, points[i]);
+Eigen::VectorXd Corrections(const KernelForm& form, const Group& group) {
+  std::vector<double> corrections;
+  for (size_t shape = 0; shape < group.points.size(); ++shape) {
+    for (const FitPoint& point : group.points[shape]) {
+      corrections.push_back(Correction(form, *group.fits[shape], point));
+    }
   }
-  return corrections;
+  return Eigen::Map<const Eigen::VectorXd>(corrections.data(),
+                                           static_cast<Eigen::Index>(corrections.size()));
 }
 
-std::vector<ProfileRow> WeighRows(const KernelForm& form, const KernelFit& fit,
-                                  const std::vector<FitPoint>& points) {
-  const Eigen::LDLT<Eigen::MatrixXd> factors(CovarianceOf(form, points));
-  const Eigen::VectorXd weights = factors.solve(Corrections(form, fit, points));
-  std::vector<ProfileRow> rows;
-  for (size_t i = 0; i < points.size(); ++i) {
-    rows.push_back({.axes = AxesOf(form, points[i].features),
-                    .seconds = points[i].seconds,
-                    .weight = weights(static_cast<Eigen::Index>(i))});
+/// Gives the shapes of a group their rows. `shapes` are those of the group's points.
+void WeighRows(const KernelForm& form, const Group& group, std::span<ShapeProfile> shapes) {
+  const Eigen::LLT<Eigen::MatrixXd> factors(CovarianceOf(form, group));
+  const Eigen::VectorXd weights = factors.solve(Corrections(form, group));
+  Eigen::Index next = 0;
+  for (size_t shape = 0; shape < shapes.size(); ++shape) {
+    for (const FitPoint& point : group.points[shape]) {
+      shapes[shape].rows.push_back({.axes = AxesOf(form, point.features),
+                                    .seconds = point.seconds,
+                                    .weight = weights(next++)});
+    }
   }
-  return rows;
+}
+
+/// The shapes of a kernel in groups that are corrected together: all in one, or each for itself.
+/// Calls `visit(group, number of the group's first shape)`.
+template <class Visit>
+void ForEachGroup(std::span<const std::vector<FitPoint>> points,
+                  const std::vector<const KernelFit*>& fits, const Visit& visit) {
+  size_t rows = 0;
+  for (const std::vector<FitPoint>& each : points) rows += each.size();
+  const size_t step = CorrectTogether(rows) ? std::max<size_t>(points.size(), 1) : 1;
+  for (size_t first = 0; first < points.size(); first += step) {
+    const auto begin = fits.begin() + static_cast<std::ptrdiff_t>(first);
+    visit(Group{.points = points.subspan(first, step),
+                .fits = {begin, begin + static_cast<std::ptrdiff_t>(step)}},
+          first);
+  }
 }
 
 /// The points of shape `own`, and evenly spaced ones of all others when it has few.
@@ -248,8 +281,12 @@ KernelProfile FitCurves(const KernelRows& kernel, const Chosen& chosen, const Ke
     } else {
       shape.fit = few ? FitLike(form, fitted, profile.any_shape) : FitAt(form, fitted, passes).fit;
     }
-    shape.rows = WeighRows(form, shape.fit, points[i]);
   }
+  std::vector<const KernelFit*> fits;
+  for (const ShapeProfile& shape : profile.shapes) fits.push_back(&shape.fit);
+  ForEachGroup(points, fits, [&](const Group& group, size_t first) {
+    WeighRows(form, group, std::span(profile.shapes).subspan(first, group.points.size()));
+  });
   return profile;
 }
 
@@ -270,8 +307,8 @@ std::vector<Prediction> PredictPoints(const KernelRows& kernel, const KernelProf
 KernelProfile FitKernel(const KernelRows& kernel, const Chosen& chosen) {
   KernelProfile profile = FitCurves(kernel, chosen, nullptr);
   profile.measured = SpreadBand(kernel, chosen);
-  // Too few points to say: as wrong as the correction may be large, and twice that.
-  constexpr ErrorBand kUnknown{.half80 = kMostCorrection, .half95 = 2 * kMostCorrection};
+  // Too few points to say: half as wrong as the correction may be large, and as that.
+  constexpr ErrorBand kUnknown{.half80 = kMostCorrection / 2, .half95 = kMostCorrection};
   LabelledErrors errors = FoldErrors(kernel, chosen, profile);
   profile.interpolated =
       Wider(profile.measured, BandOf(std::move(errors.inside)).value_or(kUnknown));
@@ -284,13 +321,25 @@ KernelProfile FitKernel(const KernelRows& kernel, const Chosen& chosen) {
   return profile;
 }
 
-std::vector<double> LeaveOneOut(const KernelForm& form, const ShapeRows& shape,
-                                const KernelFit& fit) {
-  const std::vector<FitPoint> points = ChosenPoints(shape, [](const Point&) { return true; });
-  const Eigen::MatrixXd inverse = CovarianceOf(form, points).inverse();
-  const Eigen::VectorXd weights = inverse * Corrections(form, fit, points);
-  std::vector<double> errors;
-  for (Eigen::Index i = 0; i < weights.size(); ++i) errors.push_back(weights(i) / inverse(i, i));
+std::vector<PointError> LeaveOneOut(const KernelRows& kernel, const KernelProfile& profile) {
+  std::vector<const Point*> seen;
+  std::vector<std::vector<FitPoint>> points;
+  std::vector<const KernelFit*> fits;
+  for (const ShapeRows& shape : kernel.shapes) {
+    const ShapeProfile* fitted = FindShape(profile, shape.shape);
+    if (fitted == nullptr) continue;
+    for (const Point& point : shape.points) seen.push_back(&point);
+    points.push_back(ChosenPoints(shape, [](const Point&) { return true; }));
+    fits.push_back(&fitted->fit);
+  }
+  std::vector<PointError> errors;
+  ForEachGroup(points, fits, [&](const Group& group, size_t) {
+    const Eigen::MatrixXd inverse = CovarianceOf(kernel.form(), group).inverse();
+    const Eigen::VectorXd weights = inverse * Corrections(kernel.form(), group);
+    for (Eigen::Index i = 0; i < weights.size(); ++i) {
+      errors.push_back({.point = seen[errors.size()], .log_error = weights(i) / inverse(i, i)});
+    }
+  });
   return errors;
 }
 

@@ -40,9 +40,14 @@ std::vector<Prediction> PredictPoints(const KernelRows& kernel, const KernelProf
 /// has too few points for one of them the next wider band stands in.
 KernelProfile FitKernel(const KernelRows& kernel, const Chosen& chosen);
 
-/// Leave-one-out errors of the correction, ln(measured / predicted) per point of the shape, in
-/// order: how far each row is from what its neighbours say.
-std::vector<double> LeaveOneOut(const KernelForm& form, const ShapeRows& shape,
-                                const KernelFit& fit);
+/// ln(measured / what the other rows say) of a point.
+struct PointError {
+  const Point* point = nullptr;
+  double log_error = 0;
+};
+
+/// Leave-one-out errors of the correction, for every point of the fitted shapes, in order: how far
+/// each row is from what its neighbours say.
+std::vector<PointError> LeaveOneOut(const KernelRows& kernel, const KernelProfile& profile);
 
 }  // namespace moecast::calibration

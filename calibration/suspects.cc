@@ -21,29 +21,10 @@ std::string Percent(double log_ratio) {
   return Fixed(kPercent * (std::exp(log_ratio) - 1), 1) + " %";
 }
 
-struct Neighbourly {
-  const Point* point = nullptr;
-  double error = 0;
-};
-
-std::vector<Neighbourly> NeighbourErrors(const KernelRows& kernel, const KernelProfile& profile) {
-  std::vector<Neighbourly> errors;
-  for (const ShapeProfile& fitted : profile.shapes) {
-    for (const ShapeRows& shape : kernel.shapes) {
-      if (!(shape.shape == fitted.shape)) continue;
-      const std::vector<double> each = LeaveOneOut(kernel.form(), shape, fitted.fit);
-      for (size_t i = 0; i < each.size(); ++i) {
-        errors.push_back({.point = &shape.points[i], .error = each[i]});
-      }
-    }
-  }
-  return errors;
-}
-
-double MedianError(const std::vector<Neighbourly>& errors) {
+double MedianError(const std::vector<PointError>& errors) {
   std::vector<double> sizes;
   sizes.reserve(errors.size());
-  for (const Neighbourly& each : errors) sizes.push_back(std::abs(each.error));
+  for (const PointError& each : errors) sizes.push_back(std::abs(each.log_error));
   return sizes.empty() ? 0 : Quantile(sizes, 0.5);
 }
 
@@ -77,12 +58,12 @@ SuspectRow Suspect(const Point& point, std::string why) {
 
 std::vector<SuspectRow> FindSuspects(const KernelRows& kernel, const KernelProfile& profile) {
   std::vector<SuspectRow> suspects;
-  const std::vector<Neighbourly> errors = NeighbourErrors(kernel, profile);
+  const std::vector<PointError> errors = LeaveOneOut(kernel, profile);
   const double limit = std::max(kLeast, kTimesMedian * MedianError(errors));
-  for (const Neighbourly& each : errors) {
-    if (std::abs(each.error) <= limit) continue;
+  for (const PointError& each : errors) {
+    if (std::abs(each.log_error) <= limit) continue;
     suspects.push_back(
-        Suspect(*each.point, Percent(each.error) + " off what the other rows of its shape say"));
+        Suspect(*each.point, Percent(each.log_error) + " off what the rows around it say"));
   }
   for (const ShapeRows& shape : kernel.shapes) {
     for (const Point& point : shape.points) {

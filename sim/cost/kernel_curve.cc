@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "sim/base/check.h"
 #include "sim/base/text.h"
@@ -27,23 +28,61 @@ bool SameAxes(const KernelAxes& a, const KernelAxes& b) {
   return true;
 }
 
+size_t RowCount(const KernelProfile& kernel) {
+  size_t count = 0;
+  for (const ShapeProfile& shape : kernel.shapes) count += shape.rows.size();
+  return count;
+}
+
+/// What rows of other shapes add to the correction of `shape`, summed by place.
+std::map<KernelPlace, double> WeightsOfOthers(const KernelForm& form, const KernelProfile& kernel,
+                                              size_t shape) {
+  std::map<KernelPlace, double> weights;
+  if (!CorrectTogether(RowCount(kernel))) return weights;
+  for (size_t other = 0; other < kernel.shapes.size(); ++other) {
+    if (other == shape) continue;
+    for (const ProfileRow& row : kernel.shapes[other].rows) {
+      weights[form.place(row.axes)] += kShapesAlike * row.weight;
+    }
+  }
+  return weights;
+}
+
 }  // namespace
 
-ShapeCurve::ShapeCurve(const KernelForm& form, const ShapeProfile& profile)
-    : form_(&form), shape_(profile.shape), fit_(profile.fit), rows_(profile.rows) {
+ShapeCurve::ShapeCurve(const KernelForm& form, const KernelProfile& kernel, size_t shape)
+    : form_(&form),
+      shape_(kernel.shapes[shape].shape),
+      fit_(kernel.shapes[shape].fit),
+      rows_(kernel.shapes[shape].rows) {
   least_.fill(std::numeric_limits<double>::infinity());
   most_.fill(-std::numeric_limits<double>::infinity());
+  std::map<KernelPlace, double> others = WeightsOfOthers(form, kernel, shape);
+  std::vector<WeighedPlace> own;
+  for (const ProfileRow& row : rows_) {
+    own.push_back({.place = form.place(row.axes), .weight = row.weight});
+    if (const auto same = others.extract(own.back().place)) own.back().weight += same.mapped();
+    for (size_t i = 0; i < kCoordinates; ++i) {
+      least_[i] = std::min(least_[i], own.back().place[i]);
+      most_[i] = std::max(most_[i], own.back().place[i]);
+    }
+  }
+  AppendBlocks(own);
+  own_blocks_ = blocks_.size();
+  std::vector<WeighedPlace> rest;
+  for (const auto& [place, weight] : others) rest.push_back({.place = place, .weight = weight});
+  AppendBlocks(rest);
+}
+
+void ShapeCurve::AppendBlocks(const std::vector<WeighedPlace>& places) {
   RowBlock empty{};
   for (auto& coordinate : empty.place) coordinate.fill(std::numeric_limits<float>::infinity());
-  blocks_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, empty);
-  for (size_t row = 0; row < rows_.size(); ++row) {
-    RowBlock& block = blocks_[row / kBlockRows];
-    const KernelPlace place = form.place(rows_[row].axes);
-    block.weight[row % kBlockRows] = static_cast<float>(rows_[row].weight);
+  for (size_t row = 0; row < places.size(); ++row) {
+    if (row % kBlockRows == 0) blocks_.push_back(empty);
+    RowBlock& block = blocks_.back();
+    block.weight[row % kBlockRows] = static_cast<float>(places[row].weight);
     for (size_t i = 0; i < kCoordinates; ++i) {
-      block.place[i][row % kBlockRows] = static_cast<float>(place[i]);
-      least_[i] = std::min(least_[i], place[i]);
-      most_[i] = std::max(most_[i], place[i]);
+      block.place[i][row % kBlockRows] = static_cast<float>(places[row].place[i]);
     }
   }
 }
@@ -55,7 +94,8 @@ ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) cons
   Lanes sums{};
   Lanes nearest;
   nearest.fill(std::numeric_limits<float>::infinity());
-  for (const RowBlock& block : blocks_) {
+  for (size_t each = 0; each < blocks_.size(); ++each) {
+    const RowBlock& block = blocks_[each];
     Lanes square{};
     for (size_t i = 0; i < kCoordinates; ++i) {
       for (size_t row = 0; row < kBlockRows; ++row) {
@@ -64,6 +104,9 @@ ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) cons
     }
     for (size_t row = 0; row < kBlockRows; ++row) {
       sums[row] += block.weight[row] * CovarianceAt(square[row]);
+    }
+    if (each >= own_blocks_) continue;
+    for (size_t row = 0; row < kBlockRows; ++row) {
       nearest[row] = square[row] < nearest[row] ? square[row] : nearest[row];
     }
   }
@@ -130,7 +173,7 @@ KernelCurve::KernelCurve(const KernelProfile& profile)
       any_shape_(profile.any_shape),
       bands_{profile.measured, profile.interpolated, profile.extrapolated},
       unseen_shape_(profile.unseen_shape) {
-  for (const ShapeProfile& shape : profile.shapes) shapes_.emplace_back(*form_, shape);
+  for (size_t i = 0; i < profile.shapes.size(); ++i) shapes_.emplace_back(*form_, profile, i);
 }
 
 std::optional<size_t> KernelCurve::FindShape(const KernelFeatures& f) const {

@@ -13,7 +13,15 @@
 namespace moecast {
 
 /// The correction's bound: ln(time / fit) is cut to +- this.
-inline constexpr double kMostCorrection = 0.25;
+inline constexpr double kMostCorrection = 0.5;
+/// How alike the corrections of two shapes are at one place: they run the same code.
+inline constexpr double kShapesAlike = 0.9;
+/// Whether the rows of a kernel's shapes correct each other. Of more rows each shape is corrected
+/// by its own alone: they are solved for together, at a cost of their cube.
+inline bool CorrectTogether(size_t rows) {
+  constexpr size_t kMostTogether = 512;
+  return rows <= kMostTogether;
+}
 
 /// A predicted launch.
 struct KernelTime {
@@ -22,15 +30,17 @@ struct KernelTime {
   ErrorBand band;
 };
 
-/// One shape: its rows stand in blocks, coordinate by coordinate and in single precision, so that a
-/// prediction is one pass over them, several at a time, in an order that no compiler changes.
+/// One shape: the places of rows stand in blocks, coordinate by coordinate and in single precision,
+/// so that a prediction is one pass over them, several at a time, in an order that no compiler
+/// changes. Its own rows come first, then places that only other shapes were measured at.
 class ShapeCurve {
  public:
-  /// REQUIRES: `form` outlives this object (forms are constants).
-  ShapeCurve(const KernelForm& form, const ShapeProfile& profile);
+  /// Of the kernel's shape number `shape`. REQUIRES: `form` outlives this object (forms are
+  /// constants).
+  ShapeCurve(const KernelForm& form, const KernelProfile& kernel, size_t shape);
 
   /// RETURNS: seconds and label; the band is the kernel's to fill in.
-  /// COST: linear in the rows; no allocation.
+  /// COST: linear in the places of the kernel's rows; no allocation.
   [[nodiscard]] KernelTime At(const Launch& launch) const;
   /// Whether the launch is in the range of the rows: false where At cannot but extrapolate.
   [[nodiscard]] bool InRange(const Launch& launch) const;
@@ -46,10 +56,15 @@ class ShapeCurve {
     std::array<std::array<float, kBlockRows>, kCoordinates> place;  // octaves
     std::array<float, kBlockRows> weight;                           // 0 behind the last row
   };
+  struct WeighedPlace {
+    KernelPlace place;
+    double weight = 0;
+  };
   struct Interpolation {
     double correction = 0;  // of ln(time / fit)
-    double nearest = 0;     // squared octaves to the nearest row
+    double nearest = 0;     // squared octaves to the nearest row of the shape
   };
+  void AppendBlocks(const std::vector<WeighedPlace>& places);
   [[nodiscard]] Interpolation Interpolate(const KernelPlace& place) const;
   /// Whether the place is in the rows' range, or at most `slack` octaves outside it.
   [[nodiscard]] bool InRange(const KernelPlace& place, double slack) const;
@@ -60,7 +75,8 @@ class ShapeCurve {
   KernelFit fit_;
   std::vector<ProfileRow> rows_;
   std::vector<RowBlock> blocks_;
-  KernelPlace least_{};  // of the rows, per coordinate
+  size_t own_blocks_ = 0;  // of the shape's own rows
+  KernelPlace least_{};    // of them, per coordinate
   KernelPlace most_{};
 };
 

@@ -132,17 +132,18 @@ KernelPlace ExpertPlace(const KernelAxes& axes) {
           Octaves(tokens) / 2};
 }
 
-/// Sequences, tokens read and how much longer than the mean the longest sequence is, half.
+/// Sequences, tokens read and how much longer than the mean the longest sequence is, the last two
+/// half.
 KernelPlace AttendPlace(const KernelAxes& axes) {
   const auto [sequences, context, longest, unused4, unused5] = axes;
   const double mean = std::max(context / std::max(sequences, 1.0), 1.0);
-  return {Octaves(sequences), Octaves(context), Octaves(longest / mean) / 2, 0};
+  return {Octaves(sequences), Octaves(context) / 2, Octaves(longest / mean) / 2, 0};
 }
 
-/// Tokens, elements of one, and bits.
+/// Tokens, heads, the width of one, twice, since it decides how lanes share the work, and bits.
 KernelPlace WritePlace(const KernelAxes& axes) {
   const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
-  return {Octaves(tokens), Octaves(heads * head_dim), Octaves(key_bits), Octaves(value_bits)};
+  return {Octaves(tokens), Octaves(heads), 2 * Octaves(head_dim), Octaves(key_bits + value_bits)};
 }
 
 constexpr auto kForms = std::to_array<KernelForm>({
@@ -159,8 +160,8 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
     {"attend", kCacheShape, kAttendAxes, AttendPlace, false, AttendWork},
     {"attend_mla", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
-    {"attend_prefill", kCacheShape, kChunkAxes, LogPlace, false, AttendPrefillWork},
-    {"mla_prefill", kExpandedShape, kChunkAxes, LogPlace, false, AttendExpandedWork},
+    {"attend_prefill", kCacheShape, kChunkAxes, LogPlace, true, AttendPrefillWork},
+    {"mla_prefill", kExpandedShape, kChunkAxes, LogPlace, true, AttendExpandedWork},
     {"append", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
     {"flush", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
     {"pack", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},

@@ -67,12 +67,13 @@ double TokensOfUnits(const KernelFeatures& f) {
 /// Attention of chunks as a kernel computes it: the cached past is expanded once to bf16, then
 /// tiles of query rows walk along it and along the chunk, up to the diagonal.
 struct ChunkTiles {
-  double pairs = 0;    // (row, key), of whole tiles
+  double pairs = 0;    // (row, key) over all heads, of whole tiles and whole rounds of them
   double longest = 0;  // keys that one tile of rows walks along
   double expands = 0;  // 1 where there is a past, which takes a launch of its own
 };
 
-ChunkTiles TilesOf(const KernelFeatures& f) {
+/// `at_a_time`: tiles that the card computes side by side; 0: no rounds.
+ChunkTiles TilesOf(const KernelFeatures& f, double at_a_time) {
   constexpr double kTile = 128;  // query rows, and keys
   if (f[kTokens] <= 0) return {};
   const double sequences = std::max(f[kBatch], 1.0);
@@ -80,10 +81,11 @@ ChunkTiles TilesOf(const KernelFeatures& f) {
   const bool even = sequences == 1 || f[kMaxContext] * sequences <= kEven * f[kContext];
   // Chunks of different lengths leave half of a tile empty each.
   const double rows = even ? std::ceil(mean / kTile) * kTile : std::max(mean + kTile / 2, kTile);
-  const double padded = rows / mean;
+  double tiles = rows / kTile * sequences * f[kHeads];
+  if (at_a_time > 0) tiles = std::ceil(tiles / at_a_time) * at_a_time;
   const double keys = f[kPairs] / f[kTokens];  // mean over query rows
   // Half of the tile on the diagonal is masked; a causal row sees at most twice the mean.
-  return {.pairs = padded * f[kTokens] * (keys + kTile / 2),
+  return {.pairs = tiles * kTile * (keys + kTile / 2),
           .longest = std::min(f[kMaxContext], 2 * keys),
           .expands = f[kContext] > f[kTokens] ? 1.0 : 0.0};
 }
@@ -105,24 +107,28 @@ KernelWork AttendLatentWork(const KernelFeatures& f, double) {
           .chain = kFloor};
 }
 
-KernelWork AttendPrefillWork(const KernelFeatures& f, double) {
-  const ChunkTiles tiles = TilesOf(f);
+KernelWork AttendPrefillWork(const KernelFeatures& f, double tiles_at_a_time) {
+  const ChunkTiles tiles = TilesOf(f, tiles_at_a_time);
   const double width = f[kHeads] * f[kHeadDim];
   const double rows = kKeysAndValues * f[kTokens] * width * kPlainBits / kBitsPerByte;
   const double past = std::max(f[kContext] - f[kTokens], 0.0);
   return {.memory = {rows + past * (CodeBytes(f) + 2 * PlainBytes(f)),  // written and read again
-                     tiles.pairs * width, tiles.expands},
+                     tiles.expands},
+          .compute = tiles.pairs * f[kHeadDim],
           .chain = tiles.longest * f[kHeadDim]};
 }
 
-KernelWork AttendExpandedWork(const KernelFeatures& f, double) {
-  const ChunkTiles tiles = TilesOf(f);
-  return {.memory = {(f[kContext] + f[kTokens]) * f[kHeads], tiles.pairs * f[kHeads]},
+KernelWork AttendExpandedWork(const KernelFeatures& f, double tiles_at_a_time) {
+  const ChunkTiles tiles = TilesOf(f, tiles_at_a_time);
+  return {.memory = {(f[kContext] + f[kTokens]) * f[kHeads]},
+          .compute = tiles.pairs,
           .chain = tiles.longest};
 }
 
 KernelWork KvWriteWork(const KernelFeatures& f, double) {
-  return {.memory = {f[kNewTokens] * CodeBytes(f), f[kNewTokens] * PlainBytes(f)}, .chain = kFloor};
+  return {.memory = {f[kNewTokens] * CodeBytes(f), f[kNewTokens] * PlainBytes(f),
+                     f[kNewTokens] * f[kHeadDim]},  // what heads do side by side
+          .chain = kFloor};
 }
 
 }  // namespace moecast

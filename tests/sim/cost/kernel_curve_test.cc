@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 namespace moecast {
 namespace {
@@ -35,11 +37,18 @@ KernelFeatures At(double tokens, double assignments) {
   return f;
 }
 
+KernelProfile KernelOf(std::vector<ShapeProfile> shapes) {
+  KernelProfile kernel;
+  kernel.op = "combine";
+  kernel.shapes = std::move(shapes);
+  return kernel;
+}
+
 TEST(KernelCurve, IsTheFitTimesTheInterpolationOverAllRows) {
   const KernelForm& form = FormOf("combine");
   for (const int rows : {4, 8, 21}) {
     const ShapeProfile shape = ScatteredRows(rows);
-    const ShapeCurve curve(form, shape);
+    const ShapeCurve curve(form, KernelOf({shape}), 0);
     for (const double tokens : {1.0, 5.5, 17.3, 60.0, 5000.0}) {
       const KernelFeatures f = At(tokens, 2 * tokens);
       const Launch launch(form, f);
@@ -55,10 +64,33 @@ TEST(KernelCurve, IsTheFitTimesTheInterpolationOverAllRows) {
   }
 }
 
+/// One shape's rows, and as many of another, some at places that only it was measured at.
+TEST(KernelCurve, RowsOfOtherShapesCorrectInPartAndDoNotWidenTheRange) {
+  const KernelForm& form = FormOf("combine");
+  const ShapeProfile shape = ScatteredRows(5);
+  ShapeProfile other = ScatteredRows(13);
+  other.shape[Feature::kHidden] = 2 * kHiddenSize;
+  for (ProfileRow& row : other.rows) row.weight = 0.02 - row.weight / 2;
+  const ShapeCurve alone(form, KernelOf({shape}), 0);
+  const ShapeCurve together(form, KernelOf({shape, other}), 0);
+  for (const double tokens : {1.0, 5.5, 17.3, 60.0, 5000.0}) {
+    const KernelFeatures f = At(tokens, 2 * tokens);
+    const Launch launch(form, f);
+    double more = 0;
+    for (const ProfileRow& row : other.rows) {
+      more += kShapesAlike * row.weight *
+              CovarianceAt(SquaredDistance(launch.place, form.place(row.axes)));
+    }
+    EXPECT_NEAR(together.At(launch).seconds / (alone.At(launch).seconds * std::exp(more)), 1, 1e-6)
+        << tokens;
+    EXPECT_EQ(together.At(launch).label, alone.At(launch).label) << tokens;
+    EXPECT_EQ(together.InRange(launch), alone.InRange(launch)) << tokens;
+  }
+}
+
 TEST(KernelCurve, NothingOutsideTheRangeOfTheRowsIsInterpolated) {
   const KernelForm& form = FormOf("combine");
-  const ShapeProfile shape = ScatteredRows(9);
-  const ShapeCurve curve(form, shape);
+  const ShapeCurve curve(form, KernelOf({ScatteredRows(9)}), 0);
   int covered = 0;
   int outside = 0;
   for (double tokens = 1; tokens < 100; tokens *= 1.07) {
@@ -76,7 +108,7 @@ TEST(KernelCurve, NothingOutsideTheRangeOfTheRowsIsInterpolated) {
 
 TEST(KernelCurve, ARowThatRoundingPutsJustOutsideTheRangeIsInIt) {
   const KernelForm& form = FormOf("combine");
-  const ShapeCurve curve(form, ScatteredRows(9));
+  const ShapeCurve curve(form, KernelOf({ScatteredRows(9)}), 0);
   const KernelFeatures f = At(4 * (1 - 5e-5), 4);
   const Launch launch(form, f);
   EXPECT_EQ(curve.At(launch).label, Label::kMeasured);
