@@ -17,6 +17,7 @@ add_library(
   bench/prefill_fill.cu
   execute/glue.cu
   execute/latent_glue.cu
+  harness/clock_probe.cu
   ops/attend/attend.cu
   ops/attend/attend_128x16.cu
   ops/attend/attend_128x8.cu
@@ -60,6 +61,7 @@ add_executable(
   bench/check_attend.cc
   bench/check_attend_prefill.cc
   bench/check_formats.cc
+  bench/check_glue.cc
   bench/check_mla.cc
   bench/check_latent.cc
   bench/check_prefill.cc
@@ -87,6 +89,7 @@ add_executable(
   bench/suite_attend.cc
   bench/suite_attend_prefill.cc
   bench/suite_formats.cc
+  bench/suite_glue.cc
   bench/suite_mla.cc
   bench/suite_latent.cc
   bench/suite_dense.cc

@@ -158,8 +158,9 @@ void Run(const Options& options) {
   const ClockMonitor clocks(environment.pci_bus_id);
   if (!clocks.available())
     std::fprintf(stderr, "NVML is not available: throttled samples cannot be told apart\n");
+  const ClockProbe probe;
   const SuiteContext context{
-      .bench = {.stream = stream, .clocks = clocks, .rule = {}},
+      .bench = {.stream = stream, .clocks = clocks, .probe = probe, .rule = {}},
       .environment = environment,
       .peak = OrThrow(
           ReadCardPeak(std::filesystem::path(options.data) / "cards.csv", environment.device_name)),

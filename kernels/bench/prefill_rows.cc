@@ -18,13 +18,9 @@ SuiteContext ForLongLaunches(const SuiteContext& context) {
                           .max_iqr_ratio = 0.01,
                           .max_relative_error = 0.003,
                           .max_seconds = 0.05};
-  return {.bench = {.stream = context.bench.stream,
-                    .clocks = context.bench.clocks,
-                    .rule = rule,
-                    .power_cap = PowerCap::kIsSteadyState},
-          .environment = context.environment,
-          .peak = context.peak,
-          .models = context.models};
+  SuiteContext loaded = UnderLoad(context);
+  loaded.bench.rule = rule;
+  return loaded;
 }
 
 Measurement DescribePrefill(const std::string& op, const ModelShape& model,

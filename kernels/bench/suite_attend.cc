@@ -184,9 +184,8 @@ void Rows::Append(const HeadShape& heads, const std::string& regime, const Forma
 }
 
 AttendCase CaseOf(const HeadShape& heads, const FormatScheme& named, std::vector<int32_t> lengths) {
-  return {.shape = {.sequences = static_cast<int32_t>(lengths.size()),
-                    .query_heads = heads.query_heads,
-                    .kv = heads.kv},
+  const auto sequences = static_cast<int32_t>(lengths.size());
+  return {.shape = {.sequences = sequences, .query_heads = heads.query_heads, .kv = heads.kv},
           .scheme = named.scheme,
           .lengths = std::move(lengths)};
 }

@@ -172,7 +172,7 @@ void AppendShortRows(const HeadShape& heads, const std::vector<int32_t>& chunks,
 }  // namespace
 
 std::vector<KvMeasurement> RunAttendPrefillSuite(const SuiteContext& context) {
-  SuiteContext steady = UnderPowerCap(context);
+  SuiteContext steady = UnderLoad(context);
   steady.bench.rule = {.min_samples = 20,
                        .max_samples = 60,
                        .max_iqr_ratio = 0.01,

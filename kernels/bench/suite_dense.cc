@@ -104,7 +104,7 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
                       bool fp8, std::vector<Measurement>& rows) {
   const DenseBuffers buffers(projection, projection.most_tokens, fp8, context.bench.stream);
   const cudaStream_t stream = context.bench.stream.get();
-  const SuiteContext capped = UnderPowerCap(context);
+  const SuiteContext loaded = UnderLoad(context);
   for (const int32_t tokens : TokensOf(projection, fp8)) {
     if (tokens > projection.most_tokens) continue;
     Measurement row = DescribeDense(projection, tokens, fp8);
@@ -115,7 +115,7 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
         {.tokens = tokens, .outputs = projection.outputs, .inputs = projection.inputs, .fp8 = fp8},
         buffers.x.data(), buffers.weight(0), buffers.out.data(), context.bench.stream);
     AppendMeasured(
-        tokens < kComputeBoundFrom ? context : capped,
+        tokens < kComputeBoundFrom ? context : loaded,
         {.min_launches = std::max(4, copies), .period = std::max(16, copies)},
         [&](int r) {
           gemm.Launch(buffers.x.data(), buffers.weight(r % copies), buffers.out.data(), stream);

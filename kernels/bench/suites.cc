@@ -19,6 +19,13 @@ SuiteContext UnderPowerCap(const SuiteContext& context) {
   return steady;
 }
 
+SuiteContext UnderLoad(const SuiteContext& context) {
+  constexpr double kStepUs = 10e3;
+  SuiteContext loaded = UnderPowerCap(context);
+  loaded.bench.load_us = kStepUs;
+  return loaded;
+}
+
 NamedRule UniformRule(int32_t k) {
   return {"uniform k=" + std::to_string(k), {.kind = SkipKind::kUniform, .k = k}};
 }

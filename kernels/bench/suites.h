@@ -28,6 +28,9 @@ struct SuiteContext {
 /// The context for suites whose larger products draw the card's power cap: there the cap is the
 /// steady state, see PowerCap.
 SuiteContext UnderPowerCap(const SuiteContext& context);
+/// The same for compute-bound rows, whose clock falls within milliseconds of such a load: every
+/// block of samples follows a step's worth of it.
+SuiteContext UnderLoad(const SuiteContext& context);
 
 using Suite = std::vector<Measurement> (*)(const SuiteContext& context);
 
@@ -38,6 +41,7 @@ std::vector<Measurement> RunExpertsSuite(const SuiteContext& context);
 std::vector<Measurement> RunLayerSuite(const SuiteContext& context);
 std::vector<Measurement> RunSmallSuite(const SuiteContext& context);
 std::vector<Measurement> RunDenseSuite(const SuiteContext& context);
+std::vector<Measurement> RunGlueSuite(const SuiteContext& context);
 
 /// A skip rule with the text that stands in the `rule` column.
 struct NamedRule {

@@ -12,7 +12,8 @@ namespace moecast::kernels {
 
 /// One reading. [NVML] nvmlDeviceGetClockInfo, ...PowerUsage, ...CurrentClocksEventReasons.
 struct ClockReading {
-  double sm_mhz = 0;
+  double sm_mhz = 0;         // asked for: the card skips cycles that this does not show
+  double effective_mhz = 0;  // of the block before, by ClockProbe; not NVML's
   double max_sm_mhz = 0;
   double memory_mhz = 0;
   double power_w = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -15,29 +16,35 @@ constexpr int kWarmUpReplays = 2;
 constexpr int kBlock = 10;                          // replays judged by one clock reading
 constexpr std::chrono::milliseconds kRecovery{40};  // before the block after a discarded one
 
-// Microseconds of each of `count` replays. All are enqueued before the host waits, behind one that
-// is not timed, so the stream never runs dry between them.
-std::vector<double> TimeReplays(const Bench& bench, const Graph& graph, int count) {
+// Microseconds of each of `count` replays, and the clock meanwhile. All are enqueued before the
+// host waits, behind `lead` that are not timed, so the stream never runs dry between them.
+struct Block {
+  std::vector<double> times;
+  double sm_mhz = 0;
+};
+Block TimeReplays(const Bench& bench, const Graph& graph, int count, int lead = 1) {
   std::vector<Event> events(static_cast<size_t>(count) + 1);
-  graph.Launch(bench.stream);
+  for (int i = 0; i < lead; ++i) graph.Launch(bench.stream);
+  bench.probe.Begin(bench.stream);
   events[0].Record(bench.stream);
   for (size_t i = 1; i < events.size(); ++i) {
     graph.Launch(bench.stream);
     events[i].Record(bench.stream);
   }
-  events.back().Synchronize();
-  std::vector<double> times;
+  bench.probe.End(bench.stream);
+  bench.stream.Synchronize();
+  Block block{.times = {}, .sm_mhz = bench.probe.MeanMhz()};
   for (size_t i = 1; i < events.size(); ++i)
-    times.push_back(events[i].MicrosecondsSince(events[i - 1]));
-  return times;
+    block.times.push_back(events[i].MicrosecondsSince(events[i - 1]));
+  return block;
 }
 
 int LaunchesPerReplay(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& enqueue) {
   const Graph pilot(bench.stream, [&] {
     for (int i = 0; i < plan.min_launches; ++i) enqueue(i);
   });
-  const std::vector<double> times = TimeReplays(bench, pilot, kWarmUpReplays + 1);
-  const double launch_us = times.back() / plan.min_launches;
+  const Block block = TimeReplays(bench, pilot, kWarmUpReplays + 1);
+  const double launch_us = block.times.back() / plan.min_launches;
   const double wanted = std::ceil(plan.replay_us / std::max(launch_us, 0.1));
   if (wanted <= plan.period) return std::max(static_cast<int>(wanted), plan.min_launches);
   const double periods = std::min<double>(std::ceil(wanted / plan.period), plan.max_periods);
@@ -52,20 +59,24 @@ void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& en
   const Graph graph(bench.stream, [&] {
     for (int i = 0; i < launches; ++i) enqueue(i);
   });
-  TimeReplays(bench, graph, kWarmUpReplays);
+  const double replay_us = TimeReplays(bench, graph, kWarmUpReplays).times.back();
+  const int lead = 1 + static_cast<int>(bench.load_us / std::max(replay_us, 1.0));
+  const auto replays = static_cast<int>(bench.load_us > 0 ? bench.rule.min_samples : kBlock);
   SampleLedger ledger(bench.power_cap);
   double seconds = 0;
   StopReason stop = StopReason::kGoOn;
   // A card that is held back for good ends the row with what it has.
   const size_t most_discarded = 2 * bench.rule.max_samples;
   while (stop == StopReason::kGoOn && ledger.discarded() < most_discarded) {
-    std::vector<double> block = TimeReplays(bench, graph, kBlock);
-    for (double& time : block) {
+    Block block = TimeReplays(bench, graph, replays, lead);
+    std::optional<ClockReading> reading = bench.clocks.Read();
+    if (reading) reading->effective_mhz = block.sm_mhz;
+    for (double& time : block.times) {
       seconds += time * 1e-6;
       time /= launches;
     }
     const size_t discarded = ledger.discarded();
-    ledger.Offer(block, bench.clocks.Read());
+    ledger.Offer(block.times, reading);
     if (ledger.discarded() > discarded) std::this_thread::sleep_for(kRecovery);
     stop = Decide(bench.rule, ledger.kept(), seconds);
   }
@@ -77,7 +88,7 @@ void Measure(const Bench& bench, const ReplayPlan& plan, const EnqueueLaunch& en
   row.discarded = static_cast<double>(ledger.discarded());
   row.time_us = Summarise(ledger.kept());
   row.stop = ToString(stop);
-  row.sm_mhz = clocks.sm_mhz;
+  row.sm_mhz = clocks.effective_mhz;
   row.power_w = clocks.power_w;
   row.reasons = static_cast<double>(clocks.reasons);
   row.samples_us = ledger.kept();

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "kernels/harness/clock_monitor.h"
+#include "kernels/harness/clock_probe.h"
 #include "kernels/harness/stopping_rule.h"
 #include "kernels/harness/stream.h"
 #include "kernels/harness/timed_row.h"
@@ -24,8 +25,11 @@ struct ReplayPlan {
 struct Bench {
   const Stream& stream;
   const ClockMonitor& clocks;
+  const ClockProbe& probe;
   StoppingRule rule;
   PowerCap power_cap = PowerCap::kHoldsBack;
+  /// Untimed replays in front of every block: the clock follows the load of the last milliseconds.
+  double load_us = 0;
 };
 
 /// Enqueues launch number `launch` of a replay on the bench's stream. The caller rotates its

@@ -12,6 +12,7 @@ void SampleLedger::Offer(std::span<const double> block,
   if (!reading) return;
   ++readings_;
   sum_.sm_mhz += reading->sm_mhz;
+  sum_.effective_mhz += reading->effective_mhz;
   sum_.max_sm_mhz += reading->max_sm_mhz;
   sum_.memory_mhz += reading->memory_mhz;
   sum_.power_w += reading->power_w;
@@ -23,6 +24,7 @@ ClockReading SampleLedger::MeanClocks() const {
   if (readings_ == 0) return {};
   const auto count = static_cast<double>(readings_);
   return {.sm_mhz = sum_.sm_mhz / count,
+          .effective_mhz = sum_.effective_mhz / count,
           .max_sm_mhz = sum_.max_sm_mhz / count,
           .memory_mhz = sum_.memory_mhz / count,
           .power_w = sum_.power_w / count,

@@ -242,8 +242,10 @@ void Run(const std::filesystem::path& out, const std::filesystem::path& data,
   const Stream stream;
   const Environment environment = ReadEnvironment();
   const ClockMonitor clocks(environment.pci_bus_id);
+  const ClockProbe probe;
   const Bench bench{.stream = stream,
                     .clocks = clocks,
+                    .probe = probe,
                     .rule = {.min_samples = 20, .max_samples = 40, .max_seconds = 0.1},
                     .power_cap = PowerCap::kIsSteadyState};
   const CublasHandle handle(stream.get());
