@@ -6,6 +6,7 @@
 #include "kernels/bench/check_attend_prefill.h"
 #include "kernels/bench/check_dense.h"
 #include "kernels/bench/check_formats.h"
+#include "kernels/bench/check_glue.h"
 #include "kernels/bench/check_mla.h"
 #include "kernels/bench/check_prefill.h"
 #include "kernels/bench/check_route.h"
@@ -25,6 +26,7 @@ const std::vector<NamedSuite>& AllSuites() {
       {"launch", RunLaunchSuite, nullptr},
       {"stream", RunStreamSuite, nullptr},
       {"small", RunSmallSuite, CheckSmall},
+      {"glue", RunGlueSuite, CheckGlue},
       {"dense", RunDenseSuite, CheckDense},
       {"route", RunRouteSuite, CheckRoute},
       {"layer", RunLayerSuite, CheckExpertPath},
