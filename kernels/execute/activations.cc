@@ -75,7 +75,7 @@ void Activations::GrowContext(int32_t rows, const AttentionWidths& widths, const
   if (context.size() >= Count(computed * widths.latent)) return;
   context = Draw(computed, widths.latent, stream);
   expanded = Draw(computed, widths.up, stream);
-  keys = Draw(computed, widths.heads * widths.key_dim, stream);
+  keys = Draw(computed, int64_t{widths.heads} * widths.key_dim, stream);
 }
 
 void Activations::AllocateExperts(const ModelSpec& model, int32_t rows, const Stream& stream) {

@@ -74,8 +74,9 @@ class Executor {
     if (graph == nullptr) graph = Capture(form);
     ExecutedStep step{.preparing = Since(start)};
     step.gpu = timer_.Time(*graph);
+    step.sm_mhz = timer_.sm_mhz();
     const auto whole = Clock::now();
-    if (run.time_ops) TimeOps(form, step);
+    if (run.time_ops) TimeOps(form, run.time_behind, step);
     step.timing_ops = Since(whole);
     return step;
   }
@@ -97,7 +98,7 @@ class Executor {
     return graph;
   }
 
-  void TimeOps(const StepForm& form, ExecutedStep& step) {
+  void TimeOps(const StepForm& form, bool behind, ExecutedStep& step) {
     if (form.logit_rows > 0 &&
         !std::ranges::all_of(ops_.Logits(form), [](float v) { return std::isfinite(v); })) {
       throw CudaError("the step's logits are no numbers");
@@ -110,9 +111,13 @@ class Executor {
       layers.insert(op.layer);
     }
     for (const std::string_view name : names) {
-      step.ops.push_back(
-          {.op = std::string(name),
-           .time = timer_.TimeApart(ops, [name](const StepOp& op) { return op.op == name; })});
+      const auto is_it = [name](const StepOp& op) { return op.op == name; };
+      OpSeconds& timed = step.ops.emplace_back(
+          OpSeconds{.op = std::string(name), .launches = std::ranges::count_if(ops, is_it)});
+      timed.time = timer_.TimeApart(ops, is_it);
+      if (behind) {
+        timed.behind = timed.time + timer_.ExtraBehind(ops, is_it, ops_.Between(form));
+      }
     }
     for (const int32_t layer : layers) {
       step.layers += timer_.TimeApart(ops, [layer](const StepOp& op) { return op.layer == layer; });

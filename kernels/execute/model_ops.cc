@@ -12,9 +12,10 @@
 namespace moecast::kernels {
 namespace {
 
-/// Rows from which on the compute-bound expert products are the faster ones, and up to which the
-/// others were measured (docs/kernels.md, docs/kernels_prefill.md).
-constexpr int32_t kMemoryBoundRows = 256;
+/// Rows up to which the memory-bound expert products are the faster ones, and from which on the
+/// others are; between them both are tried.
+constexpr int32_t kMemoryBoundRows = 64;
+constexpr int32_t kComputeBoundRows = 1024;
 constexpr double kRopeBase = 1e4;
 
 int32_t Int(int64_t value) { return static_cast<int32_t>(value); }
@@ -76,7 +77,7 @@ ModelOps::ModelOps(const ExecutorRequest& request, const Stream& stream)
 StepForm ModelOps::Prepare(const StepRun& run) {
   pools_.Prepare(run.sequences, run.graph, Int(run.rows));
   limits_.row_pages = pools_.row_pages();
-  const StepForm form = Describe(run, limits_, inputs_);
+  StepForm form = Describe(run, limits_, inputs_);
   if (widths_.latent > 0) {
     act_.GrowContext(form.context_rows, widths_, stream_);
   } else {
@@ -93,6 +94,10 @@ StepForm ModelOps::Prepare(const StepRun& run) {
   act_.Upload(inputs_, image);
   // A copy from the host may return before it arrives, and the stream does not wait for it.
   CUDA_CHECK(cudaDeviceSynchronize());
+  if (form.compute_bound && form.rows <= kComputeBoundRows) {
+    const auto kept = std::ranges::count_if(run.experts, [](uint16_t e) { return e != kNoExpert; });
+    form.compute_bound = ComputeBoundIsFaster(form, kept / limits_.moe_layers);
+  }
   return form;
 }
 
@@ -103,6 +108,15 @@ std::vector<StepOp> ModelOps::Of(const StepForm& form) {
     ops.push_back({.op = planned.op, .layer = planned.layer, .launch = EnqueueOf(planned, form)});
   }
   return ops;
+}
+
+StepOp ModelOps::Between(const StepForm& form) {
+  constexpr int32_t kMostRows = 8;
+  const int32_t rows = std::clamp(form.logit_rows, 1, kMostRows);
+  return {.op = "between", .layer = kOutsideLayers, .launch = [this, rows] {
+            GatherRows(rows, Int(model_.hidden), act_.logit_index.data(), act_.normed.data(),
+                       act_.last.data(), stream_.get());
+          }};
 }
 
 ModelOps::Enqueue ModelOps::EnqueueOf(const PlannedOp& planned, const StepForm& form) {
@@ -120,7 +134,9 @@ ModelOps::Enqueue ModelOps::EnqueueOf(const PlannedOp& planned, const StepForm& 
     case kRotate:
     case kAppendDecodes:
     case kPackChunks:
+    case kGatherPast:
     case kExpandPast:
+    case kAssembleKeys:
     case kPrefillAttention:
     case kAbsorbQuery:
     case kDecodeAttention:

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/execute/activations.h"
@@ -34,6 +36,8 @@ class ModelOps {
   /// The launches of a form. Chooses algorithms of dense products that are new, so not while a
   /// graph is captured.
   std::vector<StepOp> Of(const StepForm& form);
+  /// A small kernel that depends on the one before it as those of a step do: rows are gathered.
+  [[nodiscard]] StepOp Between(const StepForm& form);
 
   /// Of the last step that ran: [logit_rows][vocabulary]. COST: copies them.
   [[nodiscard]] std::vector<float> Logits(const StepForm& form) const;
@@ -63,13 +67,18 @@ class ModelOps {
   [[nodiscard]] Enqueue LatentWrite(const StepForm& form, size_t layer, bool chunks);
   [[nodiscard]] Enqueue LatentDecode(const StepForm& form, size_t layer);
   [[nodiscard]] Enqueue LatentPrefill(const StepForm& form);
+  [[nodiscard]] Enqueue GatherPast(const StepForm& form, size_t layer);
   [[nodiscard]] Enqueue Expand(const PlannedOp& planned, const StepForm& form);
+  [[nodiscard]] Enqueue Assemble(const StepForm& form);
   [[nodiscard]] Enqueue AbsorbQuery(const PlannedOp& planned);
   [[nodiscard]] Enqueue AbsorbValue(const PlannedOp& planned);
   [[nodiscard]] LatentRows ContextOf(const StepForm& form) const;
   [[nodiscard]] HeadWidths LatentHeads() const;
 
   [[nodiscard]] Enqueue Experts(const StepForm& form, size_t layer);
+  /// By trying, once per 64 rows and experts per row. `kept`: slots of a layer.
+  bool ComputeBoundIsFaster(const StepForm& form, int64_t kept);
+  [[nodiscard]] double TimeExperts(StepForm form, bool compute_bound);  // us
   [[nodiscard]] Enqueue RouteOf(const StepForm& form, size_t layer);
   [[nodiscard]] ExpertShape ExpertShapeOf(const StepForm& form) const;
   /// The layer's part of the routing image. `moe_layer` counts MoE layers.
@@ -94,6 +103,7 @@ class ModelOps {
   DeviceBuffer<uint8_t> expanded_past_;  // of chunks over pages; grows
   StepInputs inputs_;
   RoutingImage image_;
+  std::map<std::pair<int32_t, int64_t>, bool> compute_bound_;  // by 64 rows, experts per row
 };
 
 }  // namespace moecast::kernels

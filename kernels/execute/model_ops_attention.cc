@@ -48,7 +48,7 @@ ModelOps::Enqueue ModelOps::RopeOf(const StepForm& form) {
                        .key_stride = widths_.qkv};
   return [this, rope] {
     Rope(rope, act_.positions.data(), rope_table_.data(), act_.qkv.data(),
-         act_.qkv.data() + rope.query_heads * rope.head, stream_.get());
+         act_.qkv.data() + int64_t{rope.query_heads} * rope.head, stream_.get());
   };
 }
 
@@ -65,14 +65,14 @@ ModelOps::Enqueue ModelOps::Rotate(const StepForm& form) {
 
 ModelOps::Enqueue ModelOps::Append(const StepForm& form, size_t layer) {
   const int64_t stride = widths_.qkv;
-  const __nv_bfloat16* const keys = act_.qkv.data() + widths_.heads * widths_.key_dim;
+  const __nv_bfloat16* const keys = act_.qkv.data() + int64_t{widths_.heads} * widths_.key_dim;
   const AppendArgs args{.shape = pools_.shape(),
                         .scheme = pools_.scheme(),
                         .cache = pools_.CacheOf(layer, 0),
                         .sequences = form.decode_rows,
                         .lengths = act_.lengths.data(),
                         .keys = keys,
-                        .values = keys + widths_.kv_heads * widths_.key_dim,
+                        .values = keys + int64_t{widths_.kv_heads} * widths_.key_dim,
                         .key_stride = stride,
                         .value_stride = stride};
   return [this, args] { AppendTokens(args, stream_.get()); };
@@ -81,7 +81,7 @@ ModelOps::Enqueue ModelOps::Append(const StepForm& form, size_t layer) {
 ModelOps::Enqueue ModelOps::Pack(const StepForm& form, size_t layer) {
   const int64_t stride = widths_.qkv;
   const __nv_bfloat16* const keys =
-      act_.qkv.data() + widths_.heads * widths_.key_dim + form.decode_rows * stride;
+      act_.qkv.data() + int64_t{widths_.heads} * widths_.key_dim + form.decode_rows * stride;
   const PackArgs args{.shape = pools_.shape(),
                       .scheme = pools_.scheme(),
                       .cache = pools_.CacheOf(layer, form.decode_rows),
@@ -90,7 +90,7 @@ ModelOps::Enqueue ModelOps::Pack(const StepForm& form, size_t layer) {
                       .row_starts = act_.chunk_starts.data(),
                       .lengths = act_.lengths.data() + form.decode_rows,
                       .keys = keys,
-                      .values = keys + widths_.kv_heads * widths_.key_dim,
+                      .values = keys + int64_t{widths_.kv_heads} * widths_.key_dim,
                       .key_stride = stride,
                       .value_stride = stride};
   return [this, args] { PackTokens(args, stream_.get()); };
@@ -135,13 +135,13 @@ void ModelOps::GrowExpandedPast(const StepForm& form) {
 ModelOps::Enqueue ModelOps::Prefill(const StepForm& form, size_t layer) {
   const int64_t stride = widths_.qkv;
   const __nv_bfloat16* const queries = act_.qkv.data() + form.decode_rows * stride;
-  const __nv_bfloat16* const keys = queries + widths_.heads * widths_.key_dim;
+  const __nv_bfloat16* const keys = queries + int64_t{widths_.heads} * widths_.key_dim;
   AttendPrefillShape shape = PrefillShape(form);
   shape.window = WindowOf(layer);
   const AttendChunk chunk{
       .query = {.data = queries, .stride = stride},
       .key = {.data = keys, .stride = stride},
-      .value = {.data = keys + widths_.kv_heads * widths_.key_dim, .stride = stride},
+      .value = {.data = keys + int64_t{widths_.kv_heads} * widths_.key_dim, .stride = stride},
       .offsets = act_.chunk_starts.data()};
   const AttendPast past{.scheme = pools_.scheme(),
                         .cache = pools_.CacheOf(layer, form.decode_rows),

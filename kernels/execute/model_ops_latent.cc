@@ -18,8 +18,12 @@ ModelOps::Enqueue ModelOps::LatentAttention(const PlannedOp& planned, const Step
       return LatentWrite(form, layer, false);
     case StepLaunch::kPackChunks:
       return LatentWrite(form, layer, true);
+    case StepLaunch::kGatherPast:
+      return GatherPast(form, layer);
     case StepLaunch::kExpandPast:
       return Expand(planned, form);
+    case StepLaunch::kAssembleKeys:
+      return Assemble(form);
     case StepLaunch::kPrefillAttention:
       return LatentPrefill(form);
     case StepLaunch::kAbsorbQuery:
@@ -81,8 +85,7 @@ LatentRows ModelOps::ContextOf(const StepForm& form) const {
   return {.rows = rows, .stride = widths_.latent};
 }
 
-ModelOps::Enqueue ModelOps::Expand(const PlannedOp& planned, const StepForm& form) {
-  const auto layer = static_cast<size_t>(planned.layer);
+ModelOps::Enqueue ModelOps::GatherPast(const StepForm& form, size_t layer) {
   const LatentCache cache = pools_.LatentsOf(layer, form.decode_rows);
   const LatentPages pages{.element = pools_.latents(),
                           .pages = cache.pages,
@@ -95,22 +98,26 @@ ModelOps::Enqueue ModelOps::Expand(const PlannedOp& planned, const StepForm& for
                               .chunk_starts = act_.chunk_starts.data()};
   const LatentRows chunk{.rows = act_.latent.data() + int64_t{form.decode_rows} * widths_.latent,
                          .stride = widths_.latent};
+  return [this, gathered, pages, chunk] {
+    GatherContext(gathered, pages, chunk, act_.context.data(), stream_.get());
+  };
+}
+
+ModelOps::Enqueue ModelOps::Expand(const PlannedOp& planned, const StepForm& form) {
   const LatentRows context = ContextOf(form);
-  const DenseOperands operands{.shape = {.tokens = planned.product.rows,
-                                         .outputs = planned.product.outputs,
-                                         .inputs = planned.product.inputs,
-                                         .x_row = context.stride},
-                               .x = context.rows,
-                               .weight = weights_.layers()[layer].latent_up,
-                               .out = act_.expanded.data()};
-  products_.Prepare(operands);
-  return [this, form, gathered, pages, chunk, context, operands] {
-    if (form.has_past()) {
-      GatherContext(gathered, pages, chunk, act_.context.data(), stream_.get());
-    }
-    products_.Launch(operands);
-    AssembleKeys(form.context_rows, LatentHeads(), act_.expanded.data(), widths_.up, context,
-                 act_.keys.data(), stream_.get());
+  return Product({.shape = {.tokens = planned.product.rows,
+                            .outputs = planned.product.outputs,
+                            .inputs = planned.product.inputs,
+                            .x_row = context.stride},
+                  .x = context.rows,
+                  .weight = weights_.layers()[static_cast<size_t>(planned.layer)].latent_up,
+                  .out = act_.expanded.data()});
+}
+
+ModelOps::Enqueue ModelOps::Assemble(const StepForm& form) {
+  return [this, rows = form.context_rows, context = ContextOf(form)] {
+    AssembleKeys(rows, LatentHeads(), act_.expanded.data(), widths_.up, context, act_.keys.data(),
+                 stream_.get());
   };
 }
 
@@ -127,7 +134,7 @@ ModelOps::Enqueue ModelOps::LatentPrefill(const StepForm& form) {
       .query = {.data = act_.qkv.data() + int64_t{form.decode_rows} * widths_.qkv,
                 .stride = widths_.qkv},
       .key = {.data = act_.keys.data(), .stride = int64_t{widths_.heads} * widths_.key_dim},
-      .value = {.data = act_.expanded.data() + widths_.heads * LatentHeads().plain,
+      .value = {.data = act_.expanded.data() + int64_t{widths_.heads} * LatentHeads().plain,
                 .stride = widths_.up},
       .offsets = act_.chunk_starts.data(),
       .key_offsets = form.has_past() ? act_.key_starts.data() : nullptr};

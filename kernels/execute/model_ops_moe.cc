@@ -56,6 +56,32 @@ ModelOps::Enqueue ModelOps::RouteOf(const StepForm& form, size_t layer) {
   };
 }
 
+bool ModelOps::ComputeBoundIsFaster(const StepForm& form, int64_t kept) {
+  constexpr int32_t kRows = 64;
+  const auto [it, is_new] =
+      compute_bound_.try_emplace({(form.rows + kRows - 1) / kRows, kept / form.rows}, false);
+  if (is_new) it->second = TimeExperts(form, true) < TimeExperts(form, false);
+  return it->second;
+}
+
+double ModelOps::TimeExperts(StepForm form, bool compute_bound) {
+  constexpr size_t kMostLayers = 4;
+  form.compute_bound = compute_bound;
+  std::vector<Enqueue> launches;
+  for (size_t layer = 0; layer < model_.layers.size() && launches.size() < kMostLayers; ++layer) {
+    if (IsMoe(layer)) launches.push_back(Experts(form, layer));
+  }
+  const Event start;
+  const Event end;
+  for (int run = 0; run < 2; ++run) {  // the first warms up
+    start.Record(stream_);
+    for (const Enqueue& launch : launches) launch();
+    end.Record(stream_);
+  }
+  end.Synchronize();
+  return end.MicrosecondsSince(start);
+}
+
 ModelOps::Enqueue ModelOps::Experts(const StepForm& form, size_t layer) {
   size_t moe_layer = 0;
   for (size_t before = 0; before < layer; ++before) moe_layer += IsMoe(before) ? 1 : 0;

@@ -135,7 +135,8 @@ void ModelWeights::PlaceExperts(const ModelSpec& model, Cursor& at, LayerWeights
   // fp8: one scale per projection or per block of 128 x 128. 4 bits: bf16 per row and group, two in
   // a float32, for the compute-bound products; the others keep theirs among the codes.
   const int group = IsInt4(format_) ? 2 * GroupColumns(format_) : 1;
-  const int64_t blocks = IsInt4(format_) ? weights / group : weights / (kFp8BlockSize * 64);
+  const int64_t blocks =
+      IsInt4(format_) ? weights / group : weights / (int64_t{kFp8BlockSize} * 64);
   const auto scales = static_cast<size_t>(blocks + shape.experts);
   const float* const gate_up_scale = scales_.data() + at.scales;
   at.scales += Aligned(2 * scales, sizeof(float));

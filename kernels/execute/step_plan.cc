@@ -62,10 +62,12 @@ class Plan {
     Add(StepLaunch::kRope, "elementwise.rope");
     AddWrites();
     if (form_.chunks > 0) {
+      if (form_.has_past()) Add(StepLaunch::kGatherPast, "elementwise.mla_past");
       Add(StepLaunch::kExpandPast, "gemm.mla_key_value_up",
           {.rows = form_.context_rows,
            .outputs = Int(a.heads * (a.qk_nope_head_dim + a.v_head_dim)),
            .inputs = Int(a.kv_lora_rank)});
+      Add(StepLaunch::kAssembleKeys, "elementwise.mla_keys");
       Add(StepLaunch::kPrefillAttention, "attention.prefill");
     }
     if (form_.decode_rows == 0) return;

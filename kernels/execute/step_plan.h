@@ -25,7 +25,9 @@ enum class StepLaunch : uint8_t {
   kRotate,  // of a rotated KV scheme
   kAppendDecodes,
   kPackChunks,
-  kExpandPast,  // latents of past and chunk become keys and values
+  kGatherPast,    // cached latents of chunks' pasts, and the chunks' own, as rows
+  kExpandPast,    // latents of past and chunk become keys and values
+  kAssembleKeys,  // rotary parts beside expanded keys
   kPrefillAttention,
   kAbsorbQuery,  // queries of decodes into latent space
   kDecodeAttention,

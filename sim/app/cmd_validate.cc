@@ -44,6 +44,7 @@ struct ValidateArguments {
   std::optional<double> tolerance;
   std::optional<double> tail_tolerance;
   std::optional<double> speedup_tolerance;
+  bool behind = false;
 };
 
 Tolerances TolerancesOf(const ValidateArguments& arguments) {
@@ -82,9 +83,10 @@ Result<int> Validate(const ValidateArguments& arguments) {
   SIM_TRY(ResultFolder predicted_folder, ResultFolder::Open(out / "predicted"));
   SIM_TRY(ResultFolder executed_folder, ResultFolder::Open(out / "executed"));
   const auto progress = ProgressLine();
-  SIM_TRY(const ExecutedStudy executed,
-          ExecuteStudy(study, OpenStepExecutor,
-                       {.request_rows = executed_folder.staging(), .progress = progress}));
+  SIM_TRY(const ExecutedStudy executed, ExecuteStudy(study, OpenStepExecutor,
+                                                     {.request_rows = executed_folder.staging(),
+                                                      .behind = arguments.behind,
+                                                      .progress = progress}));
   if (progress) progress("");
   SIM_TRY(const StudyResult predicted,
           RunStudy(study, {.threads = 1, .request_rows = predicted_folder.staging()}));
@@ -94,6 +96,9 @@ Result<int> Validate(const ValidateArguments& arguments) {
   SIM_RETURN_IF_ERROR(predicted_folder.Publish());
   SIM_RETURN_IF_ERROR(executed_folder.Publish());
   SIM_RETURN_IF_ERROR(WriteComparison(study, executed, validation, out));
+  if (arguments.behind) {
+    SIM_RETURN_IF_ERROR(WriteFileAtomically(out / "behind.csv", BehindCsv(study, executed.steps)));
+  }
   SIM_RETURN_IF_ERROR(PrintToStdout(RenderValidation(study, validation, executed)));
   const std::vector<std::string> excesses = Excesses(study, validation, TolerancesOf(arguments));
   for (const std::string& excess : excesses) std::fprintf(stderr, "%s\n", excess.c_str());
@@ -123,6 +128,8 @@ void AddValidateCommand(CLI::App& app, int& exit_code) {
                    "Largest difference of a variant's speed-up over the first")
       ->check(NonNegative())
       ->type_name("POINTS");
+  command->add_flag("--behind", arguments->behind,
+                    "Also time ops with another kernel between their launches, into behind.csv");
   command->footer(kFooter);
   command->callback([arguments, &exit_code] {
     const Result<int> code = Validate(*arguments);

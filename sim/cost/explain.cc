@@ -178,12 +178,12 @@ void StepCost::ExplainBounds(const Body& op, OpLine& line) const {
   line.bound = BoundName(line);
 }
 
-OpLine StepCost::LineOf(const CountedOp& counted) {
+OpLine StepCost::LineOf(const CountedOp& counted, Priced& gaps) {
   OpLine line{.name = std::string(OpName(counted.op)),
               .shape = std::visit([](const auto& op) { return ShapeOf(op); }, counted.op),
               .part = PartOf(counted.op),
               .count = counted.count,
-              .all = PriceOf(counted).time};
+              .all = PriceOf(counted, gaps).time};
   line.each = Seconds(line.all.count() / static_cast<double>(counted.count));
   std::visit(
       Overloaded{[&](const Collective& op) { ExplainWork(collective_.WorkOf(op), line); },
@@ -207,22 +207,21 @@ std::vector<OpLine> StepCost::Explain(const StepShape& step) {
   lowering_.Lower(step, SlowestLoad(step), ops_);
   std::vector<OpLine> lines;
   std::array<Seconds, kStepPartCount> parts{};
-  int64_t kernels = 0;
+  Priced gaps;
   for (const CountedOp& counted : ops_) {
-    lines.push_back(LineOf(counted));
-    if (profile_) kernels += PriceOf(counted).kernels;
+    lines.push_back(LineOf(counted, gaps));
     parts[static_cast<size_t>(lines.back().part)] += lines.back().all;
   }
-  const Seconds gaps = GapsOf(kernels).time;
-  if (gaps.count() > 0) {
+  if (gaps.time.count() > 0) {
     lines.push_back({.name = "kernel.gaps",
-                     .shape = Join({"between ", std::to_string(kernels), " measured kernels"}),
+                     .shape = Join({"of ", Text(gaps.launches), " measured kernels"}),
                      .part = StepPart::kDense,
-                     .count = kernels,
-                     .each = graph_gap_,
-                     .all = gaps,
-                     .bound = "latency"});
-    parts[static_cast<size_t>(StepPart::kDense)] += gaps;
+                     .count = gaps.launches,
+                     .each = Seconds(gaps.time.count() / static_cast<double>(gaps.launches)),
+                     .all = gaps.time,
+                     .bound = "latency",
+                     .label = gaps.Worst(Label::kAnalytic)});
+    parts[static_cast<size_t>(StepPart::kDense)] += gaps.time;
   }
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   const std::array<Seconds, kHostItems> host = HostTimes(step, gpu, LaunchCount(ops_));

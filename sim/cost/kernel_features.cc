@@ -35,7 +35,8 @@ constexpr std::array<std::string_view, kFeatureCount> kNames{"tokens",
                                                              "ranks",
                                                              "message_bytes",
                                                              "bytes",
-                                                             "flops"};
+                                                             "flops",
+                                                             "alone_us"};
 
 }  // namespace
 

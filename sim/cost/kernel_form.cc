@@ -34,6 +34,7 @@ constexpr std::array kDenseAxes{kTokens, kN, kK};
 constexpr std::array kTokensWidth{kTokens, kWidth};
 constexpr std::array kRanksOnly{kRanks};
 constexpr std::array kMessageOnly{kMessageBytes};
+constexpr std::array kAloneOnly{kAlone};
 constexpr std::array kGeneralShape{kHidden, kIntermediate, kExperts,         kTopK, kN, kK,
                                    kHeads,  kWidth,        kKvBytesPerToken, kRanks};
 constexpr std::array kGeneralAxes{kTokens, kBytes, kFlops};
@@ -110,6 +111,9 @@ KernelWork WidthWork(const KernelFeatures& f, double rows_per_pass) {
 KernelWork MessageWork(const KernelFeatures& f, double) {
   return {.memory = {f[kMessageBytes]}, .chain = kFloor};
 }
+KernelWork AloneWork(const KernelFeatures& f, double) {
+  return {.memory = {f[kAlone]}, .chain = kFloor};
+}
 KernelWork GeneralWork(const KernelFeatures& f, double) {
   return {.memory = {f[kBytes]}, .compute = f[kFlops], .chain = kFloor};
 }
@@ -170,6 +174,11 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"activation", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"embedding", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
     {"sampling", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
+    {"absorb_query", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
+    {"absorb_value", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
+    {"mla_past", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"mla_keys", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"behind", kNoShape, kAloneOnly, LogPlace, false, AloneWork},
     {"all_reduce", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"all_gather", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"reduce_scatter", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},

@@ -70,4 +70,13 @@ KvLaunch KvLaunchOf(const KvAppend& op) {
   return launch;
 }
 
+std::optional<KernelTime> KvTime(ProfileCost& profile, const KvLaunch& launch, double floor) {
+  // Layers of one model may keep keys and values in different bits.
+  constexpr size_t kMostBits = 64;
+  const auto slot = static_cast<size_t>(launch.features[kKeyBits]) * kMostBits +
+                    static_cast<size_t>(launch.features[kValueBits]);
+  return profile.Find({.op = launch.op, .format = launch.format, .slot = slot}, launch.features,
+                      floor);
+}
+
 }  // namespace moecast

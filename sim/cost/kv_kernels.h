@@ -2,9 +2,11 @@
 // docs/model/calibration.md, "KV cache".
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "sim/cost/kernel_features.h"
+#include "sim/cost/profile_cost.h"
 #include "sim/model/op.h"
 
 namespace moecast {
@@ -19,5 +21,8 @@ struct KvLaunch {
 KvLaunch KvLaunchOf(const DecodeAttention& op);
 KvLaunch KvLaunchOf(const PrefillAttention& op);
 KvLaunch KvLaunchOf(const KvAppend& op);
+
+/// A launch's time from rows of its own scheme and layout; nothing where the profile has none.
+std::optional<KernelTime> KvTime(ProfileCost& profile, const KvLaunch& launch, double floor);
 
 }  // namespace moecast

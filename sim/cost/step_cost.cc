@@ -111,8 +111,10 @@ const AttentionLoad& StepCost::SlowestLoad(const StepShape& step) {
   for (const AttentionLoad& load : step.attention) {
     group_.clear();
     lowering_.LowerCache(step, load, group_);
+    Priced gaps;
     Seconds time;
-    for (const CountedOp& counted : group_) time += PriceOf(counted).time;
+    for (const CountedOp& counted : group_) time += PriceOf(counted, gaps).time;
+    time += gaps.time;
     if (time > worst) {
       worst = time;
       slowest = &load;
@@ -143,17 +145,18 @@ void StepCost::FillRowOps(const StepShape& step, RowOps& rows) {
   for (const CountedOp& counted : rows.ops) {
     const bool by_load = std::holds_alternative<ExpertGemm>(counted.op) ||
                          std::holds_alternative<ExpertExchange>(counted.op);
-    rows.priced.push_back({.price = by_load ? Priced{} : PriceOf(counted),
-                           .part = PartOf(counted.op),
-                           .source = SourceOf(counted.op),
-                           .by_load = by_load});
+    RowOps::Each& each = rows.priced.emplace_back();
+    each.part = PartOf(counted.op);
+    each.source = SourceOf(counted.op);
+    each.by_load = by_load;
+    if (!by_load) each.price = PriceOf(counted, each.gaps);
   }
 }
 
-StepCost::Priced StepCost::PriceLoads(CountedOp& counted, const StepShape& step) {
+StepCost::Priced StepCost::PriceLoads(CountedOp& counted, const StepShape& step, Priced& gaps) {
   if (auto* experts = std::get_if<ExpertGemm>(&counted.op)) experts->loads = step.experts;
   if (auto* exchange = std::get_if<ExpertExchange>(&counted.op)) exchange->loads = step.experts;
-  return PriceOf(counted);
+  return PriceOf(counted, gaps);
 }
 
 int64_t StepCost::LaunchCount(const std::vector<CountedOp>& ops) {
@@ -259,11 +262,12 @@ StepTime StepCost::Predict(const StepShape& step) {
   if (step.rows_per_group > 0) lowering_.LowerCache(step, SlowestLoad(step), ops_);
   if (profile_) return PredictProfiled(step, rows);
   std::array<Seconds, kStepPartCount> parts{};
+  Priced gaps;  // none without a profile
   const auto add_rows = [&](size_t first, size_t end) {
     for (size_t i = first; i < end; ++i) {
       const RowOps::Each& each = rows.priced[i];
       parts[static_cast<size_t>(each.part)] +=
-          each.by_load ? PriceLoads(rows.ops[i], step).time : each.price.time;
+          each.by_load ? PriceLoads(rows.ops[i], step, gaps).time : each.price.time;
     }
   };
   add_rows(0, rows.before);

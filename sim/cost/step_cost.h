@@ -115,14 +115,18 @@ class StepCost {
     Seconds time{};
     std::array<Seconds, kLabelCount> by_label{};
     ErrorBand spread{};
-    int64_t kernels = 0;  // of a profile, that take time
-    void Add(const KernelTime& each, double count);
+    int64_t launches = 0;
+    void Add(const KernelTime& each, int64_t count);
+    void Add(const Priced& other);
+    /// The worst label of any part, `otherwise` without one.
+    [[nodiscard]] Label Worst(Label otherwise) const;
   };
 
   /// The ops that steps of equal rows have in common, before and after the cache, and their prices.
   struct RowOps {
     struct Each {
       Priced price{};
+      Priced gaps{};
       StepPart part{};
       ErrorSource source{};
       bool by_load = false;  // priced anew in every step, from its expert loads
@@ -138,7 +142,7 @@ class StepCost {
   /// Of the step, remembered.
   RowOps& RowOpsOf(const StepShape& step);
   void FillRowOps(const StepShape& step, RowOps& rows);
-  [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step);
+  [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step, Priced& gaps);
   [[nodiscard]] static int64_t LaunchCount(const std::vector<CountedOp>& ops);
 
   /// The attention group that a step waits for.
@@ -153,19 +157,24 @@ class StepCost {
   [[nodiscard]] std::array<Seconds, kHostItems> HostTimes(const StepShape& step, Seconds gpu,
                                                           int64_t launches) const;
 
-  // With a profile: profiled_step.cc.
+  // With a profile: profiled_step.cc, profiled_time.cc.
   StepTime PredictProfiled(const StepShape& step, RowOps& rows);
-  [[nodiscard]] Priced PriceOf(const CountedOp& counted);
+  /// What its kernels take longer for following others than their like goes to `gaps`.
+  [[nodiscard]] Priced PriceOf(const CountedOp& counted, Priced& gaps);
+  [[nodiscard]] std::optional<Priced> ProfiledPrice(const CountedOp& counted, Priced& gaps);
   /// Cache writes, `count` times: of sequences that decode by one kernel, of chunks by another.
   /// Nothing where the profile lacks either.
-  [[nodiscard]] std::optional<Priced> PriceWrites(const KvAppend& op, int64_t count);
-  /// Between `kernels` kernels of a profile in this step.
-  [[nodiscard]] Priced GapsOf(int64_t kernels) const;
+  [[nodiscard]] std::optional<Priced> PriceWrites(const KvAppend& op, int64_t count, Priced& gaps);
+  /// Windows that sequences which decode empty: inside the launch that appends, as are those of
+  /// chunks in theirs.
+  [[nodiscard]] std::optional<Priced> PriceFlush(const KvAppend& op, int64_t count);
+  /// The gap of `count` launches of `each` seconds.
+  void AddGaps(const Op& op, double each, int64_t count, Priced& gaps);
   [[nodiscard]] Priced PriceExperts(const ExpertGemm& op);
   [[nodiscard]] std::optional<KernelTime> ProfiledTime(const Op& op);
   void ExplainProfile(const CountedOp& counted, OpLine& line);
 
-  [[nodiscard]] OpLine LineOf(const CountedOp& counted);
+  [[nodiscard]] OpLine LineOf(const CountedOp& counted, Priced& gaps);
   void ExplainBounds(const ExpertGemm& op, OpLine& line) const;
   void ExplainWork(const CollectiveWork& work, OpLine& line) const;
   template <class Body>

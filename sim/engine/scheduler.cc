@@ -209,8 +209,10 @@ void Scheduler::AddChunkSplit(const Chunk& chunk, KvSplit& split) const {
       use_.stores[sequences_[chunk.slot].kv_store].boundaries;
   for (size_t b = 0; b < boundaries.size(); ++b) {
     split.prefill_older[b] += boundaries[b].Older(use_.Kept(chunk.past));
-    split.moved[b] +=
+    const int64_t moved =
         boundaries[b].Older(chunk.past + chunk.tokens) - boundaries[b].Older(chunk.past);
+    split.moved[b] += moved;
+    split.chunk_moved[b] += moved;
   }
 }
 

@@ -51,6 +51,8 @@ class Lowering {
                       std::vector<CountedOp>& ops) const;
   void LowerMlaWrites(const AttentionLoad& load, const MlaAttention& a,
                       std::vector<CountedOp>& ops) const;
+  /// Cached latents of chunks' pasts and the chunks' own become rows of activations.
+  void LowerMlaPast(const AttentionLoad& load, std::vector<CountedOp>& ops) const;
   void LowerMlaAttention(const AttentionLoad& load, const MlaAttention& a, Phase phase,
                          std::vector<CountedOp>& ops) const;
   [[nodiscard]] KvLayout LatentLayout(const KvLayerClass& layers, const MlaAttention& a) const;

@@ -186,9 +186,11 @@ void Lowering::LowerWrites(const KvSplit& split, const KvLayerClass& layers, int
       FlushBytes(keys, layers.key_boundaries, split.moved, kv_elements_.keys) +
       FlushBytes(values, layers.value_boundaries, split.moved, kv_elements_.values);
   if (flushed <= 0) return;
-  const int64_t tokens = *std::max_element(split.moved.begin(), split.moved.end());
+  const auto most = std::max_element(split.moved.begin(), split.moved.end()) - split.moved.begin();
+  const int64_t tokens = split.moved[static_cast<size_t>(most)];
   ops.push_back({.op = KvAppend{.write = KvWrite::kFlush,
                                 .tokens = tokens,
+                                .chunk_tokens = split.chunk_moved[static_cast<size_t>(most)],
                                 .bytes_per_token = flushed / static_cast<double>(tokens),
                                 .kv = layout},
                  .count = layers.layers()});
@@ -267,8 +269,15 @@ void Lowering::LowerMlaCache(const StepShape& step, const AttentionLoad& load,
   };
   LowerMlaWrites(load, a, ops);
   if (load.prefill_tokens > 0) {  // keys and values are rebuilt for every cached token read
+    if (load.prefill_context > load.prefill_tokens) LowerMlaPast(load, ops);
     gemm(GemmRole::kMlaKeyValueUp, load.prefill_context,
          heads * (a.qk_nope_head_dim + a.v_head_dim), a.kv_lora_rank, 1);
+    const int64_t plain = heads * a.qk_nope_head_dim + a.qk_rope_head_dim;
+    const int64_t keys = heads * (a.qk_nope_head_dim + a.qk_rope_head_dim);
+    ops.push_back({.op = Elementwise{.role = ElementwiseRole::kMlaKeys,
+                                     .rows = load.prefill_context,
+                                     .bytes_per_row = ActivationBytes(1, plain + keys)},
+                   .count = layers});
     LowerMlaAttention(load, a, Phase::kPrefill, ops);
   }
   if (load.decode_sequences > 0) {  // queries move into latent space instead
@@ -277,6 +286,22 @@ void Lowering::LowerMlaCache(const StepShape& step, const AttentionLoad& load,
     LowerSelection(load, heads, layers, ops);
     LowerMlaAttention(load, a, Phase::kDecode, ops);
     gemm(GemmRole::kMlaAbsorbValue, rows, a.v_head_dim, a.kv_lora_rank, heads);
+  }
+}
+
+void Lowering::LowerMlaPast(const AttentionLoad& load, std::vector<CountedOp>& ops) const {
+  for (size_t s = 0; s < kv_.stores.size(); ++s) {
+    const KvSplit split = SplitOf(load, s, kv_.stores.size());
+    if (split.prefill_context == 0) continue;
+    const auto rows = static_cast<double>(split.prefill_context);
+    for (const KvLayerClass& layers : kv_.stores[s].classes) {
+      const KvTraffic read = Read(layers, kv_elements_, split.prefill_older, split.prefill_context);
+      const double written = (kv_elements_.keys + kv_elements_.values) * activation_bytes_;
+      ops.push_back({.op = Elementwise{.role = ElementwiseRole::kMlaPast,
+                                       .rows = split.prefill_context,
+                                       .bytes_per_row = read.bytes / rows + written},
+                     .count = layers.layers()});
+    }
   }
 }
 

@@ -53,6 +53,10 @@ std::string_view NameOf(const Elementwise& op) {
       return "elementwise.embedding";
     case ElementwiseRole::kSampling:
       return "elementwise.sampling";
+    case ElementwiseRole::kMlaPast:
+      return "elementwise.mla_past";
+    case ElementwiseRole::kMlaKeys:
+      return "elementwise.mla_keys";
   }
   SIM_CHECK(false);
 }
@@ -95,6 +99,11 @@ std::string_view NameOf(const ExtraWork& op) { return op.what->name; }
 
 std::string_view OpName(const Op& op) {
   return std::visit([](const auto& body) { return NameOf(body); }, op);
+}
+
+std::string_view KernelFamily(std::string_view op_name) {
+  const std::string_view first = op_name.substr(0, op_name.find('.'));
+  return first == "gemm" || first == "elementwise" ? first : op_name;
 }
 
 }  // namespace moecast

@@ -148,12 +148,20 @@ enum class KvWrite { kAppend, kFlush, kConvert };
 struct KvAppend {
   KvWrite write = KvWrite::kAppend;
   int64_t tokens = 0;
-  int64_t chunk_tokens = 0;    // of them of prompts' chunks
+  int64_t chunk_tokens = 0;    // of them of prompts' chunks, or moved by those
   double bytes_per_token = 0;  // read in one format and written in another
   KvLayout kv{};
 };
 
-enum class ElementwiseRole { kNorm, kRope, kActivation, kEmbedding, kSampling };
+enum class ElementwiseRole {
+  kNorm,
+  kRope,
+  kActivation,
+  kEmbedding,
+  kSampling,
+  kMlaPast,  // cached latents become rows that keys and values are expanded from, prefill only
+  kMlaKeys   // rotary parts are put beside expanded keys, prefill only
+};
 /// Memory-bound op: reads and writes `bytes_per_row` in total per row.
 struct Elementwise {
   ElementwiseRole role = ElementwiseRole::kNorm;
@@ -183,5 +191,9 @@ using Op =
 
 /// "gemm.qkv", "experts", "attention.decode", "collective.all_reduce", ...
 std::string_view OpName(const Op& op);
+
+/// What kernels that run alike are called, by an op's name: "gemm" and "elementwise" of whatever
+/// role, else the name itself.
+std::string_view KernelFamily(std::string_view op_name);
 
 }  // namespace moecast

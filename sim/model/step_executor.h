@@ -40,16 +40,20 @@ struct StepRun {
   bool graph = false;                   // decodes only, padded to a captured batch
   std::span<const uint16_t> experts{};  // [MoE layer][token][top_k], kNoExpert where skipped
   bool time_ops = false;                // also time the step's ops apart and its layers one by one
+  bool time_behind = false;             // with time_ops: ops also behind another kernel
 };
 
 /// All executions of one op of a step, timed apart from the others.
 struct OpSeconds {
   std::string op{};  // as OpName names it
   Seconds time{};
+  int64_t launches = 0;
+  Seconds behind{};  // if asked for: what it takes with another kernel between its launches
 };
 
 struct ExecutedStep {
-  Seconds gpu{};  // the whole step, from its first kernel to its last
+  Seconds gpu{};      // the whole step, from its first kernel to its last
+  double sm_mhz = 0;  // mean clock of the multiprocessors in it
   // Only where the run asked for time_ops:
   std::vector<OpSeconds> ops{};
   Seconds layers{};  // sum over layers, each timed as one, and what stands outside of them

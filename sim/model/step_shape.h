@@ -43,6 +43,7 @@ struct KvSplit {
   std::array<int64_t, kMostKvBoundaries> decode_older{};   // of decode_context
   std::array<int64_t, kMostKvBoundaries> decode_older_window{};  // of decode_context_window
   std::array<int64_t, kMostKvBoundaries> moved{};  // tokens that pass the boundary in this step
+  std::array<int64_t, kMostKvBoundaries> chunk_moved{};  // of them, tokens of prefill's sequences
   friend bool operator==(const KvSplit&, const KvSplit&) = default;
 };
 

@@ -98,7 +98,8 @@ class Execution {
   Result<RunResult> RunOne(size_t i, RunParts parts, const StepExecutor& executor) {
     const Scenario& scenario = study_.cases[i].scenario;
     const int64_t top_k = scenario.model.moe ? scenario.model.moe->top_k : 0;
-    ExecutedSteps steps(executor, ExpertIds(parts.routing.table(), top_k), i, out_.steps);
+    ExecutedSteps steps(executor, ExpertIds(parts.routing.table(), top_k), i, options_.behind,
+                        out_.steps);
     SIM_TRY(SimulatorInputs inputs, BuildSimulatorInputs(scenario, std::move(parts)));
     inputs.cost = ExecutedCost{.predicted = std::get<StepCost>(std::move(inputs.cost)),
                                .run = [&](const StepDetail& step, StepCost& cost) {

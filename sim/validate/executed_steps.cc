@@ -41,15 +41,24 @@ std::vector<OpComparison> JoinOps(const std::vector<OpLine>& lines,
     if (line.part == StepPart::kHost) continue;
     at(line.name == "gemm.router" ? "route" : line.name).predicted += line.all;
   }
-  for (const OpSeconds& each : timed) at(each.op).executed += each.time;
+  for (const OpSeconds& each : timed) {
+    OpComparison& op = at(each.op);
+    op.executed += each.time;
+    op.behind += each.behind;
+    op.launches += each.launches;
+  }
   return ops;
 }
 
 }  // namespace
 
 ExecutedSteps::ExecutedSteps(const StepExecutor& executor, ExpertIds ids, size_t case_index,
-                             std::vector<StepComparison>& log)
-    : executor_(executor), ids_(std::move(ids)), case_index_(case_index), log_(log) {}
+                             bool behind, std::vector<StepComparison>& log)
+    : executor_(executor),
+      ids_(std::move(ids)),
+      case_index_(case_index),
+      behind_(behind),
+      log_(log) {}
 
 bool ExecutedSteps::IsNewKind(const StepShape& shape) {
   return seen_.insert({shape.graph, Octave(shape.rows_per_group)}).second;
@@ -64,7 +73,8 @@ StepTime ExecutedSteps::Run(const StepDetail& step, StepCost& predicted) {
                      .logit_rows = step.shape.logit_rows_per_group,
                      .graph = step.shape.graph,
                      .experts = ids_.Of(step.routed),
-                     .time_ops = IsNewKind(step.shape)});
+                     .time_ops = IsNewKind(step.shape),
+                     .time_behind = behind_});
   if (!executed.ok()) {
     status_ = executed.errors();
     return time;
@@ -92,6 +102,7 @@ void ExecutedSteps::Note(const StepShape& shape, const StepTime& predicted,
                   .graph = shape.graph,
                   .predicted = GpuTime(predicted),
                   .executed = executed.gpu,
+                  .sm_mhz = executed.sm_mhz,
                   .host = predicted.host,
                   .attention = predicted.attention,
                   .experts = predicted.experts,

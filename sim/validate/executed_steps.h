@@ -18,8 +18,9 @@ namespace moecast {
 
 class ExecutedSteps {
  public:
-  /// REQUIRES: `executor` and `log` outlive this object.
-  ExecutedSteps(const StepExecutor& executor, ExpertIds ids, size_t case_index,
+  /// `behind`: ops are also timed behind another kernel. REQUIRES: `executor` and `log` outlive
+  /// this object.
+  ExecutedSteps(const StepExecutor& executor, ExpertIds ids, size_t case_index, bool behind,
                 std::vector<StepComparison>& log);
 
   /// RETURNS: the executed GPU time and the predicted host time. After a failure, the prediction.
@@ -41,6 +42,7 @@ class ExecutedSteps {
   const StepExecutor& executor_;
   ExpertIds ids_;
   size_t case_index_;
+  bool behind_;
   std::vector<StepComparison>& log_;
   int64_t steps_ = 0;
   Seconds gpu_{};

@@ -14,6 +14,8 @@ struct OpComparison {
   std::string op{};
   Seconds predicted{};
   Seconds executed{};  // timed apart from the rest of the step
+  Seconds behind{};    // where asked for: with another kernel between its launches
+  int64_t launches = 0;
 };
 
 struct StepComparison {
@@ -27,6 +29,7 @@ struct StepComparison {
   bool graph = false;           // padded to a captured batch
   Seconds predicted{};          // GPU time; the host's is modelled in both runs
   Seconds executed{};
+  double sm_mhz = 0;  // mean clock of the multiprocessors in the executed step
   Seconds host{};
   Seconds attention{};  // parts of the prediction
   Seconds experts{};

@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "sim/base/text.h"
+#include "sim/model/op.h"
 
 namespace moecast {
 namespace {
@@ -31,7 +32,8 @@ std::string Row(const First& first, const Rest&... rest) {
 std::string StepsCsv(const Study& study, const std::vector<StepComparison>& steps) {
   std::string text =
       "case,step,decode_sequences,decode_context,prefill_tokens,prefill_context,rows,graph,"
-      "predicted_us,executed_us,error_percent,host_us,predicted_attention_us,predicted_experts_us,"
+      "predicted_us,executed_us,error_percent,sm_mhz,host_us,predicted_attention_us,predicted_"
+      "experts_us,"
       "predicted_dense_us,ops_timed_apart_us,layers_timed_apart_us\n";
   for (const StepComparison& s : steps) {
     Seconds ops;
@@ -39,8 +41,8 @@ std::string StepsCsv(const Study& study, const std::vector<StepComparison>& step
     text += Row(std::string_view(CaseName(study.cases[s.case_index])), s.step, s.decode_sequences,
                 s.decode_context, s.prefill_tokens, s.prefill_context, s.rows,
                 static_cast<int64_t>(s.graph), s.predicted, s.executed,
-                kPercent * (s.predicted / s.executed - 1), s.host, s.attention, s.experts, s.dense,
-                ops, s.layers);
+                kPercent * (s.predicted / s.executed - 1), s.sm_mhz, s.host,
+                s.attention, s.experts, s.dense, ops, s.layers);
   }
   return text;
 }
@@ -51,6 +53,23 @@ std::string OpsCsv(const Study& study, const std::vector<StepComparison>& steps)
     for (const OpComparison& op : s.ops) {
       text += Row(std::string_view(CaseName(study.cases[s.case_index])), s.step,
                   std::string_view(op.op), op.predicted, op.executed);
+    }
+  }
+  return text;
+}
+
+std::string BehindCsv(const Study& study, const std::vector<StepComparison>& steps) {
+  // Of longer launches the difference drowns in the changes of the clock.
+  constexpr Seconds kLongest{1e-4};
+  std::string text = "op,model,regime,format,tokens,bytes,flops,alone_us,median_us\n";
+  for (const StepComparison& s : steps) {
+    for (const OpComparison& op : s.ops) {
+      if (op.behind.count() == 0) continue;
+      const double each = 1 / static_cast<double>(op.launches);
+      if (op.executed * each > kLongest) continue;
+      text += Row(std::string_view("behind"), study.cases[s.case_index].scenario.model.name, op.op,
+                  KernelFamily(op.op), s.rows, int64_t{0}, int64_t{0}, op.executed * each,
+                  op.behind * each);
     }
   }
   return text;

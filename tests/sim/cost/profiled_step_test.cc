@@ -138,6 +138,32 @@ TEST_F(ProfiledStep, GapsStandBetweenMeasuredKernelsHoweverTheyAreLaunched) {
   EXPECT_EQ(cost.Predict(step_.Shape()).dense.count(), with.dense.count());
 }
 
+/// A profile whose experts take a tenth longer and 3 us behind another kernel.
+TEST_F(ProfiledStep, RowsBehindOtherKernelsReplaceTheConstantGap) {
+  SetLoads(24);
+  Profile profile = *ExpertProfile(model_);
+  KernelProfile behind;
+  behind.op = "behind";
+  behind.format = "experts";
+  behind.any_shape.fixed = 3e-6;
+  behind.any_shape.per_memory = {1.1e-6, 0, 0};  // per microsecond alone
+  profile.kernels.push_back(behind);
+  const auto price = [&](const Profile& p) {
+    return StepCost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
+                    efficiencies_, std::make_shared<const Profile>(p))
+        .Predict(step_.Shape());
+  };
+  efficiencies_.graph_gap = Seconds(0);
+  const StepTime without = price(*ExpertProfile(model_));
+  efficiencies_.graph_gap = Seconds(2e-6);
+  const StepTime with = price(profile);
+  // Launches of these experts last beyond 100 us, where the gap no longer grows.
+  const double gap = 3e-6 + 0.1 * 100e-6;
+  EXPECT_NEAR((with.dense - without.dense).count(),
+              static_cast<double>(model_.moe_layer_count()) * gap, 1e-10);
+  EXPECT_EQ(with.experts.count(), without.experts.count());
+}
+
 TEST_F(ProfiledStep, IntervalsOfIndependentSourcesJoinAsRootsOfSquares) {
   SetLoads(24);
   const StepTime time = Cost(true).Predict(step_.Shape());

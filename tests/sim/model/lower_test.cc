@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -145,6 +146,26 @@ TEST(Lower, MlaPrefillRebuildsKeysAndValuesOfEveryCachedToken) {
   const PrefillAttention prefill = OfKind<PrefillAttention>(ops).at(0).first;
   EXPECT_EQ(prefill.flops_per_pair, 2.0 * 16 * (192 + 128));
   EXPECT_EQ(FindGemm(ops, GemmRole::kMlaAbsorbQuery), nullptr);
+}
+
+TEST(Lower, MlaPrefillCopiesCachedLatentsOnlyOverAPastAndRotaryPartsAlways) {
+  const std::vector<ExpertLoad> experts(26);
+  const auto of_role = [&](const AttentionLoad& load, ElementwiseRole role) {
+    std::optional<Elementwise> found;
+    for (const auto& [op, count] :
+         OfKind<Elementwise>(LowerAll(test::DeepSeekV2Lite(), {.load = load, .experts = experts})))
+      if (op.role == role) found = op;
+    return found;
+  };
+  const auto past = of_role(Prefill(100, 50), ElementwiseRole::kMlaPast);
+  ASSERT_TRUE(past.has_value());
+  EXPECT_EQ(past->rows, 150);
+  EXPECT_EQ(past->bytes_per_row, 2 * 576 * 2);  // read and written in bf16
+  EXPECT_FALSE(of_role(Prefill(50, 0), ElementwiseRole::kMlaPast).has_value());
+  const auto keys = of_role(Prefill(50, 0), ElementwiseRole::kMlaKeys);
+  ASSERT_TRUE(keys.has_value());
+  EXPECT_EQ(keys->rows, 50);
+  EXPECT_EQ(keys->bytes_per_row, (16 * 128 + 64 + 16 * (128 + 64)) * 2);
 }
 
 TEST(Lower, MlaWithoutQueryLatentProjectsQueriesFromHidden) {
