@@ -9,7 +9,7 @@ namespace moecast::calibration {
 /// zeros get 0. Exact: every set of free unknowns is tried.
 /// REQUIRES: A has at most kMostUnknowns columns and as many rows as b.
 /// COST: O(rows * columns^2 + 2^columns * columns^3).
-inline constexpr int kMostUnknowns = 6;
+inline constexpr int kMostUnknowns = 7;
 Eigen::VectorXd NonNegativeLeastSquares(const Eigen::MatrixXd& a, const Eigen::VectorXd& b);
 
 }  // namespace moecast::calibration

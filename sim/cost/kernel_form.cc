@@ -27,7 +27,7 @@ constexpr std::array kCacheShape{kHeads,     kKvHeads, kHeadDim, kKeyBits,
 constexpr std::array kLatentShape{kHeads, kKeyBits, kGroup};
 constexpr std::array kExpandedShape{kHeads};
 constexpr std::array kAttendAxes{kBatch, kContext, kMaxContext};
-constexpr std::array kChunkAxes{kTokens, kFlops, kContext};
+constexpr std::array kChunkAxes{kTokens, kPairs, kContext, kBatch};
 constexpr std::array kWriteAxes{kNewTokens, kKvHeads, kHeadDim, kKeyBits, kValueBits};
 constexpr std::span<const Feature> kNoShape{};
 constexpr std::array kDenseAxes{kTokens, kN, kK};
@@ -80,7 +80,7 @@ KernelWork CombineWork(const KernelFeatures& f, double) {
 
 KernelWork LayerWork(const KernelFeatures& f, double rows_per_pass) {
   KernelWork work = ExpertWork<3>(f, rows_per_pass);
-  work.memory.back() = f[kTokens] * f[kHidden];
+  work.memory[2] = f[kTokens] * f[kHidden];
   return work;
 }
 
@@ -144,6 +144,12 @@ KernelPlace AttendPlace(const KernelAxes& axes) {
   return {Octaves(sequences), Octaves(context) / 2, Octaves(longest / mean) / 2, 0};
 }
 
+/// New tokens, keys that one sees in the mean, and chunks.
+KernelPlace ChunkPlace(const KernelAxes& axes) {
+  const auto [tokens, pairs, context, chunks, unused5] = axes;
+  return {Octaves(tokens), Octaves(pairs / std::max(tokens, 1.0)), Octaves(chunks), 0};
+}
+
 /// Tokens, heads, the width of one, twice, since it decides how lanes share the work, and bits.
 KernelPlace WritePlace(const KernelAxes& axes) {
   const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
@@ -164,8 +170,8 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
     {"attend", kCacheShape, kAttendAxes, AttendPlace, false, AttendWork},
     {"attend_mla", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
-    {"attend_prefill", kCacheShape, kChunkAxes, LogPlace, true, AttendPrefillWork},
-    {"mla_prefill", kExpandedShape, kChunkAxes, LogPlace, true, AttendExpandedWork},
+    {"attend_prefill", kCacheShape, kChunkAxes, ChunkPlace, true, AttendPrefillWork},
+    {"mla_prefill", kExpandedShape, kChunkAxes, ChunkPlace, true, AttendExpandedWork},
     {"append", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
     {"flush", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
     {"pack", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},

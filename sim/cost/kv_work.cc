@@ -67,27 +67,35 @@ double TokensOfUnits(const KernelFeatures& f) {
 /// Attention of chunks as a kernel computes it: the cached past is expanded once to bf16, then
 /// tiles of query rows walk along it and along the chunk, up to the diagonal.
 struct ChunkTiles {
-  double pairs = 0;    // (row, key) over all heads, of whole tiles and whole rounds of them
+  double count = 0;    // of query rows, over all heads, in whole rounds where lengths are alike
+  double pairs = 0;    // (row, key) of all of them
   double longest = 0;  // keys that one tile of rows walks along
+  double past = 0;     // cached tokens
   double expands = 0;  // 1 where there is a past, which takes a launch of its own
 };
+constexpr double kTile = 128;  // query rows, and keys
 
 /// `at_a_time`: tiles that the card computes side by side; 0: no rounds.
 ChunkTiles TilesOf(const KernelFeatures& f, double at_a_time) {
-  constexpr double kTile = 128;  // query rows, and keys
+  /// Of the mean over rows: a causal row sees up to twice of it, more where lengths differ.
+  constexpr double kMostKeys = 4;
   if (f[kTokens] <= 0) return {};
   const double sequences = std::max(f[kBatch], 1.0);
   const double mean = f[kTokens] / sequences;
   const bool even = sequences == 1 || f[kMaxContext] * sequences <= kEven * f[kContext];
   // Chunks of different lengths leave half of a tile empty each.
   const double rows = even ? std::ceil(mean / kTile) * kTile : std::max(mean + kTile / 2, kTile);
-  double tiles = rows / kTile * sequences * f[kHeads];
-  if (at_a_time > 0) tiles = std::ceil(tiles / at_a_time) * at_a_time;
-  const double keys = f[kPairs] / f[kTokens];  // mean over query rows
-  // Half of the tile on the diagonal is masked; a causal row sees at most twice the mean.
-  return {.pairs = tiles * kTile * (keys + kTile / 2),
-          .longest = std::min(f[kMaxContext], 2 * keys),
-          .expands = f[kContext] > f[kTokens] ? 1.0 : 0.0};
+  double count = rows / kTile * sequences * f[kHeads];
+  if (even && at_a_time > 0) count = std::ceil(count / at_a_time) * at_a_time;
+  const double keys = f[kPairs] / f[kTokens];
+  const double longest = std::min(f[kMaxContext], kMostKeys * keys);  // a window bounds it
+  const double past = std::max(f[kContext] - f[kTokens], 0.0);
+  // Half of the tile on the diagonal is masked.
+  return {.count = count,
+          .pairs = count * kTile * (keys + kTile / 2),
+          .longest = std::ceil(longest / kTile) * kTile,
+          .past = past,
+          .expands = past > 0 ? 1.0 : 0.0};
 }
 
 }  // namespace
@@ -109,18 +117,16 @@ KernelWork AttendLatentWork(const KernelFeatures& f, double) {
 
 KernelWork AttendPrefillWork(const KernelFeatures& f, double tiles_at_a_time) {
   const ChunkTiles tiles = TilesOf(f, tiles_at_a_time);
-  const double width = f[kHeads] * f[kHeadDim];
-  const double rows = kKeysAndValues * f[kTokens] * width * kPlainBits / kBitsPerByte;
-  const double past = std::max(f[kContext] - f[kTokens], 0.0);
-  return {.memory = {rows + past * (CodeBytes(f) + 2 * PlainBytes(f)),  // written and read again
-                     tiles.expands},
+  return {.memory = {tiles.past * (CodeBytes(f) + 2 * PlainBytes(f)),  // written and read again
+                     tiles.expands, tiles.count * kTile * f[kHeadDim],
+                     f[kTokens] * f[kHeads] * f[kHeadDim]},
           .compute = tiles.pairs * f[kHeadDim],
           .chain = tiles.longest * f[kHeadDim]};
 }
 
 KernelWork AttendExpandedWork(const KernelFeatures& f, double tiles_at_a_time) {
   const ChunkTiles tiles = TilesOf(f, tiles_at_a_time);
-  return {.memory = {(f[kContext] + f[kTokens]) * f[kHeads]},
+  return {.memory = {(f[kContext] + f[kTokens]) * f[kHeads], tiles.expands, tiles.count * kTile},
           .compute = tiles.pairs,
           .chain = tiles.longest};
 }

@@ -13,7 +13,7 @@
 
 namespace moecast {
 
-inline constexpr size_t kMemoryTerms = 3;
+inline constexpr size_t kMemoryTerms = 4;
 inline constexpr size_t kMostAxes = 5;
 
 /// t = fixed + (M^p + C^p + L^p)^(1/p), seconds: memory, compute and the longest chain of one
