@@ -158,32 +158,47 @@ TEST(AttendPlan, EndOfPages_AgreesWithTheSchemesOwnCount) {
   }
 }
 
+int Blocks(int32_t units, int32_t segments, int32_t most = 132) {
+  return BlocksFor(units, BlocksOfSegments(segments, most), 12);
+}
+
 TEST(AttendPlan, EveryBlock_HasAUnit) {  // a later block may wait for what an earlier one posts
   for (const int32_t units : {1, 7, 64, 131, 1000, 9000, 99991}) {
     for (const int32_t segments : {1, 8, 100, 132, 133, 5000}) {
-      for (const int most : {1, 3, 132}) {
-        const int blocks = BlocksFor(units, segments, most, 12);
-        EXPECT_GE(blocks, 1);
-        EXPECT_LE(blocks, std::min(units, most));
+      for (const int32_t most : {1, 3, 132}) {
+        EXPECT_GE(Blocks(units, segments, most), 1);
+        EXPECT_LE(Blocks(units, segments, most), std::min(units, most));
       }
     }
   }
-  EXPECT_EQ(BlocksFor(0, 8, 132, 12), 0);
-  EXPECT_EQ(BlocksFor(100000, 8, 132, 12), 132);
+  EXPECT_EQ(Blocks(0, 8), 0);
+  EXPECT_EQ(Blocks(100000, 8), 132);
 }
 
 TEST(AttendPlan, FewUnitsOfEqualSegments_AreCutWhereBlocksEnd) {
   for (const int32_t segments : {1, 8, 60, 128}) {
     for (const int32_t of : {1, 5, 12, 13, 40}) {
       const int32_t units = segments * of;
-      const int blocks = BlocksFor(units, segments, 132, 12);
+      const int blocks = Blocks(units, segments);
       ASSERT_TRUE(blocks % segments == 0) << segments << " x " << of << ": " << blocks;
       for (int32_t s = 0; s <= segments; ++s)
         EXPECT_EQ(ShareStart(units, blocks, s * (blocks / segments)), s * of);
     }
   }
-  EXPECT_EQ(BlocksFor(8 * 12, 8, 132, 12), 8);      // a block has a warp for each unit of a segment
-  EXPECT_EQ(BlocksFor(96 * 64, 96, 132, 12), 132);  // 36 idle blocks would cost more than merges
+  EXPECT_EQ(Blocks(8 * 12, 8), 8);      // a block has a warp for each unit of a segment
+  EXPECT_EQ(Blocks(96 * 64, 96), 132);  // 36 idle blocks would cost more than merges
+}
+
+TEST(AttendPlan, ManyEqualSegments_AreNotCutByBlocks) {
+  for (const int32_t segments : {256, 384, 512, 768, 2048}) {
+    const int32_t of = 4;
+    const int blocks = Blocks(segments * of, segments);
+    ASSERT_EQ(segments % blocks, 0) << segments;
+    for (int block = 0; block <= blocks; ++block)
+      EXPECT_EQ(ShareStart(segments * of, blocks, block) % of, 0);
+  }
+  EXPECT_EQ(Blocks(200 * 40, 200), 132);   // two each would leave 32 blocks idle
+  EXPECT_EQ(Blocks(512 * 400, 512), 132);  // many units: merges weigh little
 }
 
 TEST(AttendReference, EqualScores_GiveTheMeanOfTheSeenValues) {

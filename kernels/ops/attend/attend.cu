@@ -79,14 +79,15 @@ void Attend(const AttendArgs& args, cudaStream_t stream) {
   if (shape.sequences == 0) return;
   const auto tables = static_cast<int32_t>(sizeof(int32_t)) * (3 * shape.sequences + 1);
   const int card = Attribute(cudaDevAttrMultiProcessorCount);
+  const int blocks = args.most_blocks == 0 ? card : Least(args.most_blocks, card);
   const KernelArgs launch{
       .call = args,
       .layout = LayoutOf(args.scheme, shape.kv.head_dim),
       .staged = StagedLayout(args.scheme, shape.kv.head_dim),
       .block = LayOut(shape, args.scheme, static_cast<int32_t>(sizeof(BlockShared)) + tables),
       .units = UnitsOf(args),
+      .blocks = BlocksOfSegments(shape.sequences * shape.kv.kv_heads, blocks),
       .card_blocks = card};
-  const int blocks = args.most_blocks == 0 ? card : Least(args.most_blocks, card);
   if (shape.kv.head_dim == 64)
     (HeadTiles(shape) == 1 ? LaunchAttend64x8 : LaunchAttend64x16)(launch, blocks, stream);
   else

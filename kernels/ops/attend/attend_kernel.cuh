@@ -239,12 +239,20 @@ __device__ __forceinline__ void AddParts(const Block<kHead, kTiles>& block, int 
   }
 }
 
+/// Threads that finish a segment together.
+struct Team {
+  int thread;  // this one's number
+  int threads;
+};
+
 /// Merges what warps left, with what the blocks before posted if the segment began there, and
-/// writes it, or posts it if the segment goes on. Threads share a quad where results are many.
+/// writes it, or posts it if the segment goes on. A team of the whole block shares quads where
+/// results are many. REQUIRES: a smaller team's segment begins in the block.
 template <int kHead, int kTiles>
-__device__ __forceinline__ void Finish(const Block<kHead, kTiles>& block, const LeftByWarps& left) {
+__device__ __forceinline__ void Finish(const Block<kHead, kTiles>& block, const LeftByWarps& left,
+                                       const Team& team) {
   const auto index = static_cast<int>(blockIdx.x);
-  const auto threads = static_cast<int>(blockDim.x);
+  const bool whole = team.threads == static_cast<int>(blockDim.x);
   const int heads = QueriesPerHead(block.args.call.shape);
   const int32_t start = block.StartOf(left.segment);
   const bool goes_on = block.EndOf(left.segment) > block.end;
@@ -253,9 +261,9 @@ __device__ __forceinline__ void Finish(const Block<kHead, kTiles>& block, const 
   Partial<kHead, kTiles>* const own = WorkspaceAt<kHead, kTiles>(block.args).posted + index;
   const int quads = QuadsOf<kHead>(heads);
   const int results = __popc(left.warps) + before;
-  const int parts = Most(Least(threads / quads, (results + 3) / 4), 1);
-  for (int first = 0; first < quads; first += threads) {
-    const int place = first + static_cast<int>(threadIdx.x);
+  const int parts = whole ? Most(Least(team.threads / quads, (results + 3) / 4), 1) : 1;
+  for (int first = 0; first < quads; first += team.threads) {
+    const int place = first + team.thread;
     const QuadShare share{
         .quad = QuadAt<kTiles>(place % quads, heads), .part = place / quads, .parts = parts};
     MergedQuad merged;
@@ -272,31 +280,40 @@ __device__ __forceinline__ void Finish(const Block<kHead, kTiles>& block, const 
   }
   if (parts == 1 && before == 0) return;
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < 4 * kTiles * before; i += threads)
+  for (int i = team.thread; i < 4 * kTiles * before; i += team.threads)
     (own - before)[i / (4 * kTiles)].softmax[i % (4 * kTiles)] = make_float4(0, 0, 0, 0);
 }
 
-/// Finishes what the warps of the block left, one segment after the other. One that other blocks
-/// began comes last: it may have to wait for them.
+/// Finishes what the warps of the block left: the segments that begin in the block side by side, a
+/// team of warps each; then all warps the one that other blocks began, for which they may have to
+/// wait.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void FinishAll(const Block<kHead, kTiles>& block) {
   constexpr uint32_t kAll = 0xffffffffU;
   const BlockShared& shared = block.shared;
+  const int warps = block.args.block.warps;
   const int lane = static_cast<int>(threadIdx.x) % 32;  // stands for that warp
-  const bool exists = lane < block.args.block.warps;
+  const bool exists = lane < warps;
   const int32_t begun_before = exists ? shared.begun_before[lane] : kNoSegment;
   const int32_t ends_later = exists ? shared.ends_later[lane] : kNoSegment;
   const uint32_t early = __ballot_sync(kAll, exists && shared.early[lane]);
   // The warp of each segment's first part: one that began it, or the first that has it.
   const bool begins = ends_later != kNoSegment && ends_later != begun_before;
-  uint32_t first_parts = __ballot_sync(kAll, begins);
+  const uint32_t first_parts = __ballot_sync(kAll, begins);
   const uint32_t others = __ballot_sync(kAll, begun_before != kNoSegment);
-  const int elsewhere = __ffs(static_cast<int>(others)) - 1;
-  while (true) {
-    const bool here = first_parts != 0;
+  const int count = __popc(first_parts);
+  const int rank = __popc(first_parts & ((1U << lane) - 1));
+  const auto thread = static_cast<int>(threadIdx.x);
+  const Team all{thread, static_cast<int>(blockDim.x)};
+  // Warps of each team, where there are several, in powers of two.
+  const int log_warps = (2 * count <= warps) + (4 * count <= warps) + (8 * count <= warps);
+  const int threads = 32 << log_warps;
+  const Team own = count <= 1 ? all : Team{thread & (threads - 1), threads};
+  for (int n = count <= 1 ? 0 : thread / 32 >> log_warps;; n += warps >> log_warps) {
+    const bool here = n < count;
     if (!here && others == 0) return;
-    const int first = here ? __ffs(static_cast<int>(first_parts)) - 1 : elsewhere;
-    first_parts &= first_parts - 1;
+    const uint32_t with_first = here ? __ballot_sync(kAll, begins && rank == n) : others;
+    const int first = __ffs(static_cast<int>(with_first)) - 1;
     LeftByWarps left;
     left.segment = __shfl_sync(kAll, here ? ends_later : begun_before, first);
     left.warps = __ballot_sync(kAll, begun_before == left.segment);
@@ -305,7 +322,7 @@ __device__ __forceinline__ void FinishAll(const Block<kHead, kTiles>& block) {
       left.warps |= 1U << first;
     else if (__any_sync(kAll, begins && ends_later == left.segment))
       return;
-    Finish(block, left);
+    Finish(block, left, here ? own : all);
     if (!here) return;
   }
 }
@@ -333,8 +350,7 @@ __global__ void __launch_bounds__(32 * MostWarps(kTiles), 1)
   tables.lengths = tables.starts + args.call.shape.sequences + 1;
   tables.ends_of_pages = tables.lengths + args.call.shape.sequences;
   const int32_t units = CountUnits(args.call, tables);
-  const int blocks = BlocksFor(units, args.call.shape.sequences * args.call.shape.kv.kv_heads,
-                               static_cast<int>(gridDim.x), warps);
+  const int blocks = BlocksFor(units, args.blocks, warps);
   const auto index = static_cast<int>(blockIdx.x);
   if (index >= blocks) return;
   const int lane = static_cast<int>(threadIdx.x) % 32;

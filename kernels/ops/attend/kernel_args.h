@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/ops/attend/attend.h"
+#include "kernels/ops/attend/split_plan.h"
 
 namespace moecast::kernels {
 
@@ -51,6 +52,7 @@ struct KernelArgs {
   PageLayout staged;  // of a page in shared memory: with all its codes
   BlockLayout block;
   CodeUnits units;
+  SegmentBlocks blocks;
   int card_blocks = 0;  // multiprocessors, whatever number of them takes part
 };
 

@@ -131,17 +131,35 @@ constexpr int OwnerOf(int32_t units, int workers, int32_t unit) {
 constexpr int BlocksFor(int32_t units, int most_blocks, int workers) {
   return units >= most_blocks * workers ? most_blocks : (units + workers - 1) / workers;
 }
-/// The same where results of a segment (the units of a sequence and head) that blocks share are
-/// dear: few units are cut only where segments of equal length end, or into equal parts of them, if
-/// that leaves few blocks idle; not at all where a block's workers take one unit each. RETURNS: at
-/// most `units`.
-constexpr int BlocksFor(int32_t units, int32_t segments, int most_blocks, int workers) {
+
+/// How segments, the units of a sequence and head each, go into the blocks of a launch; known
+/// before lengths are.
+struct SegmentBlocks {
+  int32_t segments = 0;
+  int32_t most = 0;  // blocks of the launch
+  /// Of them, as many as segments of equal length fill alike: each with a part of one, or with a
+  /// whole number of them; 0 where whole ones would leave too many blocks idle.
+  int32_t even = 0;
+};
+
+/// REQUIRES: segments > 0.
+constexpr SegmentBlocks BlocksOfSegments(int32_t segments, int32_t most) {
+  if (segments <= most) return {segments, most, most - most % segments};
+  const int32_t each = (segments + most - 1) / most;
+  const int32_t whole = (segments + each - 1) / each;
+  return {segments, most, 16 * whole < 15 * most ? 0 : whole};
+}
+
+/// Blocks that take part where results of a segment that blocks share are dear: few units are cut
+/// only where segments of equal length end, or into equal parts of them, if that leaves few blocks
+/// idle; not at all where a block's workers take one unit each. RETURNS: at most `units`.
+constexpr int BlocksFor(int32_t units, const SegmentBlocks& blocks, int workers) {
   constexpr int32_t kFewRounds = 6;
-  const int enough = BlocksFor(units, most_blocks, workers);
-  if (segments > most_blocks || units > kFewRounds * most_blocks * workers) return enough;
-  const int32_t round = segments * workers;
+  const int enough = BlocksFor(units, blocks.most, workers);
+  if (units > kFewRounds * blocks.most * workers) return enough;
+  const int32_t round = blocks.segments * workers;
   const int32_t cuts = units <= round ? 1 : (units + round - 1) / round;
-  const int32_t whole = Least(cuts * segments, most_blocks - most_blocks % segments);
+  const int32_t whole = Least(cuts * blocks.segments, blocks.even);
   return 8 * whole < 7 * enough ? enough : Least(whole, units);
 }
 
