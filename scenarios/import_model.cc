@@ -1,6 +1,5 @@
 #include "scenarios/import_model.h"
 
-#include <boost/json/parse.hpp>
 #include <utility>
 
 #include "scenario.pb.h"
@@ -11,6 +10,7 @@
 #include "scenarios/yaml_print.h"
 #include "scenarios/yaml_walk.h"
 #include "sim/base/files.h"
+#include "traces/formats/json_text.h"
 
 namespace moecast {
 namespace {
@@ -22,9 +22,7 @@ Result<boost::json::object> ParseConfig(std::string_view text, const std::string
     return Error{.message = "is larger than " + std::to_string(kMaxConfigBytes) + " bytes",
                  .where = file};
   }
-  boost::json::error_code error;
-  boost::json::value root = boost::json::parse(text, error);
-  if (error) return Error{.message = "not valid JSON: " + error.message(), .where = file};
+  SIM_TRY(boost::json::value root, ParseJsonText(text, file));
   if (!root.is_object()) return Error{.message = "expected a JSON object", .where = file};
   return std::move(root.get_object());
 }

@@ -9,6 +9,7 @@
 #include "sim/base/files.h"
 #include "sim/base/lines.h"
 #include "sim/base/text.h"
+#include "traces/formats/json_text.h"
 
 namespace moecast {
 namespace {
@@ -41,14 +42,14 @@ std::vector<ImportSequence> FromJson(YamlFields& fields, const std::filesystem::
     errors.insert(errors.end(), bytes.errors().begin(), bytes.errors().end());
     return {};
   }
-  boost::system::error_code error;
-  const boost::json::value root = boost::json::parse(*bytes, error);
-  if (error) {
-    errors.push_back({"is not JSON: " + error.message(), path.string()});
+  const Result<boost::json::value> root = ParseJsonText(*bytes, path.string());
+  if (!root.ok()) {
+    errors.push_back(root.errors().front());
     return {};
   }
   const std::string where = path.string() + ": " + pointer;
-  const boost::json::value* list = root.find_pointer(pointer, error);
+  boost::system::error_code error;
+  const boost::json::value* list = root->find_pointer(pointer, error);
   if (list == nullptr || !list->is_array()) {
     errors.push_back({"is not there, or not a list of sequence lengths", where});
     return {};

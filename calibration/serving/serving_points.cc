@@ -7,6 +7,7 @@
 #include "sim/base/files.h"
 #include "sim/base/lines.h"
 #include "sim/base/text.h"
+#include "traces/formats/json_text.h"
 
 namespace moecast::serving {
 namespace {
@@ -110,20 +111,21 @@ Status CheckHeader(const std::vector<std::string>& names, const std::string& whe
 
 /// Objects of a JSON text, each with its place: the whole text, or one per line.
 Result<std::vector<ServingPoint>> ParseJson(const std::string& text, const std::string& name) {
-  boost::system::error_code failure;
-  const boost::json::value whole = boost::json::parse(text, failure);
+  const Result<boost::json::value> whole = ParseJsonText(text, name);
   std::vector<std::pair<boost::json::value, std::string>> values;
-  if (!failure) {
-    values.emplace_back(whole, name);
+  if (whole.ok()) {
+    values.emplace_back(*whole, name);
   } else {
     std::string_view rest = text;
     for (int number = 1; !rest.empty(); ++number) {
       const std::string_view line = TakeLine(rest);
       if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
       const std::string where = name + ":" + std::to_string(number);
-      boost::system::error_code bad;
-      values.emplace_back(boost::json::parse(line, bad), where);
-      if (bad) return Error{"not JSON: " + bad.message(), where};
+      const Result<boost::json::value> value = ParseJsonText(line, where);
+      // A first line that is no object begins one of several lines.
+      if (!value.ok() && values.empty()) return whole.errors();
+      if (!value.ok()) return Error{value.errors().front().message, where};
+      values.emplace_back(*value, where);
     }
   }
   std::vector<ServingPoint> points;

@@ -180,7 +180,7 @@ TEST(ImportModel, UnknownQuantisationIsAnError) {
 }
 
 TEST(ImportModel, NotJsonIsAnError) {
-  EXPECT_THAT(ErrorsOfConfig("{"), ElementsAre(HasSubstr("config.json: not valid JSON")));
+  EXPECT_THAT(ErrorsOfConfig("{"), ElementsAre(HasSubstr("config.json:1:2: not valid JSON")));
   EXPECT_THAT(ErrorsOfConfig("[]"), ElementsAre(HasSubstr("expected a JSON object")));
   EXPECT_THAT(ErrorsOfConfig(std::string(10'000, '[')), ElementsAre(HasSubstr("not valid JSON")));
 }

@@ -91,6 +91,7 @@ TEST(ServingPoints, ErrorsNamePlaceFieldValueAndWhatIsAllowed) {
   EXPECT_THAT(errors(R"({"max_concurrency": null, "completed": 1, "total_input_tokens": 1,
                          "total_output_tokens": 1, "mean_ttft_ms": 1})"),
               HasSubstr("f: max_concurrency is null; allowed: a whole number >= 1"));
+  EXPECT_THAT(errors("{\n \"conc\": 8,\n \"isl\" 10}"), HasSubstr("f:3:8: not valid JSON"));
   EXPECT_THAT(errors("{}"), HasSubstr("expected `vllm bench serve` JSON"));
   EXPECT_THAT(errors(" \n"), HasSubstr("is empty"));
   EXPECT_THAT(errors("hello\n"), HasSubstr("expected `vllm bench serve` JSON"));

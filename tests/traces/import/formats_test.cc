@@ -9,6 +9,7 @@
 #include "sim/base/result.h"
 #include "traces/formats/base64.h"
 #include "traces/formats/json_documents.h"
+#include "traces/formats/json_text.h"
 #include "traces/formats/npy.h"
 #include "traces/formats/safetensors.h"
 #include "traces/formats/zip.h"
@@ -229,6 +230,18 @@ TEST(JsonDocuments, RefusesWithTheByte) {
   EXPECT_THAT(error("{\"a\": nope}"), HasSubstr("a.json: byte 6: is not JSON"));
   EXPECT_THAT(error("[1, 2"), HasSubstr("is not JSON"));
   EXPECT_THAT(error(std::string(100, '[')), HasSubstr("is not JSON"));
+}
+
+TEST(JsonText, SaysLineAndColumnOfWhatIsNoJson) {
+  const auto error_of = [](const char* text) {
+    const auto parsed = ParseJsonText(text, "f.json");
+    return parsed.ok() ? "" : ToString(parsed.errors());
+  };
+  EXPECT_EQ(error_of("{\"a\": [1, 2]}\n "), "");
+  EXPECT_THAT(error_of("{\"a\": 1,\n \"b\": [1,,2]}"), HasSubstr("f.json:2:10: not valid JSON"));
+  EXPECT_THAT(error_of("{\"a\":"), HasSubstr("f.json:1:6: not valid JSON: incomplete"));
+  EXPECT_THAT(error_of("{}\nx"), HasSubstr("f.json:2:1: not valid JSON: extra data"));
+  EXPECT_THAT(error_of(""), HasSubstr("f.json:1:1: not valid JSON"));
 }
 
 TEST(Base64, RoundTripsAndNamesTheBadCharacter) {

@@ -192,7 +192,7 @@ TEST_F(RoutingImportTest, MistakesInTheSequencesAreReported) {
               HasSubstr("index.csv:3: n is '-2'"));
   EXPECT_THAT(ErrorOf(with("{csv: {path: index.csv, length: m}}")),
               HasSubstr("index.csv:1: has no column 'm'"));
-  EXPECT_THAT(ErrorOf(with("{json: {path: index.csv, pointer: /a}}")), HasSubstr("is not JSON"));
+  EXPECT_THAT(ErrorOf(with("{json: {path: index.csv, pointer: /a}}")), HasSubstr("not valid JSON"));
   RoutingImportOptions options;
   options.drop = {{"loops", "1"}};
   EXPECT_THAT(ErrorOf(kDescription, options), HasSubstr("no column to drop"));
