@@ -169,7 +169,7 @@ Result<Calibration> Calibrate(const Measurements& measurements, const std::strin
   const std::vector<KernelRows> kernels = GroupRows(clean.rows);
   for (const KernelRows& kernel : kernels) AddKernel(kernel, out, totals);
   if (out.profile.kernels.empty()) {
-    return Error{TooFewRows(out.report.unfitted_kernels), name};
+    return Error{TooFewRows(out.report.unfitted_kernels), ""};
   }
   if (!totals.ratios.empty()) {
     out.report.all = SummariseRatios(totals.ratios);

@@ -1,10 +1,11 @@
 #include "sim/app/argument_checks.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <string_view>
 #include <system_error>
-#include <vector>
+#include <utility>
 
 #include "sim/base/text.h"
 
@@ -34,6 +35,13 @@ std::vector<std::string> VerbNames(const CLI::App& app) {
     names.push_back(verb->get_name());
   }
   return names;
+}
+
+/// "a, b, c".
+std::string Listed(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
 }
 
 std::vector<std::string> OptionNames(const CLI::App& app) {
@@ -71,6 +79,15 @@ CLI::Validator NonNegative() {
           ""};
 }
 
+CLI::Validator OneOf(std::vector<std::string> names) {
+  const std::string allowed = Listed(names);
+  return {[allowed, names = std::move(names)](const std::string& text) {
+            if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
+            return "expected one of " + allowed + ", got '" + text + "'" + DidYouMean(text, names);
+          },
+          "one of " + allowed};
+}
+
 void RefuseEmptyValues(CLI::App& app) {
   const CLI::Validator not_empty(
       [](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
@@ -93,14 +110,17 @@ Status KeepInputs(const std::filesystem::path& out, std::span<const std::string>
   return Ok();
 }
 
-std::string UnknownVerb(const CLI::App& app, std::span<char* const> words) {
+std::string WrongVerb(const CLI::App& app, std::span<char* const> words) {
   const std::vector<std::string> names = VerbNames(app);
-  if (names.empty() || words.empty() || words.front()[0] == '-') return {};
+  if (names.empty() || (!words.empty() && words.front()[0] == '-')) return {};
+  const std::string call = (app.get_parent() != nullptr ? "moecast " : "") + app.get_name();
+  if (words.empty()) {
+    return call + " needs a verb: " + Listed(names) + " (" + call + " --help says what they do)\n";
+  }
   const std::string word = words.front();
   for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (verb->get_name() == word) return UnknownVerb(*verb, words.subspan(1));
+    if (verb->get_name() == word) return WrongVerb(*verb, words.subspan(1));
   }
-  const std::string call = (app.get_parent() != nullptr ? "moecast " : "") + app.get_name();
   return "unknown verb '" + word + "'" + DidYouMean(word, names) + " (" + call +
          " --help lists the verbs)\n";
 }

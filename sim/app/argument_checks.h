@@ -8,6 +8,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sim/base/result.h"
 
@@ -21,6 +22,9 @@ CLI::Validator WholeNumber(int64_t least, uint64_t most);
 /// Accepts finite numbers of at least 0.
 CLI::Validator NonNegative();
 
+/// Accepts the named values alone.
+CLI::Validator OneOf(std::vector<std::string> names);
+
 /// Lets every option and positional of the app and of its verbs refuse an empty value, which in a
 /// script is an unset variable.
 void RefuseEmptyValues(CLI::App& app);
@@ -29,9 +33,9 @@ void RefuseEmptyValues(CLI::App& app);
 Status KeepInputs(const std::filesystem::path& out, std::span<const std::string> inputs,
                   const std::string& option = "--out");
 
-/// What to say when one of the leading words is no verb of the app (or of the verb before it);
-/// empty when all are, up to the first flag. CLI11 would only say that a verb is missing.
-std::string UnknownVerb(const CLI::App& app, std::span<char* const> words);
+/// What to say when one of the leading words is no verb of the app (or of the verb before it), or
+/// when the words end where a verb is due; empty when all is well, up to the first flag.
+std::string WrongVerb(const CLI::App& app, std::span<char* const> words);
 
 /// What to say after a parse that left arguments over: each unknown option with its nearest name,
 /// or else each word that no verb takes.

@@ -10,6 +10,7 @@
 #include "calibration/import/moe_cap.h"
 #include "calibration/import/vidur.h"
 #include "calibration/serving/fit_serving.h"
+#include "scenarios/catalog.h"
 #include "scenarios/scenario_codec.h"
 #include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
@@ -22,6 +23,16 @@ namespace {
 namespace fs = std::filesystem;
 using calibration::Imported;
 
+/// ERRORS: the catalog has no such entry; `option` named it.
+Status CheckEntry(Catalog& catalog, const std::string& kind, const std::string& name,
+                  const char* option) {
+  const Result<YamlNode> entry = catalog.Find(kind, name);
+  if (entry.ok()) return Ok();
+  Error error = entry.errors().front();
+  if (error.where.empty()) error.where = option;
+  return error;
+}
+
 /// Catalog entries reach code through a scenario; this one only names them.
 Result<Scenario> EntriesOf(const CalibrateSources& sources) {
   if (sources.gpu.empty()) {
@@ -31,14 +42,19 @@ Result<Scenario> EntriesOf(const CalibrateSources& sources) {
     return Error{"LLMServingSim's profiles need the profiled model, as the catalog names it",
                  "--model"};
   }
+  SIM_TRY(const fs::path folder, FindCatalog(sources.catalog));
+  Catalog catalog(folder);
+  SIM_RETURN_IF_ERROR(CheckEntry(catalog, "gpus", sources.gpu, "--gpu"));
+  if (!sources.model.empty()) {
+    SIM_RETURN_IF_ERROR(CheckEntry(catalog, "models", sources.model, "--model"));
+  }
   constexpr const char* kAnyModel = "Qwen3-30B-A3B";
   const std::string text =
       "name: calibrate\nmodel: " + (sources.model.empty() ? kAnyModel : sources.model) +
       "\ncluster: {gpu: " + sources.gpu +
       "}\nworkload: {synthetic: {arrivals: {closed_loop: {concurrency: 1}}, input: {fixed: "
       "{tokens: 1}}, output: {fixed: {tokens: 1}}}, stop: {requests: 1}}\nrouting: uniform\n";
-  SIM_TRY(const fs::path catalog, FindCatalog(sources.catalog));
-  SIM_TRY(Study study, ParseStudy(text, "--gpu or --model", {}, catalog));
+  SIM_TRY(Study study, ParseStudy(text, "--gpu or --model", {}, folder));
   return std::move(study.cases.front().scenario);
 }
 

@@ -1,4 +1,5 @@
 // `moecast calibrate`: measured kernels in, a profile and a report of its error out.
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <memory>
@@ -6,6 +7,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "calibration/calibrate.h"
 #include "calibration/profile_text.h"
@@ -44,6 +46,24 @@ struct CalibrateArguments {
 
 std::string Percent(double ratio) { return Fixed(kPercent * ratio, 1) + " %"; }
 
+/// What the profile says nothing of; empty when it has all that was read.
+std::string LeftOut(const calibration::CalibrationReport& report) {
+  static constexpr size_t kNamed = 4;
+  const auto list = [](const char* why, const std::vector<std::string>& names) {
+    if (names.empty()) return std::string();
+    std::string line;
+    for (size_t i = 0; i < std::min(names.size(), kNamed); ++i) {
+      line += (line.empty() ? why : ", ") + names[i];
+    }
+    if (names.size() > kNamed) {
+      line += " and " + std::to_string(names.size() - kNamed) + " more; the report lists all";
+    }
+    return line + "\n";
+  };
+  return list("not fitted, too few rows of one shape: ", report.unfitted_kernels) +
+         list("not read, measured again in a later folder: ", report.superseded);
+}
+
 std::string Summary(const calibration::Calibration& c, const std::string& out) {
   const calibration::CalibrationReport& report = c.report;
   size_t suspects = 0;
@@ -55,7 +75,7 @@ std::string Summary(const calibration::Calibration& c, const std::string& out) {
          "held out: " + std::to_string(report.all.points) + " points, median error " +
          Percent(report.all.median) + ", 95th percentile " + Percent(report.all.p95) + ", bias " +
          Percent(report.all.bias) + "; inside their intervals " + Percent(report.covered80) +
-         " (80 %), " + Percent(report.covered95) + " (95 %)\n";
+         " (80 %), " + Percent(report.covered95) + " (95 %)\n" + LeftOut(report);
 }
 
 /// ERRORS: more than one source, or none.

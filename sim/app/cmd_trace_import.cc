@@ -215,7 +215,7 @@ void AddTraceImport(CLI::App& trace, int& exit_code) {
   command
       ->add_option("--phase", arguments->phase,
                    "Phase of tokens whose capture does not say (default prefill)")
-      ->check(CLI::IsMember({"prefill", "decode"}));
+      ->check(OneOf({"prefill", "decode"}));
   command
       ->add_option("--first-token", arguments->first_token,
                    "Prompt tokens that the engine was asked to leave out (default 0)")
@@ -246,7 +246,7 @@ void AddTracePlacement(CLI::App& trace, int& exit_code) {
       ->required()
       ->type_name("FILE");
   command->add_option("--to", arguments->to, "sglang, trtllm or vllm-ascend")
-      ->check(CLI::IsMember({"sglang", "trtllm", "vllm-ascend"}));
+      ->check(OneOf({"sglang", "trtllm", "vllm-ascend"}));
   command->add_option("--out", arguments->out, "File to write (default: print)")->type_name("FILE");
   command->add_option("--ranks", arguments->ranks, "Expert-parallel ranks, equal runs of slots")
       ->check(WholeNumber(1, kMostRanks));

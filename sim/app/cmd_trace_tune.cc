@@ -156,7 +156,7 @@ void AddTraceTune(CLI::App& trace, int& exit_code) {
           "--rule", arguments->rule,
           "list: any top-k per layer, the best by dynamic programming (default); tuple: the "
           "best (b, h, e, p) of all; aset_derived: a threshold per layer and one penalty")
-      ->check(CLI::IsMember({"list", "tuple", "aset_derived"}));
+      ->check(OneOf({"list", "tuple", "aset_derived"}));
   command
       ->add_option("--sensitivity", arguments->sensitivity,
                    "CSV layer,k,loss to minimise instead of maximising kept gate mass (Alloc-L)")
@@ -164,7 +164,7 @@ void AddTraceTune(CLI::App& trace, int& exit_code) {
   command
       ->add_option("--phase", arguments->phase,
                    "Rows to look at (default: decode, or prefill where there is none)")
-      ->check(CLI::IsMember({"prefill", "decode"}));
+      ->check(OneOf({"prefill", "decode"}));
   command->footer(
       "Prints a section for a scenario file. Kept gate mass is a proxy: measure quality before\n"
       "you rely on it.\n");

@@ -50,7 +50,7 @@ void AddFit(CLI::App& trace, int& exit_code) {
   const auto arguments = std::make_shared<FitArguments>();
   command->add_option("traces", arguments->traces, "Traces to fit to")
       ->required()
-      ->type_name("TRACE...");
+      ->type_name("TRACE");
   command->add_option("--out", arguments->out, "Twin to write")->required()->type_name("TWIN.yaml");
   command->add_flag("--one-domain", arguments->read.one_domain,
                     "Do not tell the categories of sequences apart");
@@ -141,8 +141,8 @@ void AddSynthesize(CLI::App& trace, int& exit_code) {
   TwinChanges& changes = arguments->changes;
   command
       ->add_option("description", arguments->description,
-                   "YAML file with the model's shape and a few parameters; traces/descriptions has "
-                   "examples")
+                   "YAML file with the model's shape and a few parameters, as in "
+                   "traces/descriptions/synthetic_deepseek_v2_lite.yaml")
       ->type_name("DESCRIPTION");
   command->add_option("--twin", arguments->twin, "Twin to draw from")->type_name("TWIN.yaml");
   command->add_option("--out", arguments->out, "Trace to write")->required()->type_name("FILE");

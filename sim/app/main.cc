@@ -29,7 +29,7 @@ int Run(int argc, char** argv) {
   moecast::AddValidateCommand(app, exit_code);
   moecast::RefuseEmptyValues(app);
   const std::span<char* const> words(argv + 1, argv + (argc > 1 ? argc : 1));
-  if (const std::string error = moecast::UnknownVerb(app, words); !error.empty()) {
+  if (const std::string error = moecast::WrongVerb(app, words); !error.empty()) {
     std::fputs(error.c_str(), stderr);
     return moecast::kExitBadInput;
   }
