@@ -71,9 +71,7 @@ add_executable(
   bench/check_support.cc
   bench/drawn_codes.cc
   bench/drawn_latents.cc
-  bench/drawn_lengths.cc
   bench/drawn_pages.cc
-  bench/drawn_slots.cc
   bench/kv_pool.cc
   bench/kv_rows.cc
   bench/latent_rows.cc

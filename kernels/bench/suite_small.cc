@@ -54,8 +54,8 @@ void AppendEmbedding(const SuiteContext& context, const AttentionShape& model, i
   AppendMeasured(
       context,
       [&](int r) {
-        Embed(tokens, model.hidden, device_ids.data() + r % kRoutings * tokens, table.data(),
-              residual.data(), x.data(), stream.get());
+        Embed(tokens, model.hidden, device_ids.data() + int64_t{r % kRoutings} * tokens,
+              table.data(), residual.data(), x.data(), stream.get());
       },
       AllWarm, row, rows);
 }
@@ -95,6 +95,7 @@ void AppendRope(const SuiteContext& context, const AttentionShape& model, int32_
   const std::vector<float> table = RopeTable(InverseFrequencies(1e4, shape.rotary), 1, kPositions);
   const DeviceBuffer<float> device_table{std::span<const float>(table)};
   std::vector<int32_t> positions;
+  positions.reserve(static_cast<size_t>(tokens));
   for (int32_t t = 0; t < tokens; ++t) positions.push_back(t % kPositions);
   const DeviceBuffer<int32_t> device_positions{std::span<const int32_t>(positions)};
   Measurement row = DescribeSmall("rope", model.model,
@@ -118,8 +119,8 @@ void AppendSample(const SuiteContext& context, const AttentionShape& model, int3
   const DeviceBuffer<Bf16> logits = Filled(elements, 8, 1, stream);
   const DeviceBuffer<int32_t> tokens(static_cast<size_t>(batch));
   struct Named {
-    const char* text;
-    SampleRule rule;
+    const char* text = "";
+    SampleRule rule = {};
   };
   for (const Named& named :
        {Named{"greedy", {}},
@@ -145,7 +146,8 @@ void AppendSample(const SuiteContext& context, const AttentionShape& model, int3
 std::vector<Measurement> RunSmallSuite(const SuiteContext& context) {
   std::vector<Measurement> rows;
   for (const AttentionShape& model : context.attention) {
-    for (const int32_t tokens : {1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192}) {
+    for (const int32_t tokens : {1,   4,   8,   16,  32,   48,   64,   96,   128,  192,
+                                 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192}) {
       AppendNorm(context, model, tokens, rows);
       AppendRope(context, model, tokens, rows);
       AppendEmbedding(context, model, tokens, rows);

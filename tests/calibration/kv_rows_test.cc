@@ -90,6 +90,17 @@ TEST(KvRows, PairsOfAChunkAreThoseThatCausalQueriesSee) {
   }
 }
 
+TEST(KvRows, PairsOfChunksOfDrawnLengthsAreThoseThatTheRowCounts) {
+  KvCase chunks{.op = "attend_prefill", .sequences = 2, .length = 0, .new_tokens = 2 * 100};
+  EXPECT_EQ(Read(test::KvLine(chunks, 90)).rows.front().features[Feature::kPairs], 2 * 5050);
+  chunks.regime = "lognormal";
+  const KernelRow mixed = Read(test::KvLine(chunks, 90)).rows.front();
+  // Two operations for each element of a key and of a value, per query head.
+  EXPECT_DOUBLE_EQ(mixed.features[Feature::kPairs],
+                   mixed.features[Feature::kFlops] /
+                       (2 * mixed.features[Feature::kHeads] * 2 * chunks.head_dim));
+}
+
 TEST(KvRows, RepeatsThatDifferInAnUnfittedFeatureAreToldNotRefused) {
   KvCase a{.op = "append", .sequences = 64, .length = 1, .new_tokens = 64};
   KvCase b{.op = "append", .sequences = 1, .length = 64, .new_tokens = 64};
