@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <set>
 #include <utility>
@@ -110,7 +111,7 @@ inline NaiveCounts NaiveSere(int64_t primary, double least,
     for (size_t rank = 0; rank < row.size() && static_cast<int64_t>(rank) < top_k; ++rank) {
       const int64_t expert = row[rank].first;
       int64_t target = expert;
-      double best = -INFINITY;
+      double best = -std::numeric_limits<double>::infinity();
       for (const int64_t member : members) {
         if (members.contains(expert)) break;
         const auto found = similar.find({expert, member});
@@ -180,6 +181,7 @@ class DrawnBatch {
   [[nodiscard]] std::vector<NaiveCounts> Count(const BatchRule& rule) const {
     const std::vector<Row> rows = Rows(rule);
     std::vector<RankedRow> batch;
+    batch.reserve(rows.size());
     for (const Row& row : rows) {
       batch.push_back({.ids = row.ids.data(),
                        .weights = row.weights.data(),

@@ -95,8 +95,8 @@ struct RuleOnRows {
 };
 
 template <class Rule>
-RuleOnRows Stated(std::string name, Rule rule) {
-  return {.name = std::move(name),
+RuleOnRows Stated(const std::string& name, Rule rule) {
+  return {.name = name,
           .rule = [rule](const RankedShape&) { return BatchRule{.kind = rule}; },
           .stated =
               [rule](const DrawnBatch& batch, size_t layer) {

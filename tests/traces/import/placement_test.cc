@@ -55,7 +55,7 @@ TEST_F(PlacementTest, WhatAFormatNeedsIsAskedFor) {
 }
 
 TEST_F(PlacementTest, PlacementsNoEngineCouldLoadAreRefused) {
-  const auto error = [](ExpertPlacement placement) {
+  const auto error = [](const ExpertPlacement& placement) {
     const Status status = CheckPlacement(placement);
     return status.ok() ? "ok" : ToString(status.errors());
   };
