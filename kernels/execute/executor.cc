@@ -17,6 +17,11 @@ namespace {
 /// What two readings of one card's memory size may differ by: decimal and binary units, and what
 /// the driver keeps.
 constexpr double kMemoryTolerance = 0.15;
+/// Of longer launches the time behind another kernel is not taken: the difference drowns in the
+/// changes of the clock.
+constexpr Seconds kLongestBehind{1e-4};
+/// Nor of ops that last longer than this over all layers, which are timed again and again.
+constexpr Seconds kLongestOpBehind{6e-3};
 
 /// ERRORS: CudaError without a GPU, or when it is not the request's.
 std::string CheckedDevice(const DeviceSpec& wanted) {
@@ -115,7 +120,8 @@ class Executor {
       OpSeconds& timed = step.ops.emplace_back(
           OpSeconds{.op = std::string(name), .launches = std::ranges::count_if(ops, is_it)});
       timed.time = timer_.TimeApart(ops, is_it);
-      if (behind) {
+      if (behind && timed.time <= kLongestOpBehind &&
+          timed.time <= kLongestBehind * static_cast<double>(timed.launches)) {
         timed.behind = timed.time + timer_.ExtraBehind(ops, is_it, ops_.Between(form));
       }
     }

@@ -18,7 +18,7 @@ constexpr Seconds kLong{3e-4};
 /// Starting a graph costs some microseconds, as much as a small op.
 constexpr std::ptrdiff_t kFewestOps = 8;
 /// Of two graphs whose difference is wanted.
-constexpr int kDifferences = 5;
+constexpr int kDifferences = 3;
 constexpr std::ptrdiff_t kRepeatedAlone = 64;
 constexpr double kSecondsPerMicrosecond = 1e-6;
 

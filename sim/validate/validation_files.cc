@@ -41,8 +41,8 @@ std::string StepsCsv(const Study& study, const std::vector<StepComparison>& step
     text += Row(std::string_view(CaseName(study.cases[s.case_index])), s.step, s.decode_sequences,
                 s.decode_context, s.prefill_tokens, s.prefill_context, s.rows,
                 static_cast<int64_t>(s.graph), s.predicted, s.executed,
-                kPercent * (s.predicted / s.executed - 1), s.sm_mhz, s.host,
-                s.attention, s.experts, s.dense, ops, s.layers);
+                kPercent * (s.predicted / s.executed - 1), s.sm_mhz, s.host, s.attention, s.experts,
+                s.dense, ops, s.layers);
   }
   return text;
 }
@@ -59,14 +59,11 @@ std::string OpsCsv(const Study& study, const std::vector<StepComparison>& steps)
 }
 
 std::string BehindCsv(const Study& study, const std::vector<StepComparison>& steps) {
-  // Of longer launches the difference drowns in the changes of the clock.
-  constexpr Seconds kLongest{1e-4};
   std::string text = "op,model,regime,format,tokens,bytes,flops,alone_us,median_us\n";
   for (const StepComparison& s : steps) {
     for (const OpComparison& op : s.ops) {
       if (op.behind.count() == 0) continue;
       const double each = 1 / static_cast<double>(op.launches);
-      if (op.executed * each > kLongest) continue;
       text += Row(std::string_view("behind"), study.cases[s.case_index].scenario.model.name, op.op,
                   KernelFamily(op.op), s.rows, int64_t{0}, int64_t{0}, op.executed * each,
                   op.behind * each);
