@@ -2,20 +2,11 @@
 #include <cuda_fp16.h>
 
 #include "kernels/bench/attend_fill.h"
+#include "kernels/bench/mixed_bits.cuh"
 #include "kernels/harness/cuda_check.h"
 
 namespace moecast::kernels {
 namespace {
-
-// The finaliser of SplitMix64: enough for data whose only use is not to be zero. [Steele14]
-__device__ uint64_t Mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
-}
-__device__ float Uniform(uint64_t bits) {
-  return static_cast<float>(bits & 0xffffffU) * 0x1p-23F - 1.0F;
-}
 
 // Four bytes of codes. Bit 6 of an fp8 code stays clear: a number below 2.
 __device__ uint32_t Codes(KvElement element, uint64_t bits) {

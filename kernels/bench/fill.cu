@@ -1,15 +1,9 @@
 #include "kernels/bench/fill.h"
+#include "kernels/bench/mixed_bits.cuh"
 #include "kernels/harness/cuda_check.h"
 
 namespace moecast::kernels {
 namespace {
-
-// The finaliser of SplitMix64: enough for data whose only use is not to be zero. [Steele14]
-__device__ uint64_t Mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
-}
 
 __global__ void FillKernel(__nv_bfloat16* values, size_t count, float scale, uint64_t seed) {
   const size_t stride = static_cast<size_t>(gridDim.x) * blockDim.x;
