@@ -12,6 +12,7 @@ set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 add_library(
   moecast_kernels_ops STATIC
   bench/attend_fill.cu
+  bench/latent_fill.cu
   bench/ceiling.cu
   bench/fill.cu
   bench/prefill_fill.cu

@@ -9,6 +9,7 @@
 
 #include "kernels/bench/fill.h"
 #include "kernels/bench/kv_rows.h"
+#include "kernels/bench/latent_fill.h"
 #include "kernels/bench/latent_rows.h"
 #include "kernels/harness/device_buffer.h"
 #include "kernels/ops/mla/attend_mla.h"
@@ -155,7 +156,6 @@ std::vector<KvMeasurement> RunMlaSuite(const SuiteContext& context) {
                        .max_seconds = 0.15};
   const Stream& stream = context.bench.stream;
   const DeviceBuffer<uint8_t> arena(static_cast<size_t>(kArenaBytes));
-  FillCodes(arena.data(), arena.size(), 1, stream.get());
   std::vector<KvMeasurement> rows;
   const auto append = [&](const LatentScheme& scheme, const Heads& heads, const Batch& batch) {
     const AttendMlaShape shape{.sequences = static_cast<int32_t>(batch.lengths.size()),
@@ -168,6 +168,9 @@ std::vector<KvMeasurement> RunMlaSuite(const SuiteContext& context) {
         Describe(context, scheme, heads, batch), rows);
   };
   for (const LatentScheme& scheme : kLatentSchemes) {
+    const auto page_bytes = static_cast<size_t>(LatentLayoutOf(scheme.element).page_bytes);
+    FillLatents(scheme.element, arena.data(), static_cast<int64_t>(arena.size() / page_bytes), 1,
+                stream.get());
     for (const Heads& heads : kHeads) {
       for (const Batch& batch : Batches()) append(scheme, heads, batch);
     }

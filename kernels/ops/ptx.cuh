@@ -31,6 +31,11 @@ __device__ __forceinline__ void PrefetchL2(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
+/// Starts moving `bytes`, a multiple of 16, to L2 (9.7.9.25.5 cp.async.bulk.prefetch).
+__device__ __forceinline__ void PrefetchBulk(const void* address, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(address), "r"(bytes));
+}
+
 /// c[16,8] += a[16,16] b[16,8], bf16 operands, fp32 accumulators (9.7.14.5.8).
 __device__ __forceinline__ void MmaBf16(float (&c)[4], const uint4& a, uint32_t b0, uint32_t b1) {
   asm volatile(

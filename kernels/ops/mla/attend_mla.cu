@@ -34,23 +34,28 @@ __global__ void __launch_bounds__(kThreads, 1)
   ptx::GridDependencyLaunch();
   if (warp == 0) {
     const int32_t units = CountUnits(task.args);
-    if (threadIdx.x == 0) shared.units = units;
+    if (threadIdx.x == 0) {
+      shared.split = SplitFor(units, static_cast<int>(gridDim.x) / task.head_groups,
+                              static_cast<int>(blockIdx.x) / task.head_groups);
+      shared.owed = {};
+    }
   }
   __syncthreads();
-  const Split split = SplitFor(shared.units, static_cast<int>(gridDim.x) / task.head_groups,
-                               static_cast<int>(blockIdx.x) / task.head_groups);
+  const Split& split = shared.split;
   if (split.first == split.end) return;
   if (warp < 4) {
     ptx::ReleaseRegisters<kCopyRegisters<Consumer, kElement>>();
     using Shared = typename Consumer::Shared;
     if constexpr (kCodes) {
-      CodeCopier<Shared, kElement>{{shared, maps, task}, UnitWalk(task.args, split)}.Run();
+      CodeCopier<Shared, kElement, Consumer::kHalvesHeld>{{shared, maps, task},
+                                                          UnitWalk(task.args, split)}
+          .Run();
     } else if (warp == 0) {
       BoxCopier<Shared>{{shared, maps, task}}.Run(UnitWalk(task.args, split));
     }
   } else {
     ptx::ClaimRegisters<kConsumerRegisters<Consumer, kElement>>();
-    Consumer{shared, {task, split}, warp / 4 - 1}.Run();
+    Consumer{shared, {task, split, shared.owed}, warp / 4 - 1}.Run();
   }
 }
 
@@ -87,9 +92,10 @@ Maps MapsFor(const AttendMlaArgs& args, int rows) {
   return maps;
 }
 
-template <class Consumer, KvElement kElement>
+template <template <Half> class Family, KvElement kElement>
 void LaunchAttend(const AttendMlaArgs& args, cudaStream_t stream) {
   constexpr float kLog2E = 1.44269504F;
+  using Consumer = Family<kElement == KvElement::kBf16 ? Half::kBf16 : Half::kF16>;
   constexpr int kRows = Consumer::kRows;
   const Task task{
       .args = args, .head_groups = args.shape.query_heads / kRows, .scale = args.scale * kLog2E};
@@ -98,10 +104,16 @@ void LaunchAttend(const AttendMlaArgs& args, cudaStream_t stream) {
          MapsFor(args, kRows), task);
 }
 
-template <class Consumer>
+template <int kHeads>
+struct Few {
+  template <Half kHalf>
+  using Family = FewHeads<kHeads, kHalf>;
+};
+
+template <template <Half> class Family>
 struct Form {
   static size_t WorkspaceBytes(const AttendMlaShape& shape) {
-    constexpr int kRows = Consumer::kRows;
+    constexpr int kRows = Family<Half::kBf16>::kRows;
     return static_cast<size_t>(BlocksOf<kRows>(shape)) *
            (2 * sizeof(PartResult<kRows>) + sizeof(Meeting));
   }
@@ -109,11 +121,11 @@ struct Form {
   static void Attend(const AttendMlaArgs& args, cudaStream_t stream) {
     switch (args.shape.element) {
       case KvElement::kBf16:
-        return LaunchAttend<Consumer, KvElement::kBf16>(args, stream);
+        return LaunchAttend<Family, KvElement::kBf16>(args, stream);
       case KvElement::kE4m3:
-        return LaunchAttend<Consumer, KvElement::kE4m3>(args, stream);
+        return LaunchAttend<Family, KvElement::kE4m3>(args, stream);
       case KvElement::kInt4:
-        return LaunchAttend<Consumer, KvElement::kInt4>(args, stream);
+        return LaunchAttend<Family, KvElement::kInt4>(args, stream);
       case KvElement::kE5m2:
       case KvElement::kInt8:
       case KvElement::kInt2:
@@ -130,11 +142,11 @@ template <class Use>
 auto WithForm(const AttendMlaShape& shape, Use use) {
   switch (shape.query_heads) {
     case 8:
-      return use(Form<FewHeads<8>>{});
+      return use(Form<Few<8>::Family>{});
     case 16:
-      return use(Form<FewHeads<16>>{});
+      return use(Form<Few<16>::Family>{});
     case 32:
-      return use(Form<FewHeads<32>>{});
+      return use(Form<Few<32>::Family>{});
     default:
       break;
   }

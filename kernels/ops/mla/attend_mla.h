@@ -57,7 +57,8 @@ size_t AttendMlaWorkspaceBytes(const AttendMlaShape& shape);
 
 /// REQUIRES: pointers 16-byte aligned; pages named by the table hold no not-a-number, not even
 /// where no token is yet: set a pool to zero once. Blocks wait for each other: no more than one
-/// per multiprocessor, nothing else may hold a multiprocessor for good.
+/// per multiprocessor, nothing else may hold a multiprocessor for good. Latents at 8 and 4 bits
+/// are multiplied as f16: none beyond 65504; fp8 scales below 2^-14 add errors of up to 2^-16.
 /// Nothing is allocated and nothing synchronises; capturable in a graph.
 /// COST: one launch; every token once per 64 query heads, from HBM the first time.
 /// ERRORS: CudaError, also for other numbers of heads or elements and when the card is no Hopper.

@@ -22,16 +22,20 @@ struct Boxes {
   const Maps& maps;
   const Task& task;
 
-  // One thread, once for each part in order, and what it is.
-  __device__ void LoadQuery(int number, const Part& part) {
+  // One thread, once for each part in order, when Announce has said what it is.
+  __device__ void LoadQuery(int number) {
     ptx::BarrierWait(&shared.query_free, number % 2 ^ 1U);
-    shared.ring.parts[number % kPartsKept] = part;
+    const Part& part = shared.ring.parts[number % kPartsKept];
     const int head_group = static_cast<int>(blockIdx.x) % task.head_groups;
     const int row = part.sequence * task.args.shape.query_heads + head_group * Shared::kRows;
     ptx::BarrierArriveExpect(&shared.query_full, kBlocks * Shared::kRows * 128);
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b)
       ptx::LoadBox(shared.QueryBlock(b), &maps.query, b * kBlockColumns, row, &shared.query_full);
+  }
+
+  __device__ void Announce(const UnitWalk& walk) {
+    shared.ring.parts[walk.PartNumber() % kPartsKept] = walk.CurrentPart();
   }
 
   // One thread. Announces `bytes` besides.
@@ -70,17 +74,21 @@ struct BoxCopier {
       boxes.shared.ring.WaitEmpty(step, 1);
       if (threadIdx.x == 0) {
         boxes.LoadHalf(step, 1, page);
-        if (walk.BeginsPart()) boxes.LoadQuery(walk.PartNumber(), walk.CurrentPart());
+        if (walk.BeginsPart()) {
+          boxes.Announce(walk);
+          boxes.LoadQuery(walk.PartNumber());
+        }
       }
       __syncwarp();
     }
   }
 };
 
-// Four warps turn codes into bf16, 16 tokens each. Places in registers are filled with what comes
-// half a stage later as soon as they are empty.
-template <class Shared, KvElement kElement>
+// Four warps turn codes into f16, 16 tokens each. Places in registers are filled with what comes
+// kHeld halves of a stage later as soon as they are empty.
+template <class Shared, KvElement kElement, int kHeld>
 struct CodeCopier {
+  using Codes = WarpCodes<kElement>;
   Boxes<Shared, kElement> boxes;
   UnitWalk walk;
 
@@ -92,40 +100,49 @@ struct CodeCopier {
   __device__ int32_t BeginPage() {
     for (int ahead = walk.BeginsPart() ? 1 : kPrefetched; ahead <= kPrefetched; ++ahead) {
       const int32_t later = walk.PageAhead(ahead);
-      if (later >= 0) PrefetchPage<kElement>(PageAt(later));
+      if (later >= 0 && Leads())
+        ptx::PrefetchBulk(PageAt(later), LatentLayoutOf(kElement).page_bytes);
     }
     return walk.PageAhead(0);
   }
+  // After `page`; the last one follows itself.
+  __device__ int32_t NextPage(int32_t page) {
+    walk.Advance();
+    return walk.AtEnd() ? page : BeginPage();
+  }
+  __device__ static bool Leads() { return threadIdx.x == 0; }
 
-  __device__ __forceinline__ void TurnHalf(int step, int half, WarpCodes<kElement>& codes,
-                                           int32_t next_page) {
+  __device__ __forceinline__ void TurnHalf(int step, int half, Codes& codes,
+                                           const LaneSource<kElement>& next) {
     Ring& ring = boxes.shared.ring;
-    codes.StoreAndRead(ptx::SharedAddress(ring.tiles[step % kStages][half * kHalfBlocks]),
-                       {PageAt(next_page), 1 - half});
+    codes.StoreAndRead(ptx::SharedAddress(ring.tiles[step % kStages][half * kHalfBlocks]), next);
     ptx::SharedWritesFence();
     ArriveWarp(&ring.full[step % kStages][half]);
   }
 
   __device__ void Run() {
-    WarpCodes<kElement> codes;
-    const bool leads = threadIdx.x == 0;
+    Codes codes[kHeld];
     int32_t page = BeginPage();
-    codes.Read({PageAt(page), 0}, 0);
-    codes.Read({PageAt(page), 0}, WarpCodes<kElement>::kTogether);
-    if (leads) boxes.LoadQuery(0, walk.CurrentPart());
+#pragma unroll
+    for (int half = 0; half < kHeld; ++half) {
+      codes[half].Read({PageAt(page), half}, 0);
+      codes[half].Read({PageAt(page), half}, Codes::kTogether);
+    }
 #pragma unroll 1
     for (int step = 0; !walk.AtEnd(); ++step) {
+      const int part = walk.BeginsPart() ? walk.PartNumber() : -1;
+      if (Leads()) {
+        if (part >= 0) boxes.Announce(walk);
+        if (part == 0) boxes.LoadQuery(0);
+      }
       boxes.shared.ring.WaitEmpty(step, 0);
-      if (leads) boxes.LoadRotary(step, page, 0);
-      TurnHalf(step, 0, codes, page);
-      const bool later_part = step > 0 && walk.BeginsPart();
-      const int number = walk.PartNumber();
-      const Part part = walk.CurrentPart();
-      walk.Advance();
-      if (!walk.AtEnd()) page = BeginPage();
+      if (Leads()) boxes.LoadRotary(step, page, 0);
+      if constexpr (kHeld == 2) page = NextPage(page);
+      TurnHalf(step, 0, codes[0], {PageAt(page), kHeld == 2 ? 0 : 1});
+      if constexpr (kHeld == 1) page = NextPage(page);
       boxes.shared.ring.WaitEmpty(step, 1);
-      TurnHalf(step, 1, codes, page);
-      if (later_part && leads) boxes.LoadQuery(number, part);
+      TurnHalf(step, 1, codes[kHeld - 1], {PageAt(page), kHeld == 2 ? 1 : 0});
+      if (part > 0 && Leads()) boxes.LoadQuery(part);
       __syncwarp();
     }
   }

@@ -6,8 +6,7 @@
 #include "kernels/ops/attend_prefill/online_softmax.cuh"
 #include "kernels/ops/mla/merge.cuh"
 #include "kernels/ops/mla/pipeline.cuh"
-#include "kernels/ops/mla/stage_latents.cuh"
-#include "kernels/ops/ptx_wgmma.cuh"
+#include "kernels/ops/mla/query_half.cuh"
 
 namespace moecast::kernels::mla {
 
@@ -22,9 +21,11 @@ struct alignas(1024) FewHeadsShared {
   float maxima[kConsumers][2][4][kHeads];  // of a step in turn, by warp
   float largest[kConsumers][kHeads];       // of a part
   float sum[kConsumers][4][kHeads];        // likewise, by warp
+  uint32_t query_largest[kConsumerWarps];
   uint64_t query_full;
   uint64_t query_free;  // one arrival for each part
-  int32_t units;
+  Split split;
+  Owed owed;
 
   // One thread.
   __device__ void Init(bool codes) {
@@ -36,10 +37,12 @@ struct alignas(1024) FewHeadsShared {
   __device__ uint8_t* QueryBlock(int block) { return query[block]; }
 };
 
-template <int kHeads>
+// kHalf  format of the tiles
+template <int kHeads, Half kHalf>
 struct FewHeads {
   static constexpr int kRows = kHeads;
   static constexpr int kCodeRegisters = kHeads == 32 ? 104 : 136;  // of a thread that turns codes
+  static constexpr int kHalvesHeld = kHeads == 32 ? 1 : 2;         // of a stage, in those registers
   using Shared = FewHeadsShared<kHeads>;
   static constexpr int kScores = kHeads / 2;   // of a lane: 64 rows over 128 lanes
   static constexpr int kColumns = kHeads / 4;  // heads of a lane: 8 j + lane % 4 * 2 + {0, 1}
@@ -51,22 +54,40 @@ struct FewHeads {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   float largest[kColumns];
   float sum[kColumns];  // of the lane's tokens
+  float unit = 1;       // what a product of this query is worth
   int part_number = 0;
 
   // Which of the lane's heads accumulator i belongs to, and the head itself.
   __device__ static constexpr int ColumnOf(int i) { return i / 4 * 2 + i % 2; }
   __device__ int HeadOf(int column) const { return column / 2 * 8 + lane % 4 * 2 + column % 2; }
 
+  // Of a descriptor, to columns 16 k and on.
+  __device__ static constexpr uint64_t BlockStep(int k, int block_bytes) {
+    return static_cast<uint64_t>(k / 4 * (block_bytes >> 4) + k % 4 * 2);
+  }
+  __device__ __forceinline__ static void MultiplyHalfKeys(uint64_t a, uint64_t b, int half,
+                                                          float (&s)[kScores]) {
+#pragma unroll
+    for (int k = half * kHalfBlocks * 4; k < (half + 1) * kHalfBlocks * 4; ++k)
+      ptx::Product<kHalf>(s, a + BlockStep(k, kBlockBytes), b + BlockStep(k, kHeads * 128), k > 0);
+  }
+
   // s = keys query^T of a step.
   __device__ __forceinline__ void MultiplyKeys(int step, float (&s)[kScores]) {
     const uint64_t a = ptx::TileDescriptor(shared.ring.tiles[step % kStages]);
     const uint64_t b = ptx::TileDescriptor(shared.query);
+    shared.ring.WaitFull(step, 0);
     ptx::HoldRegisters(s);
     ptx::ProductFence();
+    MultiplyHalfKeys(a, b, 0, s);
 #pragma unroll
-    for (int k = 0; k < kBlocks * 4; ++k)
-      ptx::ProductBf16(s, a + k / 4 * (kBlockBytes >> 4) + k % 4 * 2,
-                       b + k / 4 * (kHeads * 128 >> 4) + k % 4 * 2, k > 0);
+    for (int k = kRotaryBlock * 4; k < kBlocks * 4; ++k)
+      ptx::Product<Half::kBf16>(s, a + BlockStep(k, kBlockBytes), b + BlockStep(k, kHeads * 128),
+                                true);
+    ptx::ProductCommit();
+    shared.ring.WaitFull(step, 1);
+    ptx::ProductFence();
+    MultiplyHalfKeys(a, b, 1, s);
     ptx::ProductCommit();
     ptx::ProductWait<0>();
     ptx::HoldRegisters(s);
@@ -83,7 +104,7 @@ struct FewHeads {
     for (int k = 0; k < kPageTokens / 16; ++k) {
 #pragma unroll
       for (int m = 0; m < kRotaryBlock; ++m)
-        ptx::ProductColumnsBf16(o[m], a + m * (kBlockBytes >> 4) + k * 128, b + k * 2, true);
+        ptx::ProductColumns<kHalf>(o[m], a + m * (kBlockBytes >> 4) + k * 128, b + k * 2, true);
     }
     ptx::ProductCommit();
     ptx::ProductWait<0>();
@@ -115,7 +136,7 @@ struct FewHeads {
   // Weights of the step in place of its scores, and its factor to earlier ones.
   __device__ __forceinline__ void Soften(int step, int valid, float (&s)[kScores],
                                          float (&factor)[kColumns]) {
-    const float scale = results.task.scale;
+    const float scale = results.task.scale * unit;
     if (valid < kPageTokens) {
       const int row = warp * 16 + lane / 4;
 #pragma unroll
@@ -145,7 +166,7 @@ struct FewHeads {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const int at = i + (kOnce ? j % 2 : j) * 2;
-        m[j] = PackBf16({s[at], s[at + 1]});
+        m[j] = Pack<kHalf>(s[at], s[at + 1]);
       }
       const int head = i * 2 + (kOnce ? 0 : lane / 16 * 8) + lane % 8;
       ptx::StoreMatrixTransposed(ChunkAt(shared.weights[group], head, warp * 2 + lane / 8 % 2), m);
@@ -170,6 +191,7 @@ struct FewHeads {
   __device__ __forceinline__ Part RunPart(int first, float (&o)[kRotaryBlock][kScores]) {
     ptx::BarrierWait(&shared.query_full, part_number % 2);
     const Part part = shared.ring.parts[part_number % kPartsKept];
+    if constexpr (kHalf == Half::kF16) unit = TurnQuery(shared);
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       largest[c] = -INFINITY;
@@ -185,8 +207,6 @@ struct FewHeads {
       const int step = first + unit;
       float s[kScores];
       float factor[kColumns];
-      shared.ring.WaitFull(step, 0);
-      shared.ring.WaitFull(step, 1);
       MultiplyKeys(step, s);
       Soften(step, part.TokensFrom(results.split, unit), s, factor);
       StoreWeights(s);
@@ -221,7 +241,7 @@ struct FewHeads {
       weight[c] = 0;
 #pragma unroll
       for (int g = 0; g < kConsumers; ++g) {
-        const float its = ptx::Exp2((shared.largest[g][head] - most) * results.task.scale);
+        const float its = ptx::Exp2((shared.largest[g][head] - most) * (results.task.scale * unit));
         if (g == group) factor[c] = its;
         weight[c] += its * (shared.sum[g][0][head] + shared.sum[g][1][head] +
                             shared.sum[g][2][head] + shared.sum[g][3][head]);
@@ -292,7 +312,7 @@ struct FewHeads {
     if (group != 0 || warp != 0 || lane >= 4) return;
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
-      left.largest[HeadOf(c)] = largest[c];
+      left.largest[HeadOf(c)] = largest[c] * unit;
       left.weight[HeadOf(c)] = weight[c];
     }
   }

@@ -6,8 +6,7 @@
 #include "kernels/ops/attend_prefill/online_softmax.cuh"
 #include "kernels/ops/mla/merge.cuh"
 #include "kernels/ops/mla/pipeline.cuh"
-#include "kernels/ops/mla/stage_latents.cuh"
-#include "kernels/ops/ptx_wgmma.cuh"
+#include "kernels/ops/mla/query_half.cuh"
 
 namespace moecast::kernels::mla {
 
@@ -24,12 +23,14 @@ struct alignas(1024) ManyHeadsShared {
   float largest[kConsumers][kManyHeads];  // after the warpgroup's last step
   float factor[kConsumers][kManyHeads];   // what earlier results are multiplied with
   float sum[kConsumers][kManyHeads];
+  uint32_t query_largest[kConsumerWarps];
   uint64_t query_full;
   uint64_t query_free;                 // one arrival for each part
   uint64_t largest_ready;              // the first warpgroup's: one arrival of each of its warps
   uint64_t weights_ready[kConsumers];  // one arrival of every warp of their warpgroup
   uint64_t weights_free[kConsumers];   // one of every warp of the other
-  int32_t units;
+  Split split;
+  Owed owed;
 
   // One thread.
   __device__ void Init(bool codes) {
@@ -50,7 +51,8 @@ struct alignas(1024) ManyHeadsShared {
 };
 
 // group  of the two warpgroups
-template <int group>
+// kHalf  format of the tiles
+template <int group, Half kHalf>
 struct ManyHeadsGroup {
   static constexpr int kRows = kManyHeads;
   using Shared = ManyHeadsShared;
@@ -65,6 +67,7 @@ struct ManyHeadsGroup {
   const int row =
       static_cast<int>(threadIdx.x) / 32 % 4 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
   float sum[2];
+  float unit = 1;                    // what a product of this query is worth
   uint32_t rotary[kRotarySteps][4];  // of the query
   int part_number = 0;
   uint32_t own_uses = 0;    // of its weights so far
@@ -75,7 +78,7 @@ struct ManyHeadsGroup {
 #pragma unroll
     for (int k = half * kHalfBlocks * 4; k < (half + 1) * kHalfBlocks * 4; ++k) {
       const int offset = k / 4 * (kBlockBytes >> 4) + k % 4 * 2;
-      ptx::ProductBf16N64(s, a + offset, b + offset, k > 0);
+      ptx::Product<kHalf>(s, a + offset, b + offset, k > 0);
     }
   }
 
@@ -89,7 +92,7 @@ struct ManyHeadsGroup {
     MultiplyHalfKeys(a, b, 0, s);
 #pragma unroll
     for (int k = 0; k < kRotarySteps; ++k)
-      ptx::ProductBf16N64(s, rotary[k], b + kRotaryBlock * (kBlockBytes >> 4) + k * 2, true);
+      ptx::Product<Half::kBf16>(s, rotary[k], b + kRotaryBlock * (kBlockBytes >> 4) + k * 2, true);
     ptx::ProductCommit();
     shared.ring.WaitFull(step, 1);
     ptx::ProductFence();
@@ -118,11 +121,14 @@ struct ManyHeadsGroup {
       shared.largest[group][row + 8] = fmaxf(state.largest[1], seen[1]);
     }
     if (group == 0) ArriveWarp(&shared.largest_ready);
-    attend::Exponentiate(s, seen, results.task.scale, state, factor);
+    attend::Exponentiate(s, seen, results.task.scale * unit, state, factor);
     step_sum[0] = state.sum[0];
     step_sum[1] = state.sum[1];
 #pragma unroll
-    for (int k = 0; k < kSteps; ++k) attend::PackStep(s + k * 8, p[k]);
+    for (int k = 0; k < kSteps; ++k) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) p[k][i] = Pack<kHalf>(s[k * 8 + i * 2], s[k * 8 + i * 2 + 1]);
+    }
   }
 
   // This warpgroup's weights for the other.
@@ -165,7 +171,7 @@ struct ManyHeadsGroup {
     ptx::ProductFence();
 #pragma unroll
     for (int k = 0; k < kSteps; ++k)
-      ptx::ProductRowsBf16N256(o, a + k * 2, b + k * 128, !first || k > 0);
+      ptx::ProductRows<kHalf>(o, a + k * 2, b + k * 128, !first || k > 0);
     ptx::ProductCommit();
     ptx::ProductWait<0>();
     ptx::HoldRegisters(o);
@@ -181,8 +187,7 @@ struct ManyHeadsGroup {
     ptx::HoldRegisters(o);
     ptx::ProductFence();
 #pragma unroll
-    for (int k = 0; k < kSteps; ++k)
-      ptx::ProductRowsBf16N256(o, p[k], b + k * 128, !first || k > 0);
+    for (int k = 0; k < kSteps; ++k) ptx::ProductRows<kHalf>(o, p[k], b + k * 128, !first || k > 0);
     ptx::ProductCommit();
   }
   __device__ __forceinline__ void EndOwn(int step, float (&o)[kResults]) {
@@ -233,15 +238,18 @@ struct ManyHeadsGroup {
     EndOwn(step + 1, o);
   }
 
-  // All steps of one sequence in this block, from number `first` on.
-  __device__ __forceinline__ Part RunPart(int first, float (&o)[kResults]) {
+  // The units of one sequence in this block.
+  __device__ const Part& CurrentPart() const { return shared.ring.parts[part_number % kPartsKept]; }
+
+  // All steps of the part, from number `first` on.
+  __device__ __forceinline__ void RunPart(int first, float (&o)[kResults]) {
     sum[0] = sum[1] = 0;
     ptx::BarrierWait(&shared.query_full, part_number % 2);
-    const Part part = shared.ring.parts[part_number % kPartsKept];
+    if constexpr (kHalf == Half::kF16) unit = TurnQuery(shared);
     ReadRotary();
-    const int units = part.Units(results.split);
-    for (int unit = 0; unit < units; unit += 2) {
-      const int valid = part.TokensFrom(results.split, unit);
+    const int units = CurrentPart().Units(results.split);
+    int valid = CurrentPart().TokensFrom(results.split, 0);
+    for (int unit = 0; unit < units; unit += 2, valid -= 2 * kPageTokens) {
       const bool pair = unit + 1 < units;
       if constexpr (group == 0) {
         RunFirst(first + unit, valid, pair, unit == 0, o);
@@ -249,7 +257,6 @@ struct ManyHeadsGroup {
         RunSecond(first + unit, valid, pair, unit == 0, o);
       }
     }
-    return part;
   }
 
   // Writes the result of a sequence that is this block's alone, or leaves this block's part of it.
@@ -298,7 +305,7 @@ struct ManyHeadsGroup {
       if (threadIdx.x % 4 != 0) return;
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        part.largest[row + 8 * i] = largest[i];
+        part.largest[row + 8 * i] = largest[i] * unit;
         part.weight[row + 8 * i] = weight[i];
       }
     }
@@ -308,17 +315,19 @@ struct ManyHeadsGroup {
     const int steps = results.split.end - results.split.first;
     for (int step = 0; step < steps; ++part_number) {
       float o[kResults];
-      const Part part = RunPart(step, o);
-      FinishPart(part, o);
-      step += part.Units(results.split);
+      RunPart(step, o);
+      step += CurrentPart().Units(results.split);
+      FinishPart(CurrentPart(), o);
     }
     results.Merge();
   }
 };
 
+template <Half kHalf>
 struct ManyHeads {
   static constexpr int kRows = kManyHeads;
   static constexpr int kCodeRegisters = 88;  // of a thread that turns codes
+  static constexpr int kHalvesHeld = 1;      // of a stage, in those registers
   using Shared = ManyHeadsShared;
 
   Shared& shared;
@@ -327,9 +336,9 @@ struct ManyHeads {
 
   __device__ void Run() {
     if (group == 0) {
-      ManyHeadsGroup<0>{shared, results}.Run();
+      ManyHeadsGroup<0, kHalf>{shared, results}.Run();
     } else {
-      ManyHeadsGroup<1>{shared, results}.Run();
+      ManyHeadsGroup<1, kHalf>{shared, results}.Run();
     }
   }
 };

@@ -138,13 +138,18 @@ __device__ inline void Leave(Meeting& meeting, int count) {
   meeting.left = 0;
 }
 
-// Where the multiplying warps of a block leave results, and what they owe to other blocks.
+// What a block owes to other blocks: the sequences it shares, found out on the way.
+struct Owed {
+  SharedSequence begun_before;
+  SharedSequence ends_later;
+};
+
+// Where the multiplying warps of a block leave results.
 template <int kRows>
 struct Results {
   const Task& task;
   const Split& split;
-  SharedSequence begun_before;
-  SharedSequence ends_later;
+  Owed& owed;  // in shared memory
 
   __device__ static bool Leads() { return threadIdx.x == 128; }
   __device__ int Block() const { return static_cast<int>(blockIdx.x) / task.head_groups; }
@@ -167,9 +172,11 @@ struct Results {
   // RETURNS: where this block leaves its part of a sequence that is not whole.
   __device__ PartResult<kRows>& Share(const Part& part) {
     const bool begins = part.begin >= split.first;
-    const int first = OwnerOf(split.units, split.blocks, part.begin);
-    (begins ? ends_later : begun_before) = {
-        part.sequence, first, OwnerOf(split.units, split.blocks, part.end - 1) - first + 1};
+    if (Leads()) {
+      const int first = OwnerOf(split.units, split.blocks, part.begin);
+      (begins ? owed.ends_later : owed.begun_before) = {
+          part.sequence, first, OwnerOf(split.units, split.blocks, part.end - 1) - first + 1};
+    }
     return PlaceOf(Block(), begins);
   }
 
@@ -178,11 +185,11 @@ struct Results {
     __threadfence();
     MeetAll();
     if (Leads()) {
-      if (begun_before.sequence >= 0) Arrive(MeetingOf(begun_before));
-      if (ends_later.sequence >= 0) Arrive(MeetingOf(ends_later));
+      if (owed.begun_before.sequence >= 0) Arrive(MeetingOf(owed.begun_before));
+      if (owed.ends_later.sequence >= 0) Arrive(MeetingOf(owed.ends_later));
     }
-    MergeWithOthers(begun_before);
-    MergeWithOthers(ends_later);
+    MergeWithOthers(owed.begun_before);
+    MergeWithOthers(owed.ends_later);
   }
 
  private:

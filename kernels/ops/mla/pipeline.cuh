@@ -1,8 +1,12 @@
 // The ring by which latents reach the products, and its barriers.
 #pragma once
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 #include "kernels/ops/mla/share.cuh"
 #include "kernels/ops/ptx.cuh"
+#include "kernels/ops/ptx_wgmma_half.cuh"
 
 namespace moecast::kernels::mla {
 
@@ -19,11 +23,26 @@ constexpr int kHalfBlocks = kRotaryBlock / kHalves;
 constexpr int kHalfChannels = kLatentChannels / kHalves;
 constexpr int kPartsKept = 8;  // more than steps are between a copier and the last consumer
 
-enum NamedBarrierId {
-  kConsumersMeet = 1,
-  kGroupMeets = 2,
-  kCopiersMeet = kGroupMeets + kConsumers
-};
+enum NamedBarrierId { kConsumersMeet = 1, kGroupMeets = 2 };
+
+using ptx::Half;
+
+// Two numbers in one register.
+template <Half kHalf>
+__device__ __forceinline__ uint32_t Pack(float low, float high) {
+  if constexpr (kHalf == Half::kBf16) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  } else {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+}
+
+// 16-byte chunk of a row in its block of 64 columns.
+__device__ __forceinline__ uint8_t* ChunkAt(uint8_t* block, int row, int chunk) {
+  return block + row * 128 + ((chunk ^ (row % 8)) << 4);
+}
 
 // A warpgroup or both of those that multiply.
 __device__ __forceinline__ void MeetAll() {

@@ -65,13 +65,13 @@ class UnitWalk {
  public:
   // REQUIRES: a whole warp, split.first < split.end.
   __device__ UnitWalk(const AttendMlaArgs& args, const Split& split)
-      : args_(args), split_(split), unit_(split.first) {
+      : args_(args), first_(split.first), last_(split.end), unit_(split.first) {
     while (end_ <= unit_) NextSequence(32);
     ReadPages();
   }
 
-  [[nodiscard]] __device__ bool AtEnd() const { return unit_ == split_.end; }
-  [[nodiscard]] __device__ bool BeginsPart() const { return unit_ == max(begin_, split_.first); }
+  [[nodiscard]] __device__ bool AtEnd() const { return unit_ == last_; }
+  [[nodiscard]] __device__ bool BeginsPart() const { return unit_ == max(begin_, first_); }
   [[nodiscard]] __device__ int PartNumber() const { return part_; }
   [[nodiscard]] __device__ Part CurrentPart() const { return {sequence_, length_, begin_, end_}; }
 
@@ -79,11 +79,11 @@ class UnitWalk {
   [[nodiscard]] __device__ int32_t PageAhead(int ahead) const {
     const int at = unit_ + ahead - batch_;
     const int32_t page = __shfl_sync(kWarp, page_, at % 32);
-    return at < 32 && unit_ + ahead < min(end_, split_.end) ? page : -1;
+    return at < 32 && unit_ + ahead < min(end_, last_) ? page : -1;
   }
 
   __device__ void Advance() {
-    if (++unit_ == split_.end) return;
+    if (++unit_ == last_) return;
     if (unit_ == end_) {
       ++part_;
       while (end_ <= unit_) NextSequence(1);
@@ -123,7 +123,8 @@ class UnitWalk {
   }
 
   const AttendMlaArgs& args_;
-  const Split& split_;
+  const int32_t first_;  // of this block, and behind its last
+  const int32_t last_;
   int32_t unit_;
   int32_t part_ = 0;
   int32_t sequence_ = -1;
