@@ -58,10 +58,10 @@ class Attention {
 
   // Keys of the rows that a launch takes when each takes `rows`.
   [[nodiscard]] Bf16* Keys(int launch, int rows) const {
-    return Queries(launch, rows) + query_heads_ * shape_.head_dim;
+    return Queries(launch, rows) + int64_t{query_heads_} * shape_.head_dim;
   }
   [[nodiscard]] Bf16* Values(int launch, int rows) const {
-    return Keys(launch, rows) + shape_.kv_heads * shape_.head_dim;
+    return Keys(launch, rows) + int64_t{shape_.kv_heads} * shape_.head_dim;
   }
 
   // Queries and keys of those rows, where the scheme rotates them. A calibrated matrix costs what a
@@ -127,22 +127,21 @@ DeviceBuffer<int32_t> ToDevice(const std::vector<int32_t>& values) {
 }
 
 // Launch r appends to copy r % copies of the cache, with row r % (lengths / sequences) of lengths.
-// Its keys and values come from one of kPositions sets of rows: in a step the kernels before have
-// just written them, so they are in L2.
+// All take the same keys and values: in a step the kernels before have just written them, so they
+// are in L2.
 EnqueueLaunch Appending(const Attention& attention, const FittedScheme& fitted, const KvPool& pool,
                         const DeviceBuffer<int32_t>& lengths, int sequences, int copies,
                         const CacheWriters& writers) {
   return [&attention, &fitted, &pool, &lengths, sequences, copies, &writers](int launch) {
-    launch %= kPositions;
-    attention.Rotate(fitted, launch, sequences);
+    attention.Rotate(fitted, 0, sequences);
     const auto rows = static_cast<int>(lengths.size()) / sequences;
     writers.append({.shape = attention.shape(),
                     .scheme = fitted.scheme,
                     .cache = CopyOf(pool, fitted.scheme, sequences, launch % copies),
                     .sequences = sequences,
-                    .lengths = lengths.data() + launch % rows * sequences,
-                    .keys = attention.Keys(launch, sequences),
-                    .values = attention.Values(launch, sequences),
+                    .lengths = lengths.data() + int64_t{launch % rows} * sequences,
+                    .keys = attention.Keys(0, sequences),
+                    .values = attention.Values(0, sequences),
                     .key_stride = attention.stride(),
                     .value_stride = attention.stride()},
                    attention.stream());
@@ -194,30 +193,61 @@ void AppendFlush(const Attention& attention, const FittedScheme& fitted, int seq
                  row, rows);
 }
 
-void AppendPack(const Attention& attention, const FittedScheme& fitted, int tokens,
+// One launch's chunks: prompts from their first token on.
+struct Chunks {
+  const char* regime;
+  std::vector<int32_t> tokens;
+};
+
+std::vector<int32_t> RowStarts(const std::vector<int32_t>& chunks) {
+  std::vector<int32_t> starts{0};
+  for (const int32_t tokens : chunks) starts.push_back(starts.back() + tokens);
+  return starts;
+}
+
+// Row of a pack, but for its times.
+KvMeasurement DescribePack(const Attention& attention, const FittedScheme& fitted,
+                           const Chunks& chunks) {
+  const KvShape& shape = attention.shape();
+  KvMeasurement row = attention.Describe("pack", chunks.regime, fitted, {.sequences = 1});
+  row.sequences = static_cast<double>(chunks.tokens.size());
+  double quantised = 0;
+  row.stored_bits = row.read_bits = 0;
+  for (const int32_t tokens : chunks.tokens) {
+    row.new_tokens += tokens;
+    row.stored_bits += tokens * StoredBits(fitted.scheme, shape.head_dim, tokens);
+    row.read_bits += tokens * ReadBits(fitted.scheme, shape.head_dim, tokens);
+    quantised += static_cast<double>(QuantisedTokens(fitted.scheme.window, tokens));
+  }
+  row.stored_bits /= row.new_tokens;
+  row.read_bits /= row.new_tokens;
+  row.bytes = PlainBytes(shape, row.new_tokens) + QuantisedBytes(fitted, shape, quantised) +
+              PlainBytes(shape, row.new_tokens - quantised) +
+              attention.RotatedBytes(fitted, row.new_tokens);
+  return row;
+}
+
+void AppendPack(const Attention& attention, const FittedScheme& fitted, const Chunks& chunks,
                 const CacheWriters& writers, std::vector<KvMeasurement>& rows) {
   const KvShape& shape = attention.shape();
-  const int copies = attention.Copies(QuantisedBytes(fitted, shape, tokens));
-  const KvPool pool(shape, fitted.scheme, copies, tokens, 1);
-  const DeviceBuffer<int32_t> starts = ToDevice({0, tokens});
-  const DeviceBuffer<int32_t> lengths = ToDevice({tokens});
-  KvMeasurement row = attention.Describe("pack", "even", fitted, {.sequences = 1, .tokens = 0});
+  KvMeasurement row = DescribePack(attention, fitted, chunks);
   row.op += writers.suffix;
-  row.new_tokens = tokens;
-  row.stored_bits = StoredBits(fitted.scheme, shape.head_dim, tokens);
-  row.read_bits = ReadBits(fitted.scheme, shape.head_dim, tokens);
-  const double quantised = static_cast<double>(QuantisedTokens(fitted.scheme.window, tokens));
-  row.bytes = PlainBytes(shape, tokens) + QuantisedBytes(fitted, shape, quantised) +
-              PlainBytes(shape, tokens - quantised) + attention.RotatedBytes(fitted, tokens);
+  const auto sequences = static_cast<int>(chunks.tokens.size());
+  const auto tokens = static_cast<int>(row.new_tokens);
+  const int longest = *std::max_element(chunks.tokens.begin(), chunks.tokens.end());
+  const int copies = attention.Copies(QuantisedBytes(fitted, shape, tokens));
+  const KvPool pool(shape, fitted.scheme, sequences * copies, longest, 1);
+  const DeviceBuffer<int32_t> starts = ToDevice(RowStarts(chunks.tokens));
+  const DeviceBuffer<int32_t> lengths = ToDevice(chunks.tokens);
   AppendMeasured(
       attention.context(),
       [&](int launch) {
         attention.Rotate(fitted, launch, tokens);
         writers.pack({.shape = shape,
                       .scheme = fitted.scheme,
-                      .cache = CopyOf(pool, fitted.scheme, 1, launch % copies),
-                      .sequences = 1,
-                      .most_new_tokens = tokens,
+                      .cache = CopyOf(pool, fitted.scheme, sequences, launch % copies),
+                      .sequences = sequences,
+                      .most_new_tokens = longest,
                       .row_starts = starts.data(),
                       .lengths = lengths.data(),
                       .keys = attention.Keys(launch, tokens),
@@ -229,9 +259,21 @@ void AppendPack(const Attention& attention, const FittedScheme& fitted, int toke
       row, rows);
 }
 
+// As steps have them: an even pack of one prompt is the bandwidth's, chunks that end inside pages
+// are a scheduler's.
+std::vector<Chunks> ChunksToPack() {
+  std::vector<Chunks> packs;
+  for (const int tokens : {32, 128, 512, 1024, 2048, 8192, 32768})
+    packs.push_back({"even", {tokens}});
+  const std::vector<int32_t> mixed{300, 100, 420, 288, 64, 500, 200, 176};
+  for (const int count : {1, 2, 4, 8})
+    packs.push_back({"mixed", {mixed.begin(), mixed.begin() + count}});
+  return packs;
+}
+
 void AppendScheme(const Attention& attention, const FittedScheme& fitted,
                   std::vector<KvMeasurement>& rows) {
-  for (const int sequences : {1, 4, 16, 64, 256})
+  for (const int sequences : {1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256})
     AppendStep(attention, fitted, sequences, kWriters, rows);
   if (HasWindow(fitted.scheme)) {
     for (const int sequences : {16, 256}) {
@@ -239,8 +281,7 @@ void AppendScheme(const Attention& attention, const FittedScheme& fitted,
       AppendFlush(attention, fitted, sequences, sequences, kWriters, rows);
     }
   }
-  for (const int tokens : {32, 128, 512, 1024, 2048, 8192, 32768})
-    AppendPack(attention, fitted, tokens, kWriters, rows);
+  for (const Chunks& chunks : ChunksToPack()) AppendPack(attention, fitted, chunks, kWriters, rows);
 }
 
 // Of a scheme that shows an op at one size.
@@ -258,7 +299,7 @@ void AppendGroups(const Attention& attention, const NamedScheme& named,
         Fitted({.name = named.name, .layer = named.layer, .scheme = WithGroup(named.scheme, group)},
                attention.shape().head_dim);
     AppendFlush(attention, fitted, kSequences, kSequences, kWriters, rows);
-    AppendPack(attention, fitted, kTokens, kWriters, rows);
+    AppendPack(attention, fitted, {"even", {kTokens}}, kWriters, rows);
   }
 }
 
@@ -269,7 +310,7 @@ void AppendNaiveRows(const Attention& attention, const NamedScheme& named,
   if (named.name == kNaivePlain) AppendStep(attention, fitted, kSequences, kNaiveWriters, rows);
   if (named.name != kNaiveWindow) return;
   AppendFlush(attention, fitted, kFewSequences, kFewSequences, kNaiveWriters, rows);
-  AppendPack(attention, fitted, kFewTokens, kNaiveWriters, rows);
+  AppendPack(attention, fitted, {"even", {kFewTokens}}, kNaiveWriters, rows);
 }
 
 }  // namespace

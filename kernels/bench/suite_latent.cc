@@ -39,6 +39,7 @@ struct LatentPool {
       : pages(static_cast<size_t>(sequences) * static_cast<size_t>(pages_per_sequence) *
               static_cast<size_t>(LatentLayoutOf(element).page_bytes)) {
     std::vector<int32_t> order;
+    order.reserve(static_cast<size_t>(sequences) * static_cast<size_t>(pages_per_sequence));
     for (int i = 0; i < sequences * pages_per_sequence; ++i) order.push_back(i);
     table = DeviceBuffer<int32_t>(std::span<const int32_t>(order));
   }
@@ -72,13 +73,26 @@ void Append(const SuiteContext& context, const LatentScheme& scheme, const Devic
       row, rows);
 }
 
+// Prompts of one launch, of `tokens` each.
+struct Chunks {
+  int count;
+  int tokens;
+};
+constexpr Chunks kChunks[] = {{1, 64},    {1, 256}, {1, 300},  {1, 1024}, {1, 2048}, {1, 8192},
+                              {1, 32768}, {2, 150}, {2, 1024}, {4, 128},  {4, 300},  {4, 1500}};
+
 void Pack(const SuiteContext& context, const LatentScheme& scheme, const DeviceBuffer<Bf16>& x,
-          int tokens, std::vector<KvMeasurement>& rows) {
+          const Chunks& chunks, std::vector<KvMeasurement>& rows) {
+  const int tokens = chunks.count * chunks.tokens;
   const int copies = kRows / tokens;
-  const LatentPool pool(scheme.element, copies, tokens / kPageTokens);
-  const std::vector<int32_t> starts{0, tokens};
+  const int pages = (chunks.tokens + kPageTokens - 1) / kPageTokens;  // of a sequence
+  const LatentPool pool(scheme.element, copies * chunks.count, pages);
+  std::vector<int32_t> starts{0};
+  for (int i = 0; i < chunks.count; ++i) starts.push_back(starts.back() + chunks.tokens);
+  const std::vector<int32_t> lengths(static_cast<size_t>(chunks.count), chunks.tokens);
   const DeviceBuffer<int32_t> device_starts{std::span<const int32_t>(starts)};
-  KvMeasurement row = Describe(context, scheme, "pack", {1, 0});
+  const DeviceBuffer<int32_t> device_lengths{std::span<const int32_t>(lengths)};
+  KvMeasurement row = Describe(context, scheme, "pack", {chunks.count, 0});
   row.new_tokens = tokens;
   row.bytes = tokens * kWidth * (2 + row.stored_bits / 8);
   AppendMeasured(
@@ -88,12 +102,12 @@ void Pack(const SuiteContext& context, const LatentScheme& scheme, const DeviceB
         const Bf16* const from = x.data() + static_cast<int64_t>(copy) * tokens * kWidth;
         AppendLatents({.element = scheme.element,
                        .pages = pool.pages.data(),
-                       .block_table = pool.table.data() + copy * (tokens / kPageTokens),
-                       .pages_per_sequence = tokens / kPageTokens,
-                       .sequences = 1,
-                       .most_new_tokens = tokens,
+                       .block_table = pool.table.data() + int64_t{copy} * chunks.count * pages,
+                       .pages_per_sequence = pages,
+                       .sequences = chunks.count,
+                       .most_new_tokens = chunks.tokens,
                        .row_starts = device_starts.data(),
-                       .lengths = device_starts.data() + 1,
+                       .lengths = device_lengths.data(),
                        .latents = from,
                        .rotary = from + kLatentChannels,
                        .latent_stride = kWidth,
@@ -111,8 +125,9 @@ void AppendLatentRows(const SuiteContext& context, std::vector<KvMeasurement>& r
   FillUniform(x.data(), x.size(), 1, 1, stream.get());
   stream.Synchronize();
   for (const LatentScheme& scheme : kLatentSchemes) {
-    for (const int sequences : {1, 16, 64, 256}) Append(context, scheme, x, sequences, rows);
-    for (const int tokens : {1024, 8192, 32768}) Pack(context, scheme, x, tokens, rows);
+    for (const int sequences : {1, 2, 4, 8, 16, 32, 64, 128, 256})
+      Append(context, scheme, x, sequences, rows);
+    for (const Chunks& chunks : kChunks) Pack(context, scheme, x, chunks, rows);
   }
 }
 

@@ -173,8 +173,11 @@ __global__ void __launch_bounds__(kTileThreads, 8)
   const int first =
       kWindow ? min(span.before, max(span.quantised, a.scheme.window.sink)) : span.before;
   const int token = (first / kPageTokens + static_cast<int>(blockIdx.y)) * kPageTokens;
+  const bool idle = span.before == span.after || token >= span.after;
+  // Idle blocks make room at once; one of the launch waits, lest it end before the one in front.
+  if (idle && blockIdx.x + blockIdx.y + blockIdx.z > 0) return;
   ptx::GridDependencyWait();
-  if (span.before == span.after || token >= span.after) return;
+  if (idle) return;
   if (side_head < heads)
     Packer<KvSide::kKeys, kHeadDim, kWindow>{plan, span, side_head, shared}.Run(token);
   else
@@ -192,7 +195,8 @@ void LaunchPack(const PackArgs& args, cudaStream_t stream) {
          {.blocks = 2 * args.shape.kv_heads,
           .threads = kTileThreads,
           .shared_bytes = static_cast<size_t>(shared),
-          .blocks_y = args.most_new_tokens / kPageTokens + 2 + RingPages(args.scheme.window),
+          .blocks_y = (args.most_new_tokens + kPageTokens - 2) / kPageTokens + 1 +
+                      RingPages(args.scheme.window),
           .blocks_z = args.sequences},
          stream, plan);
 }

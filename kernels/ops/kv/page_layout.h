@@ -55,6 +55,7 @@ struct CodePlace {
 };
 
 /// REQUIRES: 0 <= token < 64, 0 <= channel < head_dim, head_dim % 64 == 0.
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters): callers name them; a page test has all
 constexpr CodePlace PlaceOf(KvSide side, int bits, int head_dim, int token, int channel) {
   const bool keys = side == KvSide::kKeys;
   const int channels = UnitChannelTiles(bits);

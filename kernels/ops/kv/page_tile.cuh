@@ -140,29 +140,28 @@ __device__ void QuantiseChannelGroups(const PageTile<kHeadDim>& tile) {
   }
 }
 
-/// Bits of word `reg` of a unit that belong to tokens in [first, end) of its page; below 4 bits a
+/// Bits of word `reg` of a unit that belong to tokens of its page from `first` on; below 4 bits a
 /// tile is always whole.
 template <KvSide kSide, int kBits>
-__device__ __forceinline__ uint32_t TokenMask(int token_tile, int reg, int first, int end) {
+__device__ __forceinline__ uint32_t TokenMask(int token_tile, int reg, int first) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   if constexpr (kSide == KvSide::kKeys) {
     const int token = token_tile * kTile + lane / 4 + 8 * (reg % 2);
-    return token >= first && token < end ? ~0U : 0U;
+    return token >= first ? ~0U : 0U;
   } else {
     constexpr uint32_t kHalf = kBits == 8 ? 0x00ff00ffU : 0x0000ffffU;
     constexpr int kShift = kBits == 8 ? 8 : 16;
     const int token = token_tile * kTile + lane % 4 * 2 + 8 * (reg / 2);
-    return (token >= first && token < end ? kHalf : 0U) |
-           (token + 1 >= first && token + 1 < end ? kHalf << kShift : 0U);
+    return (token >= first ? kHalf : 0U) | (token + 1 >= first ? kHalf << kShift : 0U);
   }
 }
 
-/// `words` of a unit for tokens in [first, end), `old` for the others.
+/// `words` of a unit for tokens from `first` on, `old` for those before.
 template <KvSide kSide, int kBits>
-__device__ __forceinline__ uint4 KeepOthers(const uint4& words, const uint4& old, int token_tile,
-                                            int first, int end) {
+__device__ __forceinline__ uint4 KeepBefore(const uint4& words, const uint4& old, int token_tile,
+                                            int first) {
   const auto merged = [&](uint32_t fresh, uint32_t kept, int reg) {
-    const uint32_t mask = TokenMask<kSide, kBits>(token_tile, reg, first, end);
+    const uint32_t mask = TokenMask<kSide, kBits>(token_tile, reg, first);
     return (fresh & mask) | (kept & ~mask);
   };
   return make_uint4(merged(words.x, old.x, 0), merged(words.y, old.y, 1), merged(words.z, old.z, 2),
@@ -246,20 +245,23 @@ __host__ __device__ constexpr uint32_t WordBias() {
   return bias;
 }
 
-/// Writes the codes of page p of the tile; tokens of it outside [first, end) keep theirs.
+/// Writes the codes of tokens [first, end) of page p of the tile. Those before keep theirs; what
+/// stands for those to come has no meaning, so units without a token are left alone.
 template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
 __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int end) {
   constexpr int kBits = BitsOf(kElement);
   constexpr int kChannels = UnitChannelTiles(kBits);
   constexpr int kTokens = UnitTokenTiles(kBits);
   constexpr int kAcross = PageTile<kHeadDim>::kChannelTiles / kChannels;
-  constexpr int kUnits = kPageTokens / kTile / kTokens * kAcross;
   constexpr bool kTokensFirst = kSide == KvSide::kKeys && kBits == 1;
   const int group_shift = __ffs(tile.part.group) - 1;
   const uint32_t start =
       RowOfLane<kSide>(tile.rows + p * kPageTokens * tile.kRowBytes, tile.kRowBytes);
+  const int first_unit = first / (kTokens * kTile) * kAcross;
+  const int end_unit = (end + kTokens * kTile - 1) / (kTokens * kTile) * kAcross;
 #pragma unroll(kBits == 16 ? 4 : 1)
-  for (int unit = static_cast<int>(threadIdx.x) / 32; unit < kUnits; unit += kTileThreads / 32) {
+  for (int unit = first_unit + static_cast<int>(threadIdx.x) / 32; unit < end_unit;
+       unit += kTileThreads / 32) {
     uint4 words{};
 #pragma unroll
     for (int j = 0; j < kChannels * kTokens; ++j) {
@@ -281,8 +283,8 @@ __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int
         reinterpret_cast<uint4*>(tile.PageOf(p) + tile.layout.codes + unit * kUnitBytes) +
         threadIdx.x % 32;
     if constexpr (kBits >= 4) {
-      if (first > 0 || end < kPageTokens)
-        words = KeepOthers<kSide, kBits>(words, *to, unit / kAcross, first, end);
+      if (unit / kAcross * kTile < first)
+        words = KeepBefore<kSide, kBits>(words, *to, unit / kAcross, first);
     }
     *to = words;
   }
@@ -316,8 +318,8 @@ __device__ void WriteCodesOf(const PageTile<kHeadDim>& tile, int p, int first, i
 }
 
 /// Quantises the tile into its pages: metadata, then codes unless they are another layer's. Every
-/// thread of the block calls it; rows must be complete. Tokens outside [first, end) of a lone page
-/// keep their codes and metadata.
+/// thread of the block calls it; rows must be complete. Of a lone page the tokens before `first`
+/// keep their codes and metadata, and those from `end` on are none yet.
 template <KvSide kSide, int kHeadDim>
 __device__ void QuantiseTile(const PageTile<kHeadDim>& tile, int first, int end) {
   const bool channels = kSide == KvSide::kKeys && tile.part.axis == ScaleAxis::kChannel;

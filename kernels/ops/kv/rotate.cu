@@ -2,6 +2,7 @@
 // index may be permuted alike in both operands, and the output column freely: lane 4 g + q takes
 // channels 8 q .. 8 q + 7 of each 32, so every load and store is of 16 bytes.
 #include "kernels/ops/kv/rotate.h"
+#include "kernels/ops/kv/rotate_few.cuh"
 #include "kernels/ops/launch.h"
 #include "kernels/ops/ptx.cuh"
 
@@ -11,7 +12,8 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kHeadsOfWarp = 32;
 constexpr int kHeadsOfBlock = kThreads / 32 * kHeadsOfWarp;
-constexpr int kChunk = 32;  // channels that a row of four lanes holds in one load each
+constexpr int kFewElements = 1 << 21;  // up to here the other form is the faster one
+constexpr int kChunk = 32;             // channels that a row of four lanes holds in one load each
 
 // 64 bytes more than the row: rows of one parity lie in one half of the banks.
 template <int kHeadDim>
@@ -23,11 +25,6 @@ __device__ void LoadMatrix(const __nv_bfloat16* columns, uint8_t* matrix) {
   for (int i = static_cast<int>(threadIdx.x); i < kHeadDim * kVectors; i += kThreads)
     *reinterpret_cast<uint4*>(matrix + i / kVectors * kMatrixRow<kHeadDim> + i % kVectors * 16) =
         ptx::LoadCached(columns + i * 8);
-}
-
-__device__ __forceinline__ uint32_t Rounded(float first, float second) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
-  return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
 // 32 heads of a lane's four rows g, g + 8, g + 16, g + 24.
@@ -94,7 +91,7 @@ __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArgs args) {
 #pragma unroll
       for (int n = 0; n < 4; ++n) {
         const float* const c = sums[n][r / 2] + r % 2 * 2;
-        words[n] = Rounded(c[0] * args.factor, c[1] * args.factor);
+        words[n] = few_heads::Rounded(c[0] * args.factor, c[1] * args.factor);
       }
       *reinterpret_cast<uint4*>(head[r] + b * kChunk) =
           make_uint4(words[0], words[1], words[2], words[3]);
@@ -105,6 +102,7 @@ __global__ void __launch_bounds__(kThreads) RotateKernel(RotateArgs args) {
 template <int kHeadDim>
 void LaunchRotate(const RotateArgs& args, cudaStream_t stream) {
   const int heads = args.rows * args.heads;
+  if (heads * kHeadDim <= kFewElements) return few_heads::Launch<kHeadDim>(args, stream);
   Launch(RotateKernel<kHeadDim>,
          {.blocks = (heads + kHeadsOfBlock - 1) / kHeadsOfBlock,
           .threads = kThreads,
