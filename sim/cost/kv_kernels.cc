@@ -12,7 +12,7 @@ constexpr std::string_view kLatent = "mla_";
 KvLaunch LaunchOf(const KvLayout& kv, std::string_view op) {
   std::string_view scheme = kv.scheme;
   if (scheme.starts_with(kLatent)) scheme.remove_prefix(kLatent.size());
-  KvLaunch launch{.op = op, .format = scheme, .features = {}};
+  KvLaunch launch{.op = op, .format = scheme, .features = {}, .latent = kv.latent};
   KernelFeatures& f = launch.features;
   f[kKvHeads] = static_cast<double>(kv.kv_heads);
   f[kHeadDim] = static_cast<double>(kv.head_dim);
@@ -75,8 +75,9 @@ std::optional<KernelTime> KvTime(ProfileCost& profile, const KvLaunch& launch, d
   constexpr size_t kMostBits = 64;
   const auto slot = static_cast<size_t>(launch.features[kKeyBits]) * kMostBits +
                     static_cast<size_t>(launch.features[kValueBits]);
-  return profile.Find({.op = launch.op, .format = launch.format, .slot = slot}, launch.features,
-                      floor);
+  return profile.Find(
+      {.op = launch.op, .format = launch.format, .slot = slot, .latent = launch.latent},
+      launch.features, floor);
 }
 
 }  // namespace moecast

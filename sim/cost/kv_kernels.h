@@ -16,6 +16,7 @@ struct KvLaunch {
   std::string_view op;
   std::string_view format;  // the scheme's name, without the mark of latent caches
   KernelFeatures features;
+  bool latent = false;  // of a latent cache
 };
 
 KvLaunch KvLaunchOf(const DecodeAttention& op);

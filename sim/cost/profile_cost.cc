@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -22,6 +23,8 @@ constexpr std::string_view kRouterFormat = "bf16";
 constexpr std::string_view kRoute = "route";
 /// Variant of products that read their tokens in the order of experts.
 constexpr std::string_view kPermuted = "prefill";
+/// Variant of the code that writes latents, which writes nothing else.
+constexpr std::string_view kLatent = "latent";
 
 char Plain(char c) { return c == '-' ? '_' : c; }
 
@@ -128,7 +131,7 @@ double ProfileCost::Floor(const OpFeatures& features) const {
 }
 
 KernelChoice ProfileCost::Choose(std::string_view op, std::string_view format,
-                                 const KernelFeatures& f) const {
+                                 const KernelFeatures& f, bool latent) const {
   KernelChoice choice;
   size_t least = std::numeric_limits<size_t>::max();  // just this beats a name that says more
   for (size_t i = 0; i < curves_.size(); ++i) {
@@ -140,6 +143,11 @@ KernelChoice ProfileCost::Choose(std::string_view op, std::string_view format,
     least = *extra;
     choice.candidates.push_back({.kernel = i, .shape = curves_[i].FindShape(f)});
   }
+  const auto serves = [&](const KernelChoice::Candidate& each) {
+    return (profile_->kernels[each.kernel].variant == kLatent) == latent;
+  };
+  if (std::ranges::any_of(choice.candidates, serves))
+    std::erase_if(choice.candidates, std::not_fn(serves));
   // Where a variant has the shape, those that lack it are no choice.
   const bool any = std::any_of(choice.candidates.begin(), choice.candidates.end(),
                                [](const auto& each) { return each.shape.has_value(); });
@@ -193,18 +201,20 @@ KernelFeatures ProfileCost::ExpertFeatures(double tokens, const ExpertLoad& load
 std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, const KernelFeatures& f,
                                             double floor) {
   const auto use = std::find_if(uses_.begin(), uses_.end(), [&query](const Use& each) {
-    return each.slot == query.slot && each.op == query.op && each.format == query.format;
+    return each.slot == query.slot && each.latent == query.latent && each.op == query.op &&
+           each.format == query.format;
   });
   last_use_ = static_cast<size_t>(use - uses_.begin());
   if (use == uses_.end()) {
     uses_.push_back({.op = std::string(query.op),
                      .format = std::string(query.format),
                      .slot = query.slot,
-                     .choice = Choose(query.op, query.format, f)});
+                     .latent = query.latent,
+                     .choice = Choose(query.op, query.format, f, query.latent)});
   } else if (use->floor == floor && use->last == f) {
     return use->time;
   } else if (!SameShape(FormOf(query.op), use->last, f)) {
-    use->choice = Choose(query.op, query.format, f);
+    use->choice = Choose(query.op, query.format, f, query.latent);
   }
   Use& found = uses_[last_use_];
   found.last = f;

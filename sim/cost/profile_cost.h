@@ -35,6 +35,7 @@ struct KernelQuery {
   std::string_view op{};
   std::string_view format{};
   size_t slot = 0;
+  bool latent = false;  // of a latent cache, whose writes are a variant of their own
 };
 
 /// What an expert layer of one model is, for the profile.
@@ -65,9 +66,10 @@ class ProfileCost {
 
   /// Kernels for `op` in `format` and the shape of `f`; empty: the profile has none. A format
   /// matches its own name, or "name_...": int4 is served by int4_g32. Of several the one that says
-  /// least beyond the wanted name; "_tensor" says nothing beyond it. "-" and "_" are the same.
+  /// least beyond the wanted name; "_tensor" says nothing beyond it. "-" and "_" are the same. The
+  /// variant "latent" serves launches on latent caches (`latent`) and nothing else.
   [[nodiscard]] KernelChoice Choose(std::string_view op, std::string_view format,
-                                    const KernelFeatures& f) const;
+                                    const KernelFeatures& f, bool latent = false) const;
   /// The time of one launch of the best labelled, then fastest candidate. REQUIRES:
   /// !choice.empty().
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const KernelFeatures& f,
@@ -97,6 +99,7 @@ class ProfileCost {
     std::string op{};
     std::string format{};
     size_t slot = 0;
+    bool latent = false;
     KernelChoice choice{};
     KernelFeatures last{};
     double floor = -1;

@@ -147,5 +147,24 @@ TEST_F(Priced, AFormatIsServedByItsOwnNameFirst) {
   EXPECT_TRUE(cost.Choose("gate_up", "int4", f).empty());
 }
 
+TEST_F(Priced, LatentsAreWrittenByTheirOwnVariantAndNothingElseIs) {
+  KernelProfile write = profile_.kernels.front();
+  write.op = "append";
+  KernelProfile latent = write;
+  latent.variant = "latent";
+  profile_.kernels = {write, latent};
+  ProfileCost cost(std::make_shared<const Profile>(profile_), device_, std::nullopt);
+  const KernelFeatures f = test::GateUpRow(16, 8, 0).features;
+  const KernelChoice heads = cost.Choose("append", "bf16", f, false);
+  ASSERT_EQ(heads.candidates.size(), 1U);
+  EXPECT_EQ(heads.candidates.front().kernel, 0U);
+  const KernelChoice latents = cost.Choose("append", "bf16", f, true);
+  ASSERT_EQ(latents.candidates.size(), 1U);
+  EXPECT_EQ(latents.candidates.front().kernel, 1U);
+  profile_.kernels = {write};  // no rows of latents: the others say most
+  ProfileCost without(std::make_shared<const Profile>(profile_), device_, std::nullopt);
+  EXPECT_EQ(without.Choose("append", "bf16", f, true).candidates.size(), 1U);
+}
+
 }  // namespace
 }  // namespace moecast::calibration

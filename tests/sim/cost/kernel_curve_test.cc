@@ -147,6 +147,45 @@ TEST(ShapeDistance, ForOtherKernelsShapesAreTheSameOrNot) {
   EXPECT_TRUE(std::isinf(ShapeDistance(form, At(1, 8), other)));
 }
 
+/// Rows of a chunk, with as many cached tokens and pairs as its causal queries see.
+KernelFeatures Chunks(double chunks, double tokens, double past) {
+  KernelFeatures f;
+  f[Feature::kHeads] = 32;
+  f[Feature::kKvHeads] = 8;
+  f[Feature::kHeadDim] = 128;
+  f[Feature::kKeyBits] = f[Feature::kValueBits] = 16;
+  f[Feature::kBatch] = chunks;
+  f[Feature::kTokens] = chunks * tokens;
+  f[Feature::kContext] = chunks * (past + tokens);
+  f[Feature::kMaxContext] = past + tokens;
+  f[Feature::kPairs] = chunks * tokens * (past + (tokens + 1) / 2);
+  return f;
+}
+
+TEST(KernelForm, ChunksCostWholeTilesInWholeRounds) {
+  const KernelForm& form = FormOf("attend_prefill");
+  const auto tiles = [&](const KernelFeatures& f, double at_a_time) {
+    return form.work(f, at_a_time).memory[2] / (128 * f[Feature::kHeadDim]);
+  };
+  EXPECT_EQ(tiles(Chunks(1, 128, 0), 0), 32);  // one tile a head
+  EXPECT_EQ(tiles(Chunks(1, 129, 0), 0), 64);
+  EXPECT_EQ(tiles(Chunks(3, 100, 0), 0), 96);
+  EXPECT_EQ(tiles(Chunks(3, 100, 0), 128), 128);
+  EXPECT_EQ(tiles(Chunks(5, 100, 0), 128), 256);
+  KernelFeatures mixed = Chunks(3, 100, 0);
+  mixed[Feature::kMaxContext] = 250;
+  EXPECT_EQ(tiles(mixed, 128), 3 * 32 * (100.0 + 64) / 128);  // the rest fills up
+}
+
+TEST(KernelForm, APastIsExpandedByALaunchOfItsOwn) {
+  const KernelForm& form = FormOf("attend_prefill");
+  EXPECT_EQ(form.work(Chunks(1, 128, 0), 0).memory[1], 0);
+  EXPECT_EQ(form.work(Chunks(1, 128, 1), 0).memory[1], 1);
+  EXPECT_EQ(form.work(Chunks(1, 128, 0), 0).memory[0], 0);
+  EXPECT_EQ(form.work(Chunks(2, 128, 50), 0).memory[0],
+            2 * form.work(Chunks(1, 128, 50), 0).memory[0]);
+}
+
 /// Blocks that take a row each leave time in steps.
 TEST(KernelForm, RowsBeyondWholePassesCostAPass) {
   const KernelForm& form = FormOf("sampling");
