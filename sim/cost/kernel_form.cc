@@ -184,7 +184,7 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"mla_prefill", kExpandedShape, kChunkAxes, ChunkPlace, true, AttendExpandedWork},
     {"append", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
     {"flush", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
-    {"pack", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
+    {"pack", kNoShape, kWriteAxes, WritePlace, false, PackWork},
     {"norm", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"rope", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"activation", kNoShape, kTokensWidth, LogPlace, true, WidthWork},

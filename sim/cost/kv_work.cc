@@ -137,4 +137,12 @@ KernelWork KvWriteWork(const KernelFeatures& f, double) {
           .chain = kFloor};
 }
 
+KernelWork PackWork(const KernelFeatures& f, double rows_per_pass) {
+  KernelWork work = KvWriteWork(f, rows_per_pass);
+  // Chunks that fit the window of bf16 are copied, and no code is made.
+  const double chunk = f[kNewTokens] / std::max(f[kBatch], 1.0);
+  work.memory[3] = f[kResidual] > 0 && chunk >= f[kResidual] ? 1 : 0;
+  return work;
+}
+
 }  // namespace moecast

@@ -18,5 +18,7 @@ KernelWork AttendPrefillWork(const KernelFeatures& f, double tiles_at_a_time);
 KernelWork AttendExpandedWork(const KernelFeatures& f, double tiles_at_a_time);
 /// Writing, flushing or packing `new_tokens` tokens: read in bf16, written as codes.
 KernelWork KvWriteWork(const KernelFeatures& f, double);
+/// The same of chunks, whose windows of bf16 leave tokens to make codes of or not.
+KernelWork PackWork(const KernelFeatures& f, double);
 
 }  // namespace moecast
