@@ -46,12 +46,12 @@ TEST_P(Shipped, HeldOutErrorsAreAsStated) {
   const auto& again = Again();
   ASSERT_TRUE(again.ok());
   const CalibrationReport& report = again->report;
-  EXPECT_LT(report.all.median, 0.03);
-  EXPECT_LT(report.all.p95, 0.22);
-  EXPECT_LT(std::abs(report.all.bias), 0.02);
+  EXPECT_LT(report.all.median, 0.027);
+  EXPECT_LT(report.all.p95, 0.16);
+  EXPECT_LT(std::abs(report.all.bias), 0.01);
   for (const KernelReport& kernel : report.kernels) {
     if (kernel.held_out.points < 50) continue;
-    EXPECT_LT(kernel.held_out.median, 0.06) << kernel.op << " " << kernel.format;
+    EXPECT_LT(kernel.held_out.median, 0.08) << kernel.op << " " << kernel.format;
   }
 }
 
