@@ -41,7 +41,8 @@ std::string WorkloadOverride(const ServingPoint& point) {
          std::to_string(point.concurrency) +
          "}}, input: " + LengthText(point.input_tokens, point.length_ratio) +
          ", output: " + LengthText(point.output_tokens, point.length_ratio) +
-         "}, stop: {requests: " + std::to_string(requests) + "}, warmup_requests: 0}";
+         "}, stop: {requests: " + std::to_string(requests + point.warmup) +
+         "}, warmup_requests: " + std::to_string(point.warmup) + "}";
 }
 
 Result<PointRunner> PointRunner::Make(const PointScenario& scenario,

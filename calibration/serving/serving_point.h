@@ -23,6 +23,7 @@ struct ServingPoint {
   double output_tokens = 0;  // mean length of an output
   double length_ratio = 1;   // shortest over longest, drawn uniformly; 1: all alike
   int64_t requests = 0;      // measured; 0: not stated
+  int64_t warmup = 0;        // sent before those that are measured
   std::optional<double> ttft_s{};
   std::optional<double> tpot_s{};
   Statistic statistic = Statistic::kMean;

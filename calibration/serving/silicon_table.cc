@@ -64,6 +64,12 @@ bool IsInferenceX(const Row& row) {
   return row.Text("silicon_data_source").starts_with("source_file=20");
 }
 
+/// How aiconfigurator's own tools serve and measure (their generator's rules for aggregated workers
+/// and their script for aiperf): a step takes one prompt, the batch and a margin; every run begins
+/// with warm-up requests that count nowhere.
+constexpr int64_t kStepMargin = 1500;  // tokens
+constexpr int64_t kWarmupRounds = 2;
+
 struct Layout {
   int64_t tensor = 1, data = 1, expert = 1;
 };
@@ -129,6 +135,11 @@ SiliconRow ReadRow(Row& row) {
     point.length_ratio = kInferenceXRatio;
     point.input_tokens *= (1 + kInferenceXRatio) / 2;
     point.output_tokens *= (1 + kInferenceXRatio) / 2;
+  } else if (stated) {
+    point.warmup = kWarmupRounds * point.concurrency;
+    const auto prompt = static_cast<int64_t>(point.input_tokens);
+    point.overrides.push_back("engine.max_batch_tokens=" +
+                              std::to_string(row.Whole("batch_size") + prompt + kStepMargin));
   }
   read.suspect = SuspectOf(point, stated.has_value());
   return read;

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "calibration/serving/point_runner.h"
 #include "calibration/serving/serving_point.h"
 #include "calibration/serving/silicon_table.h"
 
@@ -115,6 +116,22 @@ TEST(SiliconTable, ReadsInferenceXLayoutsAsThatManyGpus) {
   EXPECT_EQ((*rows)[1].gpus, 4);
   EXPECT_EQ((*rows)[1].point.length_ratio, 1);
   EXPECT_EQ((*rows)[1].engine, "trtllm-1.0");
+}
+
+TEST(SiliconTable, RowsOfItsOwnBenchmarksBeginWithAWarmUpAndHaveItsStepLimit) {
+  const std::string tail = ",vllm,1.0,m/y,h200_sxm,1000,100,16,4,4,1,90,5,16,\n";
+  const Result<std::vector<SiliconRow>> rows =
+      ParseSiliconTable(std::string(kSiliconHeader) + "a,source_file=2026-04-06.csv" + tail +
+                            "b,source_file=Qwen.csv" + tail,
+                        "t.csv");
+  ASSERT_TRUE(rows.ok()) << ToString(rows.errors());
+  const auto limit = testing::Contains("engine.max_batch_tokens=2516");
+  EXPECT_EQ((*rows)[0].point.warmup, 0);
+  EXPECT_THAT((*rows)[0].point.overrides, testing::Not(limit));
+  EXPECT_EQ((*rows)[1].point.warmup, 32);
+  EXPECT_THAT((*rows)[1].point.overrides, limit);
+  EXPECT_THAT(WorkloadOverride((*rows)[1].point), HasSubstr("stop: {requests: 192}"));
+  EXPECT_THAT(WorkloadOverride((*rows)[1].point), HasSubstr("warmup_requests: 32}"));
 }
 
 TEST(SiliconTable, SuspectsRowsWhoseOwnFiguresDisagree) {
