@@ -31,7 +31,7 @@ DeviceBuffer<Bf16> Poisoned(Eigen::Index rows, Eigen::Index columns) {
 
 void CheckGate(RngStream& rng, const Stream& stream, const Report& report) {
   constexpr int32_t kTokens = 5;
-  constexpr int32_t kWidth = 24;
+  constexpr int64_t kWidth = 24;
   const Operand gate_up = Draw(rng, kTokens, 2 * kWidth, 4);
   const DeviceBuffer<Bf16> in = ToDevice(gate_up);
   const DeviceBuffer<Bf16> act = Poisoned(kTokens, kWidth);
@@ -44,8 +44,9 @@ void CheckGate(RngStream& rng, const Stream& stream, const Report& report) {
 
 void CheckKeys(RngStream& rng, const Stream& stream, const Report& report) {
   constexpr int32_t kRows = 7;
-  constexpr int kKey = kHeads.plain + kHeads.rotary;
-  const Operand plain = Draw(rng, kRows, 2 * kHeads.heads * kHeads.plain, 1);  // values behind
+  constexpr int64_t kKey = kHeads.plain + kHeads.rotary;
+  const Operand plain =
+      Draw(rng, kRows, int64_t{2 * kHeads.heads} * kHeads.plain, 1);  // values behind
   const Operand latents = Draw(rng, kRows, kLatentChannels + kHeads.rotary, 1);
   const DeviceBuffer<Bf16> from = ToDevice(plain);
   const DeviceBuffer<Bf16> context = ToDevice(latents);
@@ -53,7 +54,7 @@ void CheckKeys(RngStream& rng, const Stream& stream, const Report& report) {
   AssembleKeys(kRows, kHeads, from.data(), plain.exact.cols(),
                {context.data(), latents.exact.cols()}, keys.data(), stream.get());
   MatrixXd expected(kRows, kHeads.heads * kKey);
-  for (int head = 0; head < kHeads.heads; ++head) {
+  for (int64_t head = 0; head < kHeads.heads; ++head) {
     expected.middleCols(head * kKey, kHeads.plain) =
         plain.exact.middleCols(head * kHeads.plain, kHeads.plain);
     expected.middleCols(head * kKey + kHeads.plain, kHeads.rotary) =
@@ -66,8 +67,8 @@ void CheckKeys(RngStream& rng, const Stream& stream, const Report& report) {
 void CheckRotary(RngStream& rng, const Stream& stream, const Report& report) {
   constexpr int32_t kRows = 4;
   constexpr int32_t kLatent = 32;
-  constexpr int kKey = kHeads.plain + kHeads.rotary;
-  constexpr int kOut = kLatent + kHeads.rotary;
+  constexpr int64_t kKey = kHeads.plain + kHeads.rotary;
+  constexpr int64_t kOut = kLatent + kHeads.rotary;
   const Operand query = Draw(rng, kRows, kHeads.heads * kKey, 1);
   const Operand before = Draw(rng, kRows, kHeads.heads * kOut, 1);
   const DeviceBuffer<Bf16> from = ToDevice(query);
@@ -75,7 +76,7 @@ void CheckRotary(RngStream& rng, const Stream& stream, const Report& report) {
   CUDA_CHECK(cudaDeviceSynchronize());
   PlaceRotary(kRows, kHeads, kLatent, from.data(), absorbed.data(), stream.get());
   MatrixXd expected = before.exact;
-  for (int head = 0; head < kHeads.heads; ++head) {
+  for (int64_t head = 0; head < kHeads.heads; ++head) {
     expected.middleCols(head * kOut + kLatent, kHeads.rotary) =
         query.exact.middleCols(head * kKey + kHeads.plain, kHeads.rotary);
   }
@@ -85,16 +86,16 @@ void CheckRotary(RngStream& rng, const Stream& stream, const Report& report) {
 
 /// Two chunks of a bf16 cache, one over a past that ends inside its second page.
 void CheckPast(RngStream& rng, const Stream& stream, const Report& report) {
-  constexpr int kWidth = kLatentChannels + kRotaryChannels;
+  constexpr int64_t kWidth = kLatentChannels + kRotaryChannels;
   constexpr int32_t kPast = kPageTokens + 6;
-  constexpr int32_t kChunk = 3;  // of each sequence
+  constexpr int64_t kChunk = 3;  // of each sequence
   constexpr LatentLayout kLayout = LatentLayoutOf(KvElement::kBf16);
   const Operand cached = Draw(rng, kPast, kWidth, 1);
-  std::vector<uint8_t> pool(2 * kLayout.page_bytes);
-  for (int32_t t = 0; t < kPast; ++t) {
+  std::vector<uint8_t> pool(size_t{2} * kLayout.page_bytes);
+  for (int64_t t = 0; t < kPast; ++t) {
     uint8_t* const page = pool.data() + t / kPageTokens * kLayout.page_bytes;
     const Bf16* const row = cached.row_major.data() + t * kWidth;
-    const int32_t at = t % kPageTokens;
+    const int64_t at = t % kPageTokens;
     std::copy_n(row, kLatentChannels, reinterpret_cast<Bf16*>(page + at * kLayout.row_bytes));
     std::copy_n(row + kLatentChannels, kRotaryChannels,
                 reinterpret_cast<Bf16*>(page + kLayout.rotary) + at * kRotaryChannels);

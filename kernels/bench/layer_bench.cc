@@ -131,7 +131,7 @@ LayerBench::LayerBench(const ExpertShape& shape, const WeightPool& weights, cons
       token_sets_(TokenSets(shape)),
       partial_logits_(PartialLogits(shape)),
       weight_of_slot_(kRoutings * ::moecast::kernels::Slots(shape)),
-      slots_(kRoutings * 3 * ::moecast::kernels::Slots(shape)),
+      slots_(size_t{3} * kRoutings * ::moecast::kernels::Slots(shape)),
       experts_(kRoutings * (2 * static_cast<size_t>(shape.experts) + 2)),
       bias_(biased ? static_cast<size_t>(shape.experts) : 0),
       tokens_(static_cast<size_t>(token_sets_) * static_cast<size_t>(shape.tokens) *
@@ -220,12 +220,15 @@ void LayerBench::PrepareGiven(const GivenLoad& load) {
   const int32_t rows = offsets.back();
   SIM_CHECK(load.distinct <= shape_.experts);
   SIM_CHECK(static_cast<size_t>(rows) <= ::moecast::kernels::Slots(shape_));
-  std::vector<int32_t> slot_token;
-  for (int32_t row = 0; row < rows; ++row) slot_token.push_back(row % shape_.tokens);
+  std::vector<int32_t> slot_token(static_cast<size_t>(rows));
+  for (int32_t row = 0; row < rows; ++row) {
+    slot_token[static_cast<size_t>(row)] = row % shape_.tokens;
+  }
+  std::vector<int32_t> active(static_cast<size_t>(load.distinct));
   for (int launch = 0; launch < kRoutings; ++launch) {
-    std::vector<int32_t> active;
-    for (int32_t i = 0; i < load.distinct; ++i)
-      active.push_back((launch * load.distinct + i) % shape_.experts);
+    for (int32_t i = 0; i < load.distinct; ++i) {
+      active[static_cast<size_t>(i)] = (launch * load.distinct + i) % shape_.experts;
+    }
     WriteRouting(launch, active, offsets, slot_token);
   }
   ReadLoads();

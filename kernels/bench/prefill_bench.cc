@@ -76,11 +76,12 @@ PrefillWeightPool::PrefillWeightPool(const ModelShape& model, WeightFormat forma
       format_(format),
       gate_up_(CodeBytes(format, 2 * Weights(model.shape))),
       down_(CodeBytes(format, Weights(model.shape))),
-      gate_up_scale_(ScaleBytes(format, 2 * model.shape.experts, model.shape.intermediate,
+      gate_up_scale_(ScaleBytes(format, int64_t{2} * model.shape.experts, model.shape.intermediate,
                                 model.shape.hidden)),
       down_scale_(
           ScaleBytes(format, model.shape.experts, model.shape.hidden, model.shape.intermediate)),
-      router_(Count((model.shape.experts + kFragmentRows - 1) / kFragmentRows * kFragmentRows) *
+      router_(Count((int64_t{model.shape.experts} + kFragmentRows - 1) / kFragmentRows *
+                    kFragmentRows) *
               Count(model.shape.hidden)),
       bias_(model.biased ? Count(model.shape.experts) : 0) {
   FillWeights(format, gate_up_, gate_up_scale_, 2, stream.get());

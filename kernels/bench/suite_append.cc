@@ -44,7 +44,7 @@ class Attention {
         model_(model.model),
         query_heads_(model.rope.query_heads),
         shape_{.kv_heads = model.rope.key_heads, .head_dim = model.rope.head},
-        stride_((query_heads_ + 2 * shape_.kv_heads) * shape_.head_dim),
+        stride_((int64_t{query_heads_} + 2 * shape_.kv_heads) * shape_.head_dim),
         fused_(static_cast<size_t>(kRows) * static_cast<size_t>(stride_)),
         rotation_(HadamardColumns(shape_.head_dim)) {
     FillUniform(fused_.data(), fused_.size(), 1, 1, context.bench.stream.get());
