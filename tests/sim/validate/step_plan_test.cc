@@ -166,11 +166,11 @@ TEST(PlanStep, AttendsToAWindowBeforeAChunkOverwritesIt) {
 TEST(PlanStep, ExpandsLatentsForChunksAndAbsorbsForDecodes) {
   EXPECT_THAT(NamesOfLayer(ModelOf("deepseek_v2_lite_bf16"), Forms()[2], 5),
               ElementsAre("elementwise.norm", "gemm.mla_down", "gemm.mla_query_up",
-                          "elementwise.rope", "kv_append", "kv_append", "gemm.mla_key_value_up",
-                          "elementwise.mla_keys", "attention.prefill", "gemm.mla_absorb_query",
-                          "attention.decode", "gemm.mla_absorb_value", "gemm.attention_out",
-                          "elementwise.norm", "gemm.shared_gate_up", "elementwise.activation",
-                          "gemm.shared_down", "route", "experts"));
+                          "elementwise.rope", "kv_append", "kv_append", "elementwise.mla_past",
+                          "gemm.mla_key_value_up", "elementwise.mla_keys", "attention.prefill",
+                          "gemm.mla_absorb_query", "attention.decode", "gemm.mla_absorb_value",
+                          "gemm.attention_out", "elementwise.norm", "gemm.shared_gate_up",
+                          "elementwise.activation", "gemm.shared_down", "route", "experts"));
 }
 
 TEST(PlanStep, GivesADenseLayerNoExperts) {
