@@ -175,7 +175,7 @@ std::vector<KvMeasurement> RunMlaSuite(const SuiteContext& context) {
       for (const Batch& batch : Batches()) append(scheme, heads, batch);
     }
     for (const int32_t tokens : {128, 256, 512, 1024}) {  // of DeepSeek-V2-Lite, which has 16 heads
-      for (const size_t sequences : {1, 4, 16, 64})
+      for (const size_t sequences : {1U, 4U, 16U, 64U})
         if (tokens < 1024 || sequences == 4)
           append(scheme, kHeads[0], EvenBatch(sequences, tokens));
     }
