@@ -140,32 +140,33 @@ __device__ void QuantiseChannelGroups(const PageTile<kHeadDim>& tile) {
   }
 }
 
-/// Bits of word `reg` of a unit that belong to tokens of its page from `first` on; below 4 bits a
+/// Bits of word `reg` of a unit that belong to tokens in [first, end) of its page; below 4 bits a
 /// tile is always whole.
 template <KvSide kSide, int kBits>
-__device__ __forceinline__ uint32_t TokenMask(int token_tile, int reg, int first) {
+__device__ __forceinline__ uint32_t TokenMask(int token_tile, int reg, int first, int end) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   if constexpr (kSide == KvSide::kKeys) {
     const int token = token_tile * kTile + lane / 4 + 8 * (reg % 2);
-    return token >= first ? ~0U : 0U;
+    return token >= first && token < end ? ~0U : 0U;
   } else {
     constexpr uint32_t kHalf = kBits == 8 ? 0x00ff00ffU : 0x0000ffffU;
     constexpr int kShift = kBits == 8 ? 8 : 16;
     const int token = token_tile * kTile + lane % 4 * 2 + 8 * (reg / 2);
-    return (token >= first ? kHalf : 0U) | (token + 1 >= first ? kHalf << kShift : 0U);
+    return (token >= first && token < end ? kHalf : 0U) |
+           (token + 1 >= first && token + 1 < end ? kHalf << kShift : 0U);
   }
 }
 
-/// `words` of a unit for tokens from `first` on, `old` for those before.
+/// `words` of a unit for tokens in [first, end), `others` for the rest.
 template <KvSide kSide, int kBits>
-__device__ __forceinline__ uint4 KeepBefore(const uint4& words, const uint4& old, int token_tile,
-                                            int first) {
-  const auto merged = [&](uint32_t fresh, uint32_t kept, int reg) {
-    const uint32_t mask = TokenMask<kSide, kBits>(token_tile, reg, first);
-    return (fresh & mask) | (kept & ~mask);
+__device__ __forceinline__ uint4 WithOthers(const uint4& words, const uint4& others, int token_tile,
+                                            int first, int end) {
+  const auto merged = [&](uint32_t fresh, uint32_t other, int reg) {
+    const uint32_t mask = TokenMask<kSide, kBits>(token_tile, reg, first, end);
+    return (fresh & mask) | (other & ~mask);
   };
-  return make_uint4(merged(words.x, old.x, 0), merged(words.y, old.y, 1), merged(words.z, old.z, 2),
-                    merged(words.w, old.w, 3));
+  return make_uint4(merged(words.x, others.x, 0), merged(words.y, others.y, 1),
+                    merged(words.z, others.z, 2), merged(words.w, others.w, 3));
 }
 
 /// The quantisers of a lane's elements of one fragment: by row where a row is a group (keys on the
@@ -245,8 +246,9 @@ __host__ __device__ constexpr uint32_t WordBias() {
   return bias;
 }
 
-/// Writes the codes of tokens [first, end) of page p of the tile. Those before keep theirs; what
-/// stands for those to come has no meaning, so units without a token are left alone.
+/// Writes the codes of tokens [first, end) of page p of the tile. Those before keep theirs. What
+/// stands for those to come has no meaning but must be numbers, as attention multiplies it by zero:
+/// the last unit's are zero or what they were, units without a token are left alone.
 template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
 __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int end) {
   constexpr int kBits = BitsOf(kElement);
@@ -283,8 +285,10 @@ __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int
         reinterpret_cast<uint4*>(tile.PageOf(p) + tile.layout.codes + unit * kUnitBytes) +
         threadIdx.x % 32;
     if constexpr (kBits >= 4) {
-      if (unit / kAcross * kTile < first)
-        words = KeepBefore<kSide, kBits>(words, *to, unit / kAcross, first);
+      const int token = unit / kAcross * kTile;
+      if (token < first || token + kTile > end)
+        words = WithOthers<kSide, kBits>(words, token < first ? *to : uint4{}, unit / kAcross,
+                                         first, end);
     }
     *to = words;
   }
