@@ -70,6 +70,7 @@ ShapeCurve::ShapeCurve(const KernelForm& form, const KernelProfile& kernel, size
   AppendBlocks(own);
   own_blocks_ = blocks_.size();
   std::vector<WeighedPlace> rest;
+  rest.reserve(others.size());
   for (const auto& [place, weight] : others) rest.push_back({.place = place, .weight = weight});
   AppendBlocks(rest);
 }
@@ -89,7 +90,7 @@ void ShapeCurve::AppendBlocks(const std::vector<WeighedPlace>& places) {
 
 ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) const {
   using Lanes = std::array<float, kBlockRows>;
-  std::array<float, kCoordinates> from;
+  std::array<float, kCoordinates> from{};
   for (size_t i = 0; i < kCoordinates; ++i) from[i] = static_cast<float>(place[i]);
   Lanes sums{};
   Lanes nearest;

@@ -57,7 +57,7 @@ class ShapeCurve {
     std::array<float, kBlockRows> weight;                           // 0 behind the last row
   };
   struct WeighedPlace {
-    KernelPlace place;
+    KernelPlace place{};
     double weight = 0;
   };
   struct Interpolation {
