@@ -123,7 +123,8 @@ void ModelWeights::PlaceLatent(const MlaAttention& mla, Cursor& at, LayerWeights
 
 void ModelWeights::PlaceExperts(const ModelSpec& model, Cursor& at, LayerWeights& layer) {
   const ExpertShape shape = ShapeOf(model);
-  const int64_t router_rows = (int64_t{shape.experts} + kFragmentRows - 1) / kFragmentRows * kFragmentRows;
+  const int64_t router_rows =
+      (int64_t{shape.experts} + kFragmentRows - 1) / kFragmentRows * kFragmentRows;
   layer.router = Dense(at, router_rows * shape.hidden);
   const int64_t weights = int64_t{shape.experts} * shape.hidden * shape.intermediate;
   const auto down_bytes =
