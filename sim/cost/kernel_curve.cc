@@ -151,6 +151,8 @@ KernelTime ShapeCurve::At(const Launch& launch) const {
 
 bool ShapeCurve::InRange(const Launch& launch) const { return InRange(launch.place, kRangeSlack); }
 
+bool ShapeCurve::IsNear(const Launch& launch) const { return InRange(launch.place, 1); }
+
 std::string ShapeCurve::DescribeNearest(const KernelFeatures& f) const {
   SIM_CHECK(!rows_.empty());
   const KernelPlace place = form_->place(AxesOf(*form_, f));

@@ -44,6 +44,8 @@ class ShapeCurve {
   [[nodiscard]] KernelTime At(const Launch& launch) const;
   /// Whether the launch is in the range of the rows: false where At cannot but extrapolate.
   [[nodiscard]] bool InRange(const Launch& launch) const;
+  /// Whether it is in the range or at most an octave outside it.
+  [[nodiscard]] bool IsNear(const Launch& launch) const;
   [[nodiscard]] const KernelFeatures& shape() const { return shape_; }
   [[nodiscard]] size_t row_count() const { return rows_.size(); }
   /// The row nearest to the point, its time and its distance: "nearest tokens 8, ... 22.8 us, 0.3
@@ -98,6 +100,9 @@ class KernelCurve {
   /// Whether the launch is in the range of the shape's rows.
   [[nodiscard]] bool InRange(const Launch& launch, std::optional<size_t> shape) const {
     return shape && shapes_[*shape].InRange(launch);
+  }
+  [[nodiscard]] bool IsNear(const Launch& launch, std::optional<size_t> shape) const {
+    return shape && shapes_[*shape].IsNear(launch);
   }
 
   [[nodiscard]] const KernelForm& form() const { return *form_; }

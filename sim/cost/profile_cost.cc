@@ -70,6 +70,11 @@ bool IsBetter(const KernelTime& a, const KernelTime& b) {
   return a.label < b.label || (a.label == b.label && a.seconds < b.seconds);
 }
 
+/// Whether `a` is the faster even where both are off by their 80 % half widths.
+bool IsSurelyFaster(const KernelTime& a, const KernelTime& b) {
+  return a.seconds * (1 + a.band.half80) < b.seconds * (1 - b.band.half80);
+}
+
 KernelFeatures ShapeFeatures(const ExpertLayerShape& shape) {
   KernelFeatures f;
   f[kHidden] = static_cast<double>(shape.hidden);
@@ -170,6 +175,14 @@ std::optional<ProfileCost::Covered> ProfileCost::CoveredTime(const KernelChoice&
     const KernelTime time = curve.At(launch, each.shape, floor);
     if (time.label == Label::kExtrapolated) continue;
     if (!best || IsBetter(time, best->time)) best = Covered{.time = time, .kernel = each.kernel};
+  }
+  if (!best) return best;
+  // Whoever serves takes the faster form, also a little before the rows of that form begin.
+  for (const KernelChoice::Candidate& each : choice.candidates) {
+    const KernelCurve& curve = curves_[each.kernel];
+    if (curve.InRange(launch, each.shape) || !curve.IsNear(launch, each.shape)) continue;
+    const KernelTime time = curve.At(launch, each.shape, floor);
+    if (IsSurelyFaster(time, best->time)) best = Covered{.time = time, .kernel = each.kernel};
   }
   return best;
 }

@@ -131,6 +131,7 @@ class ProfileCost {
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const Launch& launch,
                                 double floor) const;
   /// The same, of a candidate whose rows reach the launch: measured or interpolated; or nothing.
+  /// One whose rows begin within an octave of it takes over where it is faster beyond both errors.
   [[nodiscard]] std::optional<Covered> CoveredTime(const KernelChoice& choice, const Launch& launch,
                                                    double floor) const;
   void ChooseRoutes();

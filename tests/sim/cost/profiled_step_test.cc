@@ -213,6 +213,38 @@ TEST_F(ProfiledStep, AnEmptyRankCostsNothing) {
   EXPECT_EQ(time.by_label[static_cast<size_t>(Label::kMeasured)].count(), 0);
 }
 
+/// The profile of above with a second form of the kernel: `share` of the first one's time, measured
+/// at `tokens` tokens.
+std::shared_ptr<const Profile> TwoForms(const ModelSpec& model, double tokens, double share) {
+  Profile profile = *ExpertProfile(model);
+  KernelProfile other = profile.kernels[0];
+  other.variant = "prefill";
+  ShapeProfile& shape = other.shapes[0];
+  shape.fit.fixed *= share;
+  for (double& each : shape.fit.per_memory) each *= share;
+  for (ProfileRow& row : shape.rows) {
+    row.axes[0] = tokens;
+    row.seconds *= share;
+  }
+  profile.kernels.push_back(other);
+  return std::make_shared<const Profile>(profile);
+}
+
+TEST_F(ProfiledStep, AFormWhoseRowsBeginNearbyTakesOverWhereItIsFasterBeyondBothErrors) {
+  SetLoads(24);
+  const auto experts = [&](const std::shared_ptr<const Profile>& profile) {
+    StepCost cost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
+                  efficiencies_, profile);
+    return cost.Predict(step_.Shape()).experts.count();
+  };
+  const double alone = experts(ExpertProfile(model_));
+  constexpr double kNear = 128;
+  constexpr double kFar = 64 * 1024;
+  EXPECT_NEAR(experts(TwoForms(model_, kNear, 0.5)), 0.5 * alone, 0.02 * alone);
+  EXPECT_EQ(experts(TwoForms(model_, kNear, 0.9)), alone);  // +10 % of it is above -5 % of alone
+  EXPECT_EQ(experts(TwoForms(model_, kFar, 0.5)), alone);
+}
+
 /// Prefill attention over caches in bf16 and fp8, of constant times.
 std::shared_ptr<const Profile> ChunkProfile(double bf16_seconds, double fp8_seconds) {
   Profile profile;
