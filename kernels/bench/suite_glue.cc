@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "kernels/bench/fill.h"
 #include "kernels/bench/latent_rows.h"
+#include "kernels/bench/small_rows.h"
 #include "kernels/bench/suites.h"
 #include "kernels/execute/glue.h"
 #include "kernels/execute/latent_glue.h"
-#include "kernels/harness/device_buffer.h"
 #include "kernels/ops/dense/dense.h"
 
 namespace moecast::kernels {
@@ -35,34 +34,16 @@ constexpr int32_t kDecodes[] = {1, 2, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 96, 
 constexpr int32_t kContexts[] = {64,   128,  256,  384,  512,  768,  1024,
                                  1536, 2048, 3072, 4096, 6144, 8192, 16384};
 
-Measurement Describe(const char* op, const char* regime, const std::string& model, int32_t tokens) {
-  Measurement row;
-  row.op = op;
-  row.model = model;
-  row.regime = regime;
-  row.rule = "-";
-  row.tokens = tokens;
-  return row;
-}
-
 std::string HeadsName(int32_t heads) { return "MLA of " + std::to_string(heads) + " heads"; }
-
-DeviceBuffer<Bf16> Filled(double elements, uint64_t seed, const Stream& stream) {
-  DeviceBuffer<Bf16> buffer(static_cast<size_t>(elements));
-  FillUniform(buffer.data(), buffer.size(), 1, seed, stream.get());
-  stream.Synchronize();
-  return buffer;
-}
-
-void AllWarm(Measurement& row) { row.warm_ratio = 1; }
 
 void AppendActivation(const SuiteContext& context, int32_t width, std::vector<Measurement>& rows) {
   const Stream& stream = context.bench.stream;
   const double most = std::ranges::max(kTokens);
-  const DeviceBuffer<Bf16> gate_up = Filled(most * 2 * width, 1, stream);
+  const DeviceBuffer<Bf16> gate_up = Filled(most * 2 * width, 1, 1, stream);
   const DeviceBuffer<Bf16> act(static_cast<size_t>(most) * static_cast<size_t>(width));
   for (const int32_t tokens : kTokens) {
-    Measurement row = Describe("activation", "swiglu", "width " + std::to_string(width), tokens);
+    Measurement row =
+        DescribeSmall("activation", "width " + std::to_string(width), "swiglu", tokens);
     row.hidden = width;
     row.bytes = 3 * kBf16 * tokens * width;
     const auto launch = [&](int) {
@@ -99,15 +80,15 @@ void AppendAbsorption(const SuiteContext& context, const BlasLt& blas, const Abs
   const Stream& stream = context.bench.stream;
   const int64_t weights = int64_t{heads} * product.inputs * product.outputs;
   const auto copies = static_cast<int64_t>(kPoolBytes / kBf16 / static_cast<double>(weights));
-  const DeviceBuffer<Bf16> weight = Filled(static_cast<double>(weights * copies), 1, stream);
+  const DeviceBuffer<Bf16> weight = Filled(static_cast<double>(weights * copies), 1, 1, stream);
   const double most = std::ranges::max(kDecodes);
-  const DeviceBuffer<Bf16> x = Filled(most * heads * kLatentWidth, 2, stream);
-  const DeviceBuffer<Bf16> out = Filled(most * heads * kLatentWidth, 3, stream);
+  const DeviceBuffer<Bf16> x = Filled(most * heads * kLatentWidth, 1, 2, stream);
+  const DeviceBuffer<Bf16> out = Filled(most * heads * kLatentWidth, 1, 3, stream);
   const HeadWidths widths{.heads = heads, .plain = kPlain, .rotary = kRotaryChannels};
   for (const int32_t tokens : kDecodes) {
     const DenseGemm gemm(blas, ShapeOf(product, heads, tokens), x.data(), weight.data(), out.data(),
                          stream);
-    Measurement row = Describe(product.op, "per head", HeadsName(heads), tokens);
+    Measurement row = DescribeSmall(product.op, HeadsName(heads), "per head", tokens);
     row.hidden = product.inputs;
     row.intermediate = heads * product.outputs;
     row.bytes = kBf16 * (static_cast<double>(weights) +
@@ -130,11 +111,11 @@ void AppendKeys(const SuiteContext& context, int32_t heads, std::vector<Measurem
   const HeadWidths widths{.heads = heads, .plain = kPlain, .rotary = kRotaryChannels};
   const int64_t expanded = int64_t{heads} * 2 * kPlain;  // keys, values behind
   const double key_elements = heads * (kPlain + kRotaryChannels);
-  const DeviceBuffer<Bf16> plain = Filled(most * static_cast<double>(expanded), 1, stream);
-  const DeviceBuffer<Bf16> latents = Filled(most * kLatentWidth, 2, stream);
+  const DeviceBuffer<Bf16> plain = Filled(most * static_cast<double>(expanded), 1, 1, stream);
+  const DeviceBuffer<Bf16> latents = Filled(most * kLatentWidth, 1, 2, stream);
   const DeviceBuffer<Bf16> keys(static_cast<size_t>(most * key_elements));
   for (const int32_t tokens : kContexts) {
-    Measurement row = Describe("mla_keys", "assembled", HeadsName(heads), tokens);
+    Measurement row = DescribeSmall("mla_keys", HeadsName(heads), "assembled", tokens);
     row.hidden = key_elements + heads * kPlain + kRotaryChannels;  // written and read
     row.bytes = kBf16 * tokens * row.hidden;
     const auto launch = [&](int) {
@@ -156,14 +137,14 @@ void AppendPast(const SuiteContext& context, const LatentScheme& scheme,
   std::vector<int32_t> order;
   for (int32_t i = 0; i < pages; ++i) order.push_back(i);
   const DeviceBuffer<int32_t> table{std::span<const int32_t>(order)};
-  const DeviceBuffer<Bf16> chunk = Filled(kPageTokens * kLatentWidth, 1, stream);
+  const DeviceBuffer<Bf16> chunk = Filled(kPageTokens * kLatentWidth, 1, 1, stream);
   const DeviceBuffer<Bf16> to(static_cast<size_t>(std::ranges::max(kContexts)) * kLatentWidth);
   for (const int32_t tokens : kContexts) {
     if (tokens <= kPageTokens) continue;
     const std::vector<int32_t> starts{0, tokens, 0, kPageTokens, tokens - kPageTokens};
     const DeviceBuffer<int32_t> device_starts{std::span<const int32_t>(starts)};
     const int32_t held = tokens / kPageTokens;
-    Measurement row = Describe("mla_past", "gathered", scheme.name, tokens);
+    Measurement row = DescribeSmall("mla_past", scheme.name, "gathered", tokens);
     row.hidden = kLatentWidth + layout.page_bytes / kBf16 / kPageTokens;  // written and read
     row.bytes = kBf16 * tokens * row.hidden;
     const auto launch = [&](int r) {

@@ -1,9 +1,8 @@
 // Suite of the small ops of a step: embedding, residual and norm, rotary embedding, sampling.
-#include "kernels/bench/fill.h"
 #include "kernels/bench/layer_bench.h"
+#include "kernels/bench/small_rows.h"
 #include "kernels/bench/suites.h"
 #include "kernels/execute/glue.h"
-#include "kernels/harness/device_buffer.h"
 #include "kernels/ops/norm/norm.h"
 #include "kernels/ops/rope/rope.h"
 #include "kernels/ops/sample/sample.h"
@@ -12,27 +11,6 @@ namespace moecast::kernels {
 namespace {
 
 using Bf16 = __nv_bfloat16;
-
-// What these ops read was just written by the op before: rows are warm.
-void AllWarm(Measurement& row) { row.warm_ratio = 1; }
-
-Measurement DescribeSmall(const std::string& op, const std::string& model,
-                          const std::string& regime, int32_t tokens) {
-  Measurement row;
-  row.op = op;
-  row.model = model;
-  row.regime = regime;
-  row.rule = "-";
-  row.tokens = tokens;
-  return row;
-}
-
-DeviceBuffer<Bf16> Filled(double elements, float scale, uint64_t seed, const Stream& stream) {
-  DeviceBuffer<Bf16> buffer(static_cast<size_t>(elements));
-  FillUniform(buffer.data(), buffer.size(), scale, seed, stream.get());
-  stream.Synchronize();
-  return buffer;
-}
 
 // Rows of a table far larger than any L2, each token another.
 void AppendEmbedding(const SuiteContext& context, const AttentionShape& model, int32_t tokens,

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/bench/fill.h"
-#include "kernels/execute/dense_products.h"
+#include "sim/model/computed_rows.h"
 
 namespace moecast::kernels {
 namespace {
@@ -65,13 +65,13 @@ Activations::Activations(const ModelSpec& model, const StepCapacity& capacity,
 
 void Activations::AllocateLatents(const ModelSpec& model, int32_t sequences, const Stream& stream) {
   const auto& mla = std::get<MlaAttention>(model.attention);
-  const int64_t decodes = DenseProducts::ComputedRows(sequences);
+  const int64_t decodes = ComputedRows(sequences);
   absorbed = Draw(decodes, mla.heads * (mla.kv_lora_rank + mla.qk_rope_head_dim), stream);
   latent_out = Draw(decodes, mla.heads * mla.kv_lora_rank, stream);
 }
 
 void Activations::GrowContext(int32_t rows, const AttentionWidths& widths, const Stream& stream) {
-  const int64_t computed = DenseProducts::ComputedRows(rows);
+  const int64_t computed = ComputedRows(rows);
   if (context.size() >= Count(computed * widths.latent)) return;
   context = Draw(computed, widths.latent, stream);
   expanded = Draw(computed, widths.up, stream);

@@ -24,13 +24,8 @@ class DenseProducts {
   /// ERRORS: CudaError where the library is absent.
   explicit DenseProducts(const Stream& stream);
 
-  /// Rows that a product of `rows` computes: algorithms are kept for every count up to 16, for
-  /// multiples of 8 up to 256 and of 64 above, no more than a tile's padding. Operands must have
-  /// that many.
-  static int32_t ComputedRows(int32_t rows);
-
-  /// Chooses the algorithm if the shape is new: runs the product, waits for the stream. Not while a
-  /// graph is captured.
+  /// Operands must have ComputedRows(tokens) rows. Chooses the algorithm if the shape is new: runs
+  /// the product, waits for the stream. Not while a graph is captured.
   void Prepare(const DenseOperands& operands);
   /// REQUIRES: Prepare was called for the shape.
   void Launch(const DenseOperands& operands) const;

@@ -8,6 +8,7 @@
 #include "kernels/ops/norm/norm.h"
 #include "kernels/ops/rope/rope_table.h"
 #include "sim/base/check.h"
+#include "sim/model/computed_rows.h"
 
 namespace moecast::kernels {
 namespace {
@@ -21,9 +22,9 @@ constexpr double kRopeBase = 1e4;
 int32_t Int(int64_t value) { return static_cast<int32_t>(value); }
 
 StepCapacity CapacityOf(const ExecutorRequest& request) {
-  return {.rows = DenseProducts::ComputedRows(Int(request.max_batch_tokens)),
+  return {.rows = Int(ComputedRows(request.max_batch_tokens)),
           .sequences = Int(2 * request.max_sequences),
-          .logit_rows = DenseProducts::ComputedRows(Int(request.max_sequences))};
+          .logit_rows = Int(ComputedRows(request.max_sequences))};
 }
 
 /// Angles for every position that the cache could hold of one sequence.

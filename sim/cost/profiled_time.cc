@@ -1,10 +1,10 @@
 // StepCost::ProfiledTime: which kernel of a profile prices which op.
 #include <algorithm>
-#include <cmath>
 
 #include "sim/cost/kv_kernels.h"
 #include "sim/cost/op_class.h"
 #include "sim/cost/step_cost.h"
+#include "sim/model/computed_rows.h"
 
 namespace moecast {
 namespace {
@@ -100,19 +100,6 @@ OpFeatures Unavoidable(const Gemm& op) {
   return f;
 }
 
-/// Rows that a product of this project computes for so many: they are padded so that few plans of
-/// the library serve all counts. Those of kernels/execute/dense_products.cc, and the counts that
-/// the suite `dense` measures.
-double ComputedRows(double rows) {
-  constexpr double kExact = 16;
-  constexpr double kFine = 256;
-  constexpr double kFineStep = 8;
-  constexpr double kStep = 64;
-  if (rows <= kExact) return rows;
-  const double step = rows <= kFine ? kFineStep : kStep;
-  return std::ceil(rows / step) * step;
-}
-
 /// A product from rows of its own shape (gemm) or, failing that, from those of all shapes (dense).
 std::optional<KernelTime> GemmTime(ProfileCost& profile, const Gemm& gemm) {
   const auto slot = static_cast<size_t>(gemm.role);
@@ -121,7 +108,7 @@ std::optional<KernelTime> GemmTime(ProfileCost& profile, const Gemm& gemm) {
   const std::string_view format = gemm.format->name;
   const auto own = profile.Find({.op = "gemm", .format = format, .slot = slot}, f, floor);
   if (own) return own;
-  f[kTokens] = ComputedRows(f[kTokens]);
+  f[kTokens] = static_cast<double>(ComputedRows(gemm.rows));
   return profile.Find({.op = "dense", .format = format, .slot = slot}, f, floor);
 }
 

@@ -10,7 +10,8 @@ import re
 import source_tree
 
 RESTRICTED = {
-    "kernels": ("sim/base", "sim/model/op.h", "sim/model/model_spec.h", "sim/model/step_executor.h"),
+    "kernels": ("sim/base", "sim/model/computed_rows.h", "sim/model/op.h", "sim/model/model_spec.h",
+                "sim/model/step_executor.h"),
     "calibration": ("sim/base", "sim/model", "sim/cost"),
 }
 
