@@ -213,36 +213,41 @@ TEST_F(ProfiledStep, AnEmptyRankCostsNothing) {
   EXPECT_EQ(time.by_label[static_cast<size_t>(Label::kMeasured)].count(), 0);
 }
 
-/// The profile of above with a second form of the kernel: `share` of the first one's time, measured
-/// at `tokens` tokens.
-std::shared_ptr<const Profile> TwoForms(const ModelSpec& model, double tokens, double share) {
-  Profile profile = *ExpertProfile(model);
-  KernelProfile other = profile.kernels[0];
-  other.variant = "prefill";
-  ShapeProfile& shape = other.shapes[0];
-  shape.fit.fixed *= share;
-  for (double& each : shape.fit.per_memory) each *= share;
+/// `kernel` at `factor` times its times, measured at `tokens` tokens.
+KernelProfile Slower(KernelProfile kernel, double factor, double tokens) {
+  ShapeProfile& shape = kernel.shapes[0];
+  shape.fit.fixed *= factor;
+  for (double& each : shape.fit.per_memory) each *= factor;
   for (ProfileRow& row : shape.rows) {
     row.axes[0] = tokens;
-    row.seconds *= share;
+    row.seconds *= factor;
   }
-  profile.kernels.push_back(other);
+  return kernel;
+}
+
+/// An expert kernel well above the roofline, measured at the step's 64 tokens, and a second form
+/// that takes `share` of its time, measured at `tokens`.
+std::shared_ptr<const Profile> TwoForms(const ModelSpec& model, double share, double tokens) {
+  Profile profile = *ExpertProfile(model);
+  profile.kernels[0] = Slower(profile.kernels[0], 10, 64);
+  profile.kernels.push_back(Slower(profile.kernels[0], share, tokens));
+  profile.kernels[1].variant = "prefill";
   return std::make_shared<const Profile>(profile);
 }
 
 TEST_F(ProfiledStep, AFormWhoseRowsBeginNearbyTakesOverWhereItIsFasterBeyondBothErrors) {
-  SetLoads(24);
-  const auto experts = [&](const std::shared_ptr<const Profile>& profile) {
-    StepCost cost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
-                  efficiencies_, profile);
-    return cost.Predict(step_.Shape()).experts.count();
-  };
-  const double alone = experts(ExpertProfile(model_));
   constexpr double kNear = 128;
   constexpr double kFar = 64 * 1024;
-  EXPECT_NEAR(experts(TwoForms(model_, kNear, 0.5)), 0.5 * alone, 0.02 * alone);
-  EXPECT_EQ(experts(TwoForms(model_, kNear, 0.9)), alone);  // +10 % of it is above -5 % of alone
-  EXPECT_EQ(experts(TwoForms(model_, kFar, 0.5)), alone);
+  SetLoads(24);
+  const auto experts = [&](double share, double tokens) {
+    StepCost cost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
+                  efficiencies_, TwoForms(model_, share, tokens));
+    return cost.Predict(step_.Shape()).experts.count();
+  };
+  const double alone = experts(1, kFar);
+  EXPECT_NEAR(experts(0.5, kNear), 0.5 * alone, 0.01 * alone);
+  EXPECT_EQ(experts(0.9, kNear), alone);  // + 10 % of it is more than alone - 5 %
+  EXPECT_EQ(experts(0.5, kFar), alone);
 }
 
 /// Prefill attention over caches in bf16 and fp8, of constant times.
