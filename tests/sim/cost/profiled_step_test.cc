@@ -21,7 +21,8 @@ double FloorSeconds(double distinct) {
                   2 * 2 * distinct * kExpertElements / device.peak_of(ComputeClass::kBf16).count());
 }
 
-/// One fused expert kernel of DeepSeek-V2-Lite's shape on the tiny device, ten times its roofline.
+/// One fused expert kernel of DeepSeek-V2-Lite's shape, faster than the tiny device's roofline, at
+/// which steps are therefore priced.
 std::shared_ptr<const Profile> ExpertProfile(const ModelSpec& model) {
   Profile profile;
   profile.name = "unit";
