@@ -29,7 +29,8 @@ struct PackArgs {
 
 /// Stores the newest row_starts[s + 1] - row_starts[s] tokens of every sequence, which leaves the
 /// cache as appending them one by one would: tokens that have left the window are quantised, also
-/// those that an earlier launch had put there, and the others of the new ones enter it.
+/// those that an earlier launch had put there, and the others of the new ones enter it. What it
+/// leaves behind a sequence's end means nothing, but fp8 codes there are numbers (AttendArgs).
 /// REQUIRES: as AppendTokens, row_starts as lengths; no sequence has more than most_new_tokens new
 /// rows; at most 65535 sequences, and pages of one.
 /// COST: one launch; reads the new rows and what the window gives up, writes the pages.
