@@ -100,11 +100,4 @@ uint32_t AliasTable::Sample(RngStream& rng) const {
   return rng.NextUniform() < threshold_[index] ? static_cast<uint32_t>(index) : alias_[index];
 }
 
-std::vector<double> ZipfWeights(uint32_t count, double exponent) {
-  std::vector<double> weights;
-  weights.reserve(count);
-  for (uint32_t i = 0; i < count; ++i) weights.push_back(std::pow(i + 1.0, -exponent));
-  return weights;
-}
-
 }  // namespace moecast

@@ -35,7 +35,4 @@ class AliasTable {
   std::vector<uint32_t> alias_;    // [index]: what replaces it otherwise
 };
 
-/// Weights of a Zipf law: weight of rank i (from 0) is 1 / (i+1)^exponent.
-std::vector<double> ZipfWeights(uint32_t count, double exponent);
-
 }  // namespace moecast

@@ -21,9 +21,6 @@ class Id {
 
 using RequestId = Id<struct RequestTag, uint64_t>;
 using ReplicaId = Id<struct ReplicaTag>;
-using LayerId = Id<struct LayerTag>;        // index among MoE layers unless said otherwise
-using ExpertId = Id<struct ExpertTag>;      // logical expert of a layer
-using RankId = Id<struct RankTag>;          // GPU of a replica
 using SequenceId = Id<struct SequenceTag>;  // sequence of a routing trace
 
 }  // namespace moecast

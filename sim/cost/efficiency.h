@@ -43,8 +43,8 @@ struct Efficiencies {
   Seconds host_per_request{};  // before a request is queued: receiving, tokenising; no step waits
   ErrorBand error{};           // of every analytic time, host times included
   Seconds eager_launch{};      // host time to launch one op when the step is not a replayed graph
-  /// Per kernel priced by a profile in a replayed graph: kernels are measured one behind another of
-  /// its kind, whose start and end overlap; between different kernels they do not.
+  /// Per kernel priced by a profile, in every step: kernels are measured one behind another of
+  /// their kind, whose start and end overlap; between different kernels they do not.
   Seconds graph_gap{};
 };
 

@@ -138,11 +138,5 @@ TEST(AliasTableDeathTest, RefusesImpossibleWeights) {
   EXPECT_DEATH(make({1e308, 1e308}), "check failed");
 }
 
-TEST(ZipfWeights, FollowTheLaw) {
-  EXPECT_EQ(ZipfWeights(4, 1.0), (std::vector<double>{1, 1.0 / 2, 1.0 / 3, 1.0 / 4}));
-  EXPECT_EQ(ZipfWeights(3, 0.0), (std::vector<double>{1, 1, 1}));
-  EXPECT_TRUE(ZipfWeights(0, 1.0).empty());
-}
-
 }  // namespace
 }  // namespace moecast

@@ -26,8 +26,8 @@ static_assert(Multipliable<BytesPerSecond, Seconds> && !Multipliable<Bytes, Byte
 static_assert(std::same_as<decltype(Bytes(1) / BytesPerSecond(1)), Seconds>);
 static_assert(std::same_as<decltype(Flops(1) / FlopsPerSecond(1)), Seconds>);
 static_assert(std::same_as<decltype(Bytes(1) / Bytes(1)), double>);
-static_assert(!std::convertible_to<double, Bytes> && !std::convertible_to<uint32_t, ExpertId>);
-static_assert(!std::equality_comparable_with<ExpertId, LayerId>);
+static_assert(!std::convertible_to<double, Bytes> && !std::convertible_to<uint32_t, ReplicaId>);
+static_assert(!std::equality_comparable_with<ReplicaId, SequenceId>);
 
 TEST(Quantity, ArithmeticKeepsTheKind) {
   EXPECT_EQ(Bytes(6) / BytesPerSecond(3), Seconds(2));
@@ -58,9 +58,9 @@ TEST(SimulatedTime, ConvertsForPrinting) {
 }
 
 TEST(Id, OrdersByValue) {
-  EXPECT_LT(ExpertId(1), ExpertId(2));
+  EXPECT_LT(ReplicaId(1), ReplicaId(2));
   EXPECT_EQ(RequestId(uint64_t{1} << 40).value(), uint64_t{1} << 40);
-  EXPECT_EQ(LayerId(), LayerId(0));
+  EXPECT_EQ(SequenceId(), SequenceId(0));
 }
 
 uint64_t HashOf(const std::vector<uint64_t>& words) {
