@@ -104,6 +104,10 @@ void AppendChunks(const HeadShape& heads, const FittedScheme& scheme, Rows& rows
     for (const int32_t tokens : {256, 2048})
       rows.AppendEven(heads, 1, {.tokens = tokens, .past = past}, scheme);
   }
+  for (const int32_t past : {4096, 16384}) {
+    for (const int32_t tokens : {512, 1024})
+      rows.AppendEven(heads, 1, {.tokens = tokens, .past = past}, scheme);
+  }
 }
 
 // Chunks of the lengths in which prompts of a chat come.
@@ -114,6 +118,14 @@ void AppendShort(const HeadShape& heads, const FittedScheme& scheme,
       for (const int32_t sequences : batches)
         rows.AppendEven(heads, sequences, {.tokens = tokens, .past = past}, scheme);
     }
+  }
+}
+
+// Between those, over a past of few bits.
+void AppendShortBetween(const HeadShape& heads, const FittedScheme& scheme, Rows& rows) {
+  for (const int32_t past : {640, 2560}) {
+    for (const int32_t tokens : {128, 384, 1000})
+      rows.AppendEven(heads, 1, {.tokens = tokens, .past = past}, scheme);
   }
 }
 
@@ -191,16 +203,22 @@ std::vector<KvMeasurement> RunAttendPrefillSuite(const SuiteContext& context) {
   AppendShortRows(kNarrowHeads, {32, 128, 192, 256, 320, 448, 512, 704, 1024, 1472, 2048}, rows);
   for (const HeadShape& heads : {kHeadShapes[1], kHeadShapes[2], sliding})
     AppendShortRows(heads, {32, 128, 192, 256, 320, 384, 448, 704, 1472}, rows);
+  const HeadShape& wide_latents = kHeadShapes[3];
   AppendShortAlone(kNarrowLatents, fitted(kNarrowLatents, "bf16"),
                    {64, 128, 192, 256, 320, 448, 512, 704, 1024, 1472, 2048}, {1, 4, 8}, rows);
+  AppendShortAlone(kNarrowLatents, fitted(kNarrowLatents, "bf16"), {96, 384, 896, 3000, 4096},
+                   {1, 2, 4}, rows);
+  AppendShortAlone(wide_latents, fitted(wide_latents, "bf16"), {128, 256, 384, 704, 1472, 2944},
+                   {1, 2, 4}, rows);
   for (const HeadShape& heads :
-       {kNarrowHeads, kHeadShapes[1], kHeadShapes[2], sliding, kNarrowLatents})
+       {kNarrowHeads, kHeadShapes[1], kHeadShapes[2], sliding, kNarrowLatents, wide_latents})
     AppendMixedAlone(heads, fitted(heads, "bf16"), rows);
   for (const HeadShape& heads : {kNarrowHeads, kHeadShapes[1], kHeadShapes[2]})
     AppendMixedPast(heads, fitted(heads, "bf16"), rows);
   for (const std::string_view name : kPastSchemes) {
     if (name == "bf16") continue;
-    AppendShort(kHeadShapes[1], fitted(kHeadShapes[1], name), {1}, rows);
+    AppendShort(kHeadShapes[1], fitted(kHeadShapes[1], name), {1, 4}, rows);
+    AppendShortBetween(kHeadShapes[1], fitted(kHeadShapes[1], name), rows);
     AppendMixedPast(name == "int4" ? kHeadShapes[1] : kNarrowHeads,
                     fitted(name == "int4" ? kHeadShapes[1] : kNarrowHeads, name), rows);
   }

@@ -30,9 +30,11 @@ constexpr int32_t kWidths[] = {2048, 2816, 10944, 18432};
 constexpr int32_t kHeads[] = {16, 32, 128};
 constexpr int32_t kTokens[] = {1,   4,    16,   64,   128,  256,  512,
                                768, 1024, 1536, 2048, 3072, 4096, 8192};
-constexpr int32_t kDecodes[] = {1, 2, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256};
-constexpr int32_t kContexts[] = {64,   128,  256,  384,  512,  768,  1024,
-                                 1536, 2048, 3072, 4096, 6144, 8192, 16384};
+constexpr int32_t kDecodes[] = {1,  2,  3,  4,  6,  8,  10, 12, 14,  16,  20,  24, 28,
+                                32, 36, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256};
+constexpr int32_t kContexts[] = {64,   128,  192,  256,  320,   384,  512,  640,
+                                 768,  896,  1024, 1280, 1536,  1792, 2048, 2560,
+                                 3072, 4096, 6144, 8192, 12288, 16384};
 
 std::string HeadsName(int32_t heads) { return "MLA of " + std::to_string(heads) + " heads"; }
 

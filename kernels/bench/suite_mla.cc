@@ -1,12 +1,14 @@
 // Suite of latent decode attention: 16 query heads (one of eight tensor-parallel slices) and all
-// 128, latents at 16, 8 and 4 bits, over batch, context and skew of lengths; a few rows of other
+// 128, latents at 16, 8 and 4 bits, over batch, context and skew of lengths; fewer rows of other
 // slices.
 #include "kernels/bench/suite_mla.h"
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <numeric>
 
+#include "kernels/bench/drawn_lengths.h"
 #include "kernels/bench/fill.h"
 #include "kernels/bench/kv_rows.h"
 #include "kernels/bench/latent_fill.h"
@@ -64,6 +66,49 @@ std::vector<Batch> Batches() {
         static_cast<int32_t>(4096 * std::exp(std::log(share / (1 - share)) / kLogisticScale)));
   }
   batches.push_back(lognormal);
+  return batches;
+}
+
+Batch DrawnBatch(int32_t sequences, int32_t mean) {
+  constexpr double kDeviation = 0.8;  // of the logarithm
+  return {"lognormal", LognormalLengths(sequences, mean, kDeviation)};
+}
+
+using Counts = std::initializer_list<int32_t>;
+void AddEven(Counts sequences, Counts tokens, std::vector<Batch>& batches) {
+  for (const int32_t count : sequences) {
+    for (const int32_t each : tokens)
+      batches.push_back(EvenBatch(static_cast<size_t>(count), each));
+  }
+}
+
+// What lies between those counts, few of them powers of two, and lengths drawn as steps have them.
+std::vector<Batch> BatchesBetween() {
+  std::vector<Batch> batches;
+  AddEven({2, 8, 32, 128}, {700, 2100, 8200, 30000}, batches);
+  AddEven({4, 12, 48}, {1400, 5000, 20000}, batches);
+  for (const int32_t sequences : {3, 16, 48}) {
+    for (const int32_t mean : {600, 2400, 9600}) batches.push_back(DrawnBatch(sequences, mean));
+  }
+  return batches;
+}
+
+// Of DeepSeek-V2-Lite, which has 16 heads.
+std::vector<Batch> ShortBatches() {
+  std::vector<Batch> batches;
+  AddEven({1, 4, 16, 64}, {128, 256, 512}, batches);
+  AddEven({4}, {1024}, batches);
+  AddEven({2, 8, 24, 48}, {180, 360}, batches);
+  return batches;
+}
+
+std::vector<Batch> BatchesOfOthers() {
+  std::vector<Batch> batches;
+  AddEven({1}, {16384, 65536}, batches);
+  AddEven({4}, {1400}, batches);
+  AddEven({16}, {1400, 4096}, batches);
+  AddEven({64}, {1024, 4096, 16384}, batches);
+  for (const int32_t mean : {600, 2400}) batches.push_back(DrawnBatch(24, mean));
   return batches;
 }
 
@@ -173,15 +218,11 @@ std::vector<KvMeasurement> RunMlaSuite(const SuiteContext& context) {
                 stream.get());
     for (const Heads& heads : kHeads) {
       for (const Batch& batch : Batches()) append(scheme, heads, batch);
+      for (const Batch& batch : BatchesBetween()) append(scheme, heads, batch);
     }
-    for (const int32_t tokens : {128, 256, 512, 1024}) {  // of DeepSeek-V2-Lite, which has 16 heads
-      for (const size_t sequences : {1U, 4U, 16U, 64U})
-        if (tokens < 1024 || sequences == 4)
-          append(scheme, kHeads[0], EvenBatch(sequences, tokens));
-    }
+    for (const Batch& batch : ShortBatches()) append(scheme, kHeads[0], batch);
     for (const Heads& heads : kOtherSlices) {
-      for (const Batch& batch : {EvenBatch(1, 16384), EvenBatch(16, 4096), EvenBatch(64, 16384)})
-        append(scheme, heads, batch);
+      for (const Batch& batch : BatchesOfOthers()) append(scheme, heads, batch);
     }
   }
   return rows;
