@@ -1,7 +1,9 @@
-// Suite of dense products: every projection of every model, from one token to a prefill.
+// Suites of dense products: every projection of every model, from one token to a prefill; and the
+// fp8 products at the counts between.
 #include <algorithm>
-#include <cstdio>
+#include <iterator>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 
 #include "kernels/bench/fill.h"
@@ -30,6 +32,13 @@ constexpr int32_t kFewTokens[] = {1,   8,   16,  32,   64,   128,  192, 256,
                                   320, 512, 704, 1024, 2048, 4096, 8192};
 constexpr std::string_view kExecutedModels[] = {"OLMoE-1B-7B", "DeepSeek-V2-Lite", "Qwen3-30B-A3B",
                                                 "gpt-oss-120b"};
+
+/// What `dense` leaves out of fp8 products.
+std::vector<int32_t> TokensBetween() {
+  std::vector<int32_t> between;
+  std::ranges::set_difference(kTokens, kFewTokens, std::back_inserter(between));
+  return between;
+}
 
 std::span<const int32_t> TokensOf(const Projection& projection, bool fp8) {
   const bool executed =
@@ -101,11 +110,11 @@ int CopiesBetweenUses(const SuiteContext& context, const DenseBuffers& buffers,
 }
 
 void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Projection& projection,
-                      bool fp8, std::vector<Measurement>& rows) {
+                      bool fp8, std::span<const int32_t> counts, std::vector<Measurement>& rows) {
   const DenseBuffers buffers(projection, projection.most_tokens, fp8, context.bench.stream);
   const cudaStream_t stream = context.bench.stream.get();
   const SuiteContext loaded = UnderLoad(context);
-  for (const int32_t tokens : TokensOf(projection, fp8)) {
+  for (const int32_t tokens : counts) {
     if (tokens > projection.most_tokens) continue;
     Measurement row = DescribeDense(projection, tokens, fp8);
     const int copies = CopiesBetweenUses(context, buffers, row);
@@ -124,20 +133,39 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
   }
 }
 
+SuiteContext ForManyRows(const SuiteContext& given) {
+  SuiteContext context = given;
+  context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.15};
+  return context;
+}
+
+std::unique_ptr<BlasLt> OpenBlas() {
+  std::unique_ptr<BlasLt> blas = BlasLt::Open();
+  if (blas == nullptr) throw std::runtime_error("libcublasLt.so.13 is not found");
+  return blas;
+}
+
 }  // namespace
 
 std::vector<Measurement> RunDenseSuite(const SuiteContext& given) {
-  SuiteContext context = given;
-  context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.15};  // many rows
+  const SuiteContext context = ForManyRows(given);
+  const std::unique_ptr<BlasLt> blas = OpenBlas();
   std::vector<Measurement> rows;
-  const std::unique_ptr<BlasLt> blas = BlasLt::Open();
-  if (blas == nullptr) {
-    std::fprintf(stderr, "dense: skipped, libcublasLt.so.13 is not found\n");
-    return rows;
-  }
   for (const Projection& projection : context.projections) {
-    AppendProjection(context, *blas, projection, false, rows);
-    if (projection.fp8) AppendProjection(context, *blas, projection, true, rows);
+    AppendProjection(context, *blas, projection, false, TokensOf(projection, false), rows);
+    if (projection.fp8)
+      AppendProjection(context, *blas, projection, true, TokensOf(projection, true), rows);
+  }
+  return rows;
+}
+
+std::vector<Measurement> RunDenseBetweenSuite(const SuiteContext& given) {
+  const SuiteContext context = ForManyRows(given);
+  const std::unique_ptr<BlasLt> blas = OpenBlas();
+  const std::vector<int32_t> between = TokensBetween();
+  std::vector<Measurement> rows;
+  for (const Projection& projection : context.projections) {
+    if (projection.fp8) AppendProjection(context, *blas, projection, true, between, rows);
   }
   return rows;
 }

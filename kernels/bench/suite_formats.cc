@@ -1,8 +1,9 @@
-// The suite of the weight formats: the expert products and the layer in every format. What the
-// suites `experts` and `layer` measure in bf16 is not repeated; the launch of both products is
-// measured in all formats.
+// The suites of the weight formats: the expert products and the layer in every format, and the
+// products at token counts and loads between. What the suites `experts` and `layer` measure in bf16
+// is not repeated; the launch of both products is measured in all formats.
 #include "kernels/bench/suite_formats.h"
 
+#include <initializer_list>
 #include <string>
 
 #include "kernels/bench/layer_bench.h"
@@ -11,6 +12,7 @@ namespace moecast::kernels {
 namespace {
 
 constexpr double kPoolShare = 0.6;  // of the card's memory, for copies of the weights
+constexpr double kSmallPoolShare = 0.3;
 constexpr double kBf16Bytes = 2;
 
 // Projections whose weights an op reads.
@@ -38,29 +40,38 @@ FinishRow FinishInFormat(const SuiteContext& context, const LayerBench& layer, T
   };
 }
 
-// The ops of one load that stands ready in `layer`; of a load with skipped ranks only the whole
-// layer.
-void AppendOps(const SuiteContext& context, const LayerBench& layer, const SkipRule& rule,
-               bool skipped, Measurement row, std::vector<Measurement>& rows) {
-  const bool bf16 = layer.weights().format() == WeightFormat::kBf16;
-  const auto append = [&](const char* op, const EnqueueLaunch& enqueue, TrafficOf traffic,
-                          double projections) {
+// Measures one op of the load that stands ready in `layer`.
+struct OpRows {
+  const SuiteContext& context;
+  const LayerBench& layer;
+  Measurement row;
+  std::vector<Measurement>& rows;
+
+  void Append(const char* op, const EnqueueLaunch& enqueue, TrafficOf traffic, double projections) {
     row.op = op;
     AppendMeasured(context, enqueue, FinishInFormat(context, layer, traffic, projections), row,
                    rows);
-  };
-  if (!skipped && !bf16 && row.regime == "routed") {
-    append(
+  }
+  void AppendProducts() {
+    Append(
         "gate_up", [&](int r) { layer.GateUp(r); }, GateUpTraffic, kGateUpProjections);
-    append(
+    Append(
         "down", [&](int r) { layer.Down(r); }, DownTraffic, kDownProjections);
   }
-  if (!skipped)
-    append(
+  void AppendExperts() {
+    Append(
         "experts", [&](int r) { layer.Experts(r); }, ExpertsTraffic, kAllProjections);
-  if (row.regime == "routed" && !bf16)
-    append(
-        "layer", [&](int r) { layer.Layer(rule, r); }, LayerTraffic, kAllProjections);
+  }
+};
+
+// The ops of a routed load; of one with skipped ranks only the whole layer.
+void AppendOps(OpRows ops, const SkipRule& rule, bool skipped) {
+  const bool bf16 = ops.layer.weights().format() == WeightFormat::kBf16;
+  if (!skipped && !bf16) ops.AppendProducts();
+  if (!skipped) ops.AppendExperts();
+  if (!bf16)
+    ops.Append(
+        "layer", [&](int r) { ops.layer.Layer(rule, r); }, LayerTraffic, kAllProjections);
 }
 
 Measurement DescribeIn(const ModelShape& model, const LayerBench& layer) {
@@ -81,16 +92,33 @@ void AppendRouted(const SuiteContext& context, const ModelShape& model, const We
       layer.PrepareRouted(rule.rule);
       Measurement row = DescribeIn(model, layer);
       row.rule = rule.text;
-      AppendOps(context, layer, rule.rule, kept < shape.top_k, row, rows);
+      AppendOps({context, layer, row, rows}, rule.rule, kept < shape.top_k);
     }
   }
 }
 
+// Products alone, between the counts of AppendRouted and beside its ends.
+void AppendProductsBetween(const SuiteContext& context, const ModelShape& model,
+                           const WeightPool& weights, std::vector<Measurement>& rows) {
+  const auto append = [&](int tokens, int32_t kept) {
+    ExpertShape shape = model.shape;
+    shape.tokens = tokens;
+    LayerBench layer(shape, weights, context.bench.stream, model.router, model.biased);
+    const NamedRule rule = UniformRule(kept);
+    layer.PrepareRouted(rule.rule);
+    Measurement row = DescribeIn(model, layer);
+    row.rule = rule.text;
+    OpRows{context, layer, row, rows}.AppendProducts();
+  };
+  append(1, (model.shape.top_k + 1) / 2);
+  for (const int tokens : {3, 6, 12, 24, 48, 96, 192, 224}) append(tokens, model.shape.top_k);
+}
+
 // Equal totals over equally many experts, even or with one that has half of the rows.
 void AppendSkewed(const SuiteContext& context, const ModelShape& model, const WeightPool& weights,
-                  std::vector<Measurement>& rows) {
+                  std::initializer_list<int32_t> rows_per_expert, std::vector<Measurement>& rows) {
   constexpr int kDistinct = 8;
-  for (const int32_t per_expert : {4, 16}) {
+  for (const int32_t per_expert : rows_per_expert) {
     for (const Spread spread : {Spread::kEven, Spread::kHot}) {
       ExpertShape shape = model.shape;
       shape.tokens = kDistinct * per_expert;
@@ -98,7 +126,7 @@ void AppendSkewed(const SuiteContext& context, const ModelShape& model, const We
       layer.PrepareGiven({.distinct = kDistinct, .rows_per_expert = per_expert, .spread = spread});
       Measurement row = DescribeIn(model, layer);
       row.regime = spread == Spread::kHot ? "hot" : "even";
-      AppendOps(context, layer, {}, false, row, rows);
+      OpRows{context, layer, row, rows}.AppendExperts();
     }
   }
 }
@@ -120,22 +148,43 @@ void AppendNaive(const SuiteContext& context, const ModelShape& model, const Wei
   }
 }
 
+// Calls `append` with copies of the weights of every model in every format that its widths allow.
+template <class Append>
+void ForEachPool(const SuiteContext& context, double share, const Append& append) {
+  for (const ModelShape& model : context.models) {
+    for (const WeightFormat format : kWeightFormats) {
+      if (Streams(format, model.shape))
+        append(model, WeightPool(model.shape, share * context.environment.memory_bytes,
+                                 context.bench.stream, format));
+      else
+        SayUnmeasured(model, format);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Measurement> RunFormatsSuite(const SuiteContext& given) {
   SuiteContext context = UnderPowerCap(given);
   context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.15};  // many rows
   std::vector<Measurement> rows;
-  for (const ModelShape& model : context.models) {
-    for (const WeightFormat format : kWeightFormats) {
-      if (!Streams(format, model.shape)) continue;
-      const WeightPool weights(model.shape, kPoolShare * context.environment.memory_bytes,
-                               context.bench.stream, format);
-      AppendRouted(context, model, weights, rows);
-      AppendSkewed(context, model, weights, rows);
-      if (format == WeightFormat::kBf16) AppendNaive(context, model, weights, rows);
-    }
-  }
+  ForEachPool(context, kPoolShare, [&](const ModelShape& model, const WeightPool& weights) {
+    AppendRouted(context, model, weights, rows);
+    AppendSkewed(context, model, weights, {4, 16}, rows);
+    if (weights.format() == WeightFormat::kBf16) AppendNaive(context, model, weights, rows);
+  });
+  return rows;
+}
+
+std::vector<Measurement> RunFormatsBetweenSuite(const SuiteContext& given) {
+  SuiteContext context = UnderPowerCap(given);
+  context.bench.rule = {.min_samples = 10, .max_samples = 30, .max_seconds = 0.05};
+  std::vector<Measurement> rows;
+  ForEachPool(context, kSmallPoolShare, [&](const ModelShape& model, const WeightPool& weights) {
+    if (weights.format() != WeightFormat::kBf16)
+      AppendProductsBetween(context, model, weights, rows);
+    AppendSkewed(context, model, weights, {8, 32}, rows);
+  });
   return rows;
 }
 

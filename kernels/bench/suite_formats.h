@@ -1,4 +1,4 @@
-// The suite of the weight formats in the memory-bound regime.
+// The suites of the weight formats in the memory-bound regime.
 #pragma once
 
 #include <vector>
@@ -11,5 +11,8 @@ namespace moecast::kernels {
 /// 256 tokens, with the native top-k and half of it; even and skewed loads; the naive products.
 /// `bytes` counts weights and their scales as stored. A Suite.
 std::vector<Measurement> RunFormatsSuite(const SuiteContext& context);
+/// gate_up and down for the formats below bf16 at half octaves and beside the ends of the counts
+/// above; experts under even and skewed loads between those above. A Suite.
+std::vector<Measurement> RunFormatsBetweenSuite(const SuiteContext& context);
 
 }  // namespace moecast::kernels

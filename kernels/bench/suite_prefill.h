@@ -1,4 +1,4 @@
-// The suite "prefill", see registry.h.
+// The suites "prefill" and "prefill_between", see registry.h.
 #pragma once
 
 #include <vector>
@@ -8,5 +8,7 @@
 namespace moecast::kernels {
 
 std::vector<Measurement> RunPrefillSuite(const SuiteContext& context);
+/// Products and layer with the native top-k, at token counts between those of "prefill". A Suite.
+std::vector<Measurement> RunPrefillBetweenSuite(const SuiteContext& context);
 
 }  // namespace moecast::kernels

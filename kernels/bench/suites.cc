@@ -1,6 +1,8 @@
 #include "kernels/bench/suites.h"
 
+#include <cstdio>
 #include <stdexcept>
+#include <string>
 
 #include "kernels/bench/layer_bench.h"
 
@@ -39,6 +41,12 @@ std::vector<NamedRule> RulesFor(const ExpertShape& shape) {
       {"aset-derived 0.7 0.5",
        {.kind = SkipKind::kAsetDerived, .threshold = 0.7F, .penalty = 0.5F}},
   };
+}
+
+void SayUnmeasured(const ModelShape& model, WeightFormat format) {
+  std::fprintf(stderr,
+               "  %s not in %s: its widths are no multiples of what the format stores at once\n",
+               model.name.c_str(), std::string(Name(format)).c_str());
 }
 
 Measurement DescribeRow(const std::string& op, const std::string& model, const LayerBench& layer) {

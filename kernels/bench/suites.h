@@ -11,6 +11,7 @@
 #include "kernels/harness/measure.h"
 #include "kernels/harness/measurement.h"
 #include "kernels/ops/route/skip_rule.h"
+#include "kernels/ops/weight_format.h"
 
 namespace moecast::kernels {
 
@@ -41,6 +42,7 @@ std::vector<Measurement> RunExpertsSuite(const SuiteContext& context);
 std::vector<Measurement> RunLayerSuite(const SuiteContext& context);
 std::vector<Measurement> RunSmallSuite(const SuiteContext& context);
 std::vector<Measurement> RunDenseSuite(const SuiteContext& context);
+std::vector<Measurement> RunDenseBetweenSuite(const SuiteContext& context);
 std::vector<Measurement> RunGlueSuite(const SuiteContext& context);
 
 /// A skip rule with the text that stands in the `rule` column.
@@ -51,6 +53,10 @@ struct NamedRule {
 /// Native top-k, half of the ranks, and one setting of every threshold rule.
 std::vector<NamedRule> RulesFor(const ExpertShape& shape);
 NamedRule UniformRule(int32_t k);
+
+/// One line on stderr about rows that no suite takes: a format whose groups do not divide the
+/// widths of the model.
+void SayUnmeasured(const ModelShape& model, WeightFormat format);
 
 class LayerBench;
 /// The text and shape columns of a row; its load and traffic are known once it is measured.
