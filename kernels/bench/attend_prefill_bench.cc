@@ -27,12 +27,21 @@ std::vector<int32_t> Ascending(int32_t count) {
   return numbers;
 }
 
+// A past of latents is expanded by the caller and lies in front of the chunk's keys.
+bool ExpandsPast(const AttendPrefillShape& shape) { return shape.key_dim != shape.value_dim; }
+
+int32_t KeyRows(const AttendPrefillShape& shape, const ChunkLength& chunk) {
+  return chunk.tokens + (ExpandsPast(shape) ? chunk.past : 0);
+}
+
 AttendPrefillCase WithRows(AttendPrefillCase attend) {
   AttendPrefillShape& s = attend.shape;
   s.sequences = static_cast<int32_t>(attend.chunks.size());
-  s.query_rows = 0;
-  for (const ChunkLength& chunk : attend.chunks) s.query_rows += chunk.tokens;
-  s.key_rows = s.query_rows;
+  s.query_rows = s.key_rows = 0;
+  for (const ChunkLength& chunk : attend.chunks) {
+    s.query_rows += chunk.tokens;
+    s.key_rows += KeyRows(s, chunk);
+  }
   s.scale = 1.0F / std::sqrt(static_cast<float>(s.key_dim));
   return attend;
 }
@@ -68,8 +77,9 @@ Traffic AttendPrefillTraffic(const AttendPrefillCase& attend) {
 
 AttendPrefillBench::AttendPrefillBench(const AttendPrefillCase& attend, const Stream& stream)
     : attend_(WithRows(attend)),
-      has_past_(std::ranges::any_of(attend.chunks,
-                                    [](const ChunkLength& chunk) { return chunk.past > 0; })),
+      past_in_pages_(!ExpandsPast(attend.shape) &&
+                     std::ranges::any_of(attend.chunks,
+                                         [](const ChunkLength& chunk) { return chunk.past > 0; })),
       counters_(kAttendPrefillCounters) {
   const AttendPrefillShape& s = attend_.shape;
   query_ = DrawRows(s.query_rows, s.query_heads * s.key_dim, 1, stream);
@@ -78,9 +88,14 @@ AttendPrefillBench::AttendPrefillBench(const AttendPrefillCase& attend, const St
   out_ = DeviceBuffer<__nv_bfloat16>(static_cast<size_t>(s.query_rows) *
                                      static_cast<size_t>(s.query_heads * s.value_dim));
   std::vector<int32_t> offsets{0};
-  for (const ChunkLength& chunk : attend_.chunks) offsets.push_back(offsets.back() + chunk.tokens);
+  std::vector<int32_t> key_offsets{0};
+  for (const ChunkLength& chunk : attend_.chunks) {
+    offsets.push_back(offsets.back() + chunk.tokens);
+    key_offsets.push_back(key_offsets.back() + KeyRows(s, chunk));
+  }
   offsets_ = ToDevice(offsets);
-  if (has_past_) DrawPast(stream);
+  key_offsets_ = ToDevice(key_offsets);
+  if (past_in_pages_) DrawPast(stream);
   counters_.Zero();
   CUDA_CHECK(cudaDeviceSynchronize());  // the stream does not wait for the default one
 }
@@ -125,10 +140,11 @@ void AttendPrefillBench::Launch(const Stream& stream) const {
                 {.query = {query_.data(), int64_t{s.query_heads} * s.key_dim},
                  .key = {key_.data(), int64_t{s.kv_heads} * s.key_dim},
                  .value = {value_.data(), int64_t{s.kv_heads} * s.value_dim},
-                 .offsets = offsets_.data()},
+                 .offsets = offsets_.data(),
+                 .key_offsets = key_offsets_.data()},
                 {.scheme = attend_.scheme,
                  .cache = cache_,
-                 .tokens = has_past_ ? past_.data() : nullptr,
+                 .tokens = past_in_pages_ ? past_.data() : nullptr,
                  .expanded = expanded_.data()},
                 out_.data(), counters_.data(), stream.get());
 }

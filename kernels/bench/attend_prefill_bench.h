@@ -16,7 +16,7 @@ namespace moecast::kernels {
 /// Of one sequence.
 struct ChunkLength {
   int32_t tokens = 0;
-  int32_t past = 0;  // in the cache in front of them
+  int32_t past = 0;  // in front of them: in the cache or, of latents, expanded
 };
 
 struct AttendPrefillCase {
@@ -39,13 +39,14 @@ class AttendPrefillBench {
   void DrawPast(const Stream& stream);
 
   AttendPrefillCase attend_;
-  bool has_past_;
+  bool past_in_pages_;
   KvCache cache_;
   DeviceBuffer<__nv_bfloat16> query_;
   DeviceBuffer<__nv_bfloat16> key_;
   DeviceBuffer<__nv_bfloat16> value_;
   DeviceBuffer<__nv_bfloat16> out_;
   DeviceBuffer<int32_t> offsets_;
+  DeviceBuffer<int32_t> key_offsets_;
   DeviceBuffer<int32_t> past_;
   DeviceBuffer<int32_t> table_;
   DeviceBuffer<int32_t> window_table_;

@@ -123,7 +123,7 @@ void AppendShort(const HeadShape& heads, const FittedScheme& scheme,
 
 // Between those, over a past of few bits.
 void AppendShortBetween(const HeadShape& heads, const FittedScheme& scheme, Rows& rows) {
-  for (const int32_t past : {640, 2560}) {
+  for (const int32_t past : {640, 2560, 8192}) {
     for (const int32_t tokens : {128, 384, 1000})
       rows.AppendEven(heads, 1, {.tokens = tokens, .past = past}, scheme);
   }
@@ -213,7 +213,9 @@ std::vector<KvMeasurement> RunAttendPrefillSuite(const SuiteContext& context) {
   for (const HeadShape& heads :
        {kNarrowHeads, kHeadShapes[1], kHeadShapes[2], sliding, kNarrowLatents, wide_latents})
     AppendMixedAlone(heads, fitted(heads, "bf16"), rows);
-  for (const HeadShape& heads : {kNarrowHeads, kHeadShapes[1], kHeadShapes[2]})
+  for (const HeadShape& heads : {kNarrowLatents, wide_latents})
+    AppendShort(heads, fitted(heads, "bf16"), {1, 4}, rows);
+  for (const HeadShape& heads : {kNarrowHeads, kHeadShapes[1], kHeadShapes[2], kNarrowLatents})
     AppendMixedPast(heads, fitted(heads, "bf16"), rows);
   for (const std::string_view name : kPastSchemes) {
     if (name == "bf16") continue;

@@ -97,14 +97,17 @@ std::vector<Batch> BatchesBetween() {
 std::vector<Batch> ShortBatches() {
   std::vector<Batch> batches;
   AddEven({1, 4, 16, 64}, {128, 256, 512}, batches);
-  AddEven({4}, {1024}, batches);
+  AddEven({1}, {64}, batches);
+  AddEven({4}, {1024, 2048, 4096}, batches);
+  AddEven({16}, {640, 900}, batches);
   AddEven({2, 8, 24, 48}, {180, 360}, batches);
+  AddEven({512}, {512}, batches);
   return batches;
 }
 
 std::vector<Batch> BatchesOfOthers() {
   std::vector<Batch> batches;
-  AddEven({1}, {16384, 65536}, batches);
+  AddEven({1}, {1400, 16384, 65536}, batches);
   AddEven({4}, {1400}, batches);
   AddEven({16}, {1400, 4096}, batches);
   AddEven({64}, {1024, 4096, 16384}, batches);
