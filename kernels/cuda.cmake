@@ -75,6 +75,7 @@ add_executable(
   bench/drawn_pages.cc
   bench/kv_pool.cc
   bench/kv_rows.cc
+  bench/kv_tails.cc
   bench/latent_rows.cc
   bench/layer_bench.cc
   bench/main.cc

@@ -9,6 +9,7 @@
 #include "kernels/bench/check_latent.h"
 #include "kernels/bench/check_support.h"
 #include "kernels/bench/kv_pool.h"
+#include "kernels/bench/kv_tails.h"
 #include "kernels/ops/expert_gemm/quantise.h"
 #include "kernels/ops/kv/host_page.h"
 #include "kernels/ops/kv/small_float.h"
@@ -89,7 +90,7 @@ struct Rows {
   DeviceBuffer<Bf16> keys;
   DeviceBuffer<Bf16> values;
   DeviceBuffer<int32_t> starts;
-  DeviceBuffer<int32_t> lengths;
+  std::vector<int32_t> lengths;
   int most = 0;
 };
 
@@ -112,25 +113,37 @@ Rows RowsOf(const Inputs& in, From from, To to) {
   return {.keys = DeviceBuffer<Bf16>(std::span<const Bf16>(keys)),
           .values = DeviceBuffer<Bf16>(std::span<const Bf16>(values)),
           .starts = DeviceBuffer<int32_t>(std::span<const int32_t>(starts)),
-          .lengths = DeviceBuffer<int32_t>(std::span<const int32_t>(lengths)),
+          .lengths = std::move(lengths),
           .most = most};
+}
+
+// Launches what leaves `lengths` tokens in the cache, and compares what is behind them.
+template <class LaunchWriter>
+void LaunchOnCache(const Case& c, const KvPool& pool, const std::vector<int32_t>& lengths,
+                   const Stream& stream, LaunchWriter launch) {
+  const KvTails before(pool, c.shape, c.scheme, lengths);
+  launch();
+  stream.Synchronize();
+  KvTails(pool, c.shape, c.scheme, lengths).RequireZeroOr(before, Describe(c));
 }
 
 void Pack(const Case& c, const KvPool& pool, const Inputs& in, const Rows& rows,
           const Stream& stream) {
-  c.writers.pack({.shape = c.shape,
-                  .scheme = c.scheme,
-                  .cache = pool.view(),
-                  .sequences = kSequences,
-                  .most_new_tokens = rows.most,
-                  .row_starts = rows.starts.data(),
-                  .lengths = rows.lengths.data(),
-                  .keys = rows.keys.data(),
-                  .values = rows.values.data(),
-                  .key_stride = in.key_stride,
-                  .value_stride = in.value_stride},
-                 stream.get());
-  stream.Synchronize();
+  const DeviceBuffer<int32_t> lengths{std::span<const int32_t>(rows.lengths)};
+  LaunchOnCache(c, pool, rows.lengths, stream, [&] {
+    c.writers.pack({.shape = c.shape,
+                    .scheme = c.scheme,
+                    .cache = pool.view(),
+                    .sequences = kSequences,
+                    .most_new_tokens = rows.most,
+                    .row_starts = rows.starts.data(),
+                    .lengths = lengths.data(),
+                    .keys = rows.keys.data(),
+                    .values = rows.values.data(),
+                    .key_stride = in.key_stride,
+                    .value_stride = in.value_stride},
+                   stream.get());
+  });
 }
 
 // Token `back` before the last of every sequence; a sequence without it is a padding row.
@@ -147,17 +160,18 @@ void Append(const Case& c, const KvPool& pool, const Inputs& in, int back, const
   const DeviceBuffer<Bf16> device_keys{std::span<const Bf16>(keys)};
   const DeviceBuffer<Bf16> device_values{std::span<const Bf16>(values)};
   const DeviceBuffer<int32_t> device_lengths{std::span<const int32_t>(lengths)};
-  c.writers.append({.shape = c.shape,
-                    .scheme = c.scheme,
-                    .cache = pool.view(),
-                    .sequences = kSequences,
-                    .lengths = device_lengths.data(),
-                    .keys = device_keys.data(),
-                    .values = device_values.data(),
-                    .key_stride = in.key_stride,
-                    .value_stride = in.value_stride},
-                   stream.get());
-  stream.Synchronize();
+  LaunchOnCache(c, pool, lengths, stream, [&] {
+    c.writers.append({.shape = c.shape,
+                      .scheme = c.scheme,
+                      .cache = pool.view(),
+                      .sequences = kSequences,
+                      .lengths = device_lengths.data(),
+                      .keys = device_keys.data(),
+                      .values = device_values.data(),
+                      .key_stride = in.key_stride,
+                      .value_stride = in.value_stride},
+                     stream.get());
+  });
 }
 
 // A page's part against what the reference makes of all quantised tokens.

@@ -95,17 +95,54 @@ void RequireScales(KvElement element, const std::vector<uint8_t>& pages, size_t 
   }
 }
 
-// Chunks of 70, 0 and 5 tokens, then one token each, of three sequences.
-void CheckLatent(KvElement element, RngStream& rng, const Stream& stream, const Report& report) {
-  constexpr std::array<int32_t, 3> kPacked = {70, 0, 5};
+// Tokens of a page that are still to come, `first` and on, are as they were: 0xff.
+void RequireUntouched(KvElement element, const std::vector<uint8_t>& pages, size_t page,
+                      int first) {
   const LatentLayout layout = LatentLayoutOf(element);
-  const size_t bytes = kPacked.size() * kPagesPerSequence * static_cast<size_t>(layout.page_bytes);
-  DeviceBuffer<uint8_t> pages(bytes);
-  pages.Poison();
+  const auto require = [&](int token, int offset, int count) {
+    const auto start = pages.begin() + static_cast<std::ptrdiff_t>(page) + offset;
+    Require(std::all_of(start, start + count, [](uint8_t byte) { return byte == 0xff; }),
+            "latent " + std::string(Name(element)) + ": wrote token " + std::to_string(token) +
+                " behind the end");
+  };
+  const int groups = element == KvElement::kBf16 ? 0 : kLatentChannels / kLatentGroup;
+  const int size = element == KvElement::kE4m3 ? 4 : 2;
+  for (int token = first; token < kPageTokens; ++token) {
+    require(token, token * layout.row_bytes, layout.row_bytes);
+    require(token, layout.rotary + token * kRotaryChannels * 2, kRotaryChannels * 2);
+    for (int g = 0; g < groups; ++g) {
+      require(token, layout.scales + (g * kPageTokens + token) * size, size);
+      if (IsInteger(element)) require(token, layout.zeros + (g * kPageTokens + token) * size, size);
+    }
+  }
+}
+
+constexpr std::array<int32_t, 3> kPacked = {70, 0, 5};  // tokens of each sequence, then one more
+
+// Pages of 0xff, the last of them first.
+struct LatentPages {
+  DeviceBuffer<uint8_t> bytes;
   std::vector<int32_t> table;
-  for (int i = static_cast<int>(kPacked.size()) * kPagesPerSequence; i > 0; --i)
-    table.push_back(i - 1);
-  const DeviceBuffer<int32_t> device_table{std::span<const int32_t>(table)};
+  LatentLayout layout;
+
+  explicit LatentPages(KvElement element)
+      : bytes(kPacked.size() * kPagesPerSequence *
+              static_cast<size_t>(LatentLayoutOf(element).page_bytes)),
+        layout(LatentLayoutOf(element)) {
+    bytes.Poison();
+    for (int i = static_cast<int>(kPacked.size()) * kPagesPerSequence; i > 0; --i)
+      table.push_back(i - 1);
+  }
+  // Byte of the page of a token.
+  [[nodiscard]] size_t Page(int sequence, int token) const {
+    const auto entry = static_cast<size_t>(sequence * kPagesPerSequence + token / kPageTokens);
+    return static_cast<size_t>(table[entry]) * static_cast<size_t>(layout.page_bytes);
+  }
+};
+
+void CheckLatent(KvElement element, RngStream& rng, const Stream& stream, const Report& report) {
+  const LatentPages pages(element);
+  const DeviceBuffer<int32_t> device_table{std::span<const int32_t>(pages.table)};
   const auto append = [&](const Operand& rows, std::vector<int32_t> starts,
                           std::vector<int32_t> lengths) {
     const DeviceBuffer<Bf16> x{std::span<const Bf16>(rows.row_major)};
@@ -113,7 +150,7 @@ void CheckLatent(KvElement element, RngStream& rng, const Stream& stream, const 
     const DeviceBuffer<int32_t> device_lengths{std::span<const int32_t>(lengths)};
     CUDA_CHECK(cudaDeviceSynchronize());
     AppendLatents({.element = element,
-                   .pages = pages.data(),
+                   .pages = pages.bytes.data(),
                    .block_table = device_table.data(),
                    .pages_per_sequence = kPagesPerSequence,
                    .sequences = 3,
@@ -131,10 +168,9 @@ void CheckLatent(KvElement element, RngStream& rng, const Stream& stream, const 
   const Operand appended = Draw(rng, 3, kRow, 2);
   append(packed, {0, 70, 70, 75}, {kPacked.begin(), kPacked.end()});
   append(appended, {}, {71, 0, 6});
-  const std::vector<uint8_t> host = pages.ToHost();
+  const std::vector<uint8_t> host = pages.bytes.ToHost();
   const auto require = [&](int sequence, int token, const MatrixXd& row) {
-    const size_t entry = static_cast<size_t>(sequence * kPagesPerSequence + token / kPageTokens);
-    const size_t page = static_cast<size_t>(table[entry]) * static_cast<size_t>(layout.page_bytes);
+    const size_t page = pages.Page(sequence, token);
     RequireLatent(element, host, page, token % kPageTokens, row);
     RequireScales(element, host, page, token % kPageTokens, row.leftCols(kLatentChannels));
   };
@@ -142,6 +178,8 @@ void CheckLatent(KvElement element, RngStream& rng, const Stream& stream, const 
   for (int t = 0; t < 5; ++t) require(2, t, packed.exact.row(70 + t));
   require(0, 70, appended.exact.row(0));
   require(2, 5, appended.exact.row(2));
+  RequireUntouched(element, host, pages.Page(0, 71), 71 % kPageTokens);
+  RequireUntouched(element, host, pages.Page(2, 6), 6);
   report("latent " + std::string(Name(element)) + ": codes exact");
 }
 
