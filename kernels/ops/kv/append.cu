@@ -25,14 +25,16 @@ struct AppendPlan {
   PageLayout layout;
   PageLayout window_layout;
   int32_t key_warps = 0;  // that store the keys of a sequence
-  int32_t warps = 0;      // that store keys and values of a sequence
+  int32_t warps = 0;      // that store keys and values of a sequence, two at least
+  uint32_t inverse = 0;   // 2^32 / warps, rounded up: dividing is multiplying, below 2^32 / warps
 };
 
-// Makes the compiler have the address before the next wait.
+// Hides from the compiler how the address came about, but not that it is global.
 template <class T>
-__device__ __forceinline__ void Have(T*& address) {
+__device__ __forceinline__ uint64_t Have(T*& address) {
   asm volatile("" : "+l"(address));
   __builtin_assume(__isGlobal(address));
+  return reinterpret_cast<uint64_t>(address);
 }
 
 template <bool kWindow>
@@ -58,6 +60,14 @@ struct LanePlace {
   uint8_t* to;
   ScalePlace scales;
   bool there;  // false for a lane without a head, which reads another's row and stores nothing
+
+  // Always true, but it takes every address to say so: asked before a wait, they are ready then.
+  template <KvElement kElement>
+  __device__ __forceinline__ bool Known() {
+    uint64_t bits = Have(from) | Have(to);
+    if constexpr (kElement != KvElement::kBf16) bits |= Have(scales.scales) | Have(scales.zeros);
+    return bits != 0;
+  }
 };
 
 template <class Pieces, KvElement kElement, int kHeadDim, bool kWindow>
@@ -81,14 +91,13 @@ __device__ __forceinline__ LanePlace PlaceOfLane(const AppendPlan& plan, const K
                   .to = page + layout.codes + Pieces::Byte(piece, token),
                   .there = there};
   if constexpr (kElement != KvElement::kBf16) {
-    const int group = GroupOf(part, kHeadDim, token, channel);
+    // On the token axis: who has groups of channels has a window.
+    const int group = (channel >> GroupShift(part)) * kPageTokens + MetadataPlace(token);
     place.scales = {.scales = page + layout.scales + group * (IsInteger(kElement) ? 2 : 4),
                     .zeros = page + layout.zeros + group * 2,
-                    .first = there && channel % part.group == 0,
-                    .second = there && (channel + 32) % part.group == 0};
-    Have(place.scales.scales), Have(place.scales.zeros);
+                    .first = there && (channel & (part.group - 1)) == 0,
+                    .second = there && ((channel + 32) & (part.group - 1)) == 0};
   }
-  Have(place.from), Have(place.to);
   return place;
 }
 
@@ -97,9 +106,10 @@ template <KvSide kSide, KvElement kElement, int kHeadDim, bool kWindow>
 __device__ void AppendRows(const AppendPlan& plan, const Newest& newest, int warp) {
   using Pieces = RowPieces<kSide, kElement, kHeadDim>;
   const KvScheme& scheme = plan.args.scheme;
-  const KvPart part = kWindow ? KvPart{} : (Pieces::kKeys ? scheme.keys : scheme.values);
-  const LanePlace place =
-      PlaceOfLane<Pieces, kElement, kHeadDim, kWindow>(plan, part, newest, warp);
+  KvPart part = kWindow ? KvPart{} : (Pieces::kKeys ? scheme.keys : scheme.values);
+  part.element = kElement;  // known to the compiler
+  LanePlace place = PlaceOfLane<Pieces, kElement, kHeadDim, kWindow>(plan, part, newest, warp);
+  if (!place.Known<kElement>()) return;
   ptx::GridDependencyWait();
   if (newest.token < 0) return;
   const bool odd = newest.token % 2 != 0;
@@ -150,7 +160,7 @@ template <int kHeadDim, bool kWindow>
 __device__ void AppendWarp(const AppendPlan& plan) {
   const AppendArgs& a = plan.args;
   const int item = static_cast<int>(blockIdx.x * (kThreads<kWindow> / 32) + threadIdx.x / 32);
-  const int sequence = item / plan.warps;
+  const int sequence = static_cast<int>(__umulhi(static_cast<unsigned>(item), plan.inverse));
   if (sequence >= a.sequences) return;
   const int warp = item - sequence * plan.warps;
   Newest newest{.sequence = sequence, .token = a.lengths[sequence] - 1, .page = 0};
@@ -178,32 +188,45 @@ __device__ FlushItem FlushItemOf(const AppendArgs& a, int item) {
           .head = item % heads};
 }
 
-// Loads `tokens` rows of the tile from the ring; the newest token is still on its way there.
+// Where the ring has one side of a head of the page of `token`.
+__device__ __forceinline__ const uint8_t* RingCodes(const AppendPlan& plan, const FlushItem& item,
+                                                    int token) {
+  const AppendArgs& a = plan.args;
+  const PageLayout& layout = plan.window_layout;
+  const int64_t page = PageOf<true>(a, item.sequence, token);
+  return a.cache.window + PageStart(layout, a.shape.kv_heads, page, item.head) +
+         (item.side == KvSide::kKeys ? layout.keys.codes : layout.values.codes);
+}
+
+// The token that a due sequence's flush begins with.
+__device__ __forceinline__ int FirstFlushed(const AppendArgs& a, int sequence) {
+  return a.lengths[sequence] - a.scheme.window.recent - a.scheme.window.flush;
+}
+
+// Loads `tokens` rows of the tile from the ring. The newest token is still on its way there and
+// comes from where the others came from.
 template <KvSide kSide, int kHeadDim>
 __device__ void LoadRing(const AppendPlan& plan, const FlushItem& item, int first, int tokens,
                          uint8_t* rows) {
   const AppendArgs& a = plan.args;
-  const KvWindow& window = a.scheme.window;
-  const bool keys = kSide == KvSide::kKeys;
-  for (int t = 0; t < tokens; t += kPageTokens) {
-    const int64_t page =
-        a.cache.window_table[static_cast<int64_t>(item.sequence) * WindowPages(window) +
-                             WindowPageOf(window, first + t)];
-    const uint8_t* const from =
-        a.cache.window + PageStart(plan.window_layout, a.shape.kv_heads, page, item.head) +
-        (keys ? plan.window_layout.keys.codes : plan.window_layout.values.codes);
-    UnpackRows<kSide, kHeadDim>(rows + t * TileRowBytes(kHeadDim), from);
-  }
+  const int thread = static_cast<int>(threadIdx.x);
   const int newest = a.lengths[item.sequence] - 1 - first;
-  if (newest < tokens) {
-    __syncthreads();
-    CopyRows<kHeadDim>(
-        rows, newest, 1,
-        (keys ? a.keys + item.sequence * a.key_stride : a.values + item.sequence * a.value_stride) +
-            item.head * kHeadDim,
-        0);
+  const bool takes_newest = newest < tokens && thread < kHeadDim / 8;
+  uint4 vector{};
+  if (takes_newest) {
+    const __nv_bfloat16* const row = kSide == KvSide::kKeys
+                                         ? a.keys + item.sequence * a.key_stride
+                                         : a.values + item.sequence * a.value_stride;
+    vector = ptx::Load(row + item.head * kHeadDim + thread * 8);
   }
-  CompleteRows();
+  for (int t = 0; t < tokens; t += kPageTokens)
+    UnpackRows<kSide, kHeadDim>(rows + t * TileRowBytes(kHeadDim),
+                                RingCodes(plan, item, first + t));
+  __syncthreads();
+  if (newest >= tokens) return;
+  if (takes_newest)
+    *reinterpret_cast<uint4*>(rows + newest * TileRowBytes(kHeadDim) + thread * 16) = vector;
+  __syncthreads();
 }
 
 template <KvSide kSide, int kHeadDim>
@@ -213,9 +236,7 @@ __device__ void Flush(const AppendPlan& plan, const FlushItem& item, uint8_t* sh
   const KvPart& part = keys ? a.scheme.keys : a.scheme.values;
   const int tokens = TileTokens(part);
   if (item.page % (tokens / kPageTokens) != 0) return;  // another item's tile
-  const KvWindow& window = a.scheme.window;
-  const int first =
-      a.lengths[item.sequence] - window.recent - window.flush + item.page * kPageTokens;
+  const int first = FirstFlushed(a, item.sequence) + item.page * kPageTokens;
   const int32_t* const pages = a.cache.block_table +
                                static_cast<int64_t>(item.sequence) * a.cache.pages_per_sequence +
                                first / kPageTokens;
@@ -247,6 +268,22 @@ __device__ bool FindDue(const AppendArgs& a, int base, uint32_t (&due)[kTileThre
   return __syncthreads_or(static_cast<int>(is_due)) != 0;
 }
 
+// Has the ring's page of the block's first due item on its way to L2 before the launch in front
+// ends.
+template <int kHeadDim>
+__device__ void PrefetchDue(const AppendPlan& plan, int base,
+                            const uint32_t (&due)[kTileThreads / 32]) {
+  constexpr int kLineBytes = 128;
+  const int at = static_cast<int>(threadIdx.x) * kLineBytes;
+  int w = 0;
+  while (due[w] == 0) ++w;
+  const int first = w * 32 + __ffs(static_cast<int>(due[w])) - 1;
+  const FlushItem item = FlushItemOf(plan.args, base + first * static_cast<int>(gridDim.x));
+  const int token = FirstFlushed(plan.args, item.sequence) + item.page * kPageTokens;
+  if (at < CodeBytes(KvElement::kBf16, kHeadDim))
+    ptx::PrefetchL2(RingCodes(plan, item, token) + at);
+}
+
 template <int kHeadDim>
 __device__ void FlushDue(const AppendPlan& plan, int base, const uint32_t (&due)[kTileThreads / 32],
                          uint8_t* shared) {
@@ -274,6 +311,7 @@ __global__ void __launch_bounds__(kThreads<kWindow>, kWindow ? 8 : 4)
     const int items = a.sequences * a.shape.kv_heads * 2 * (a.scheme.window.flush / kPageTokens);
     int base = static_cast<int>(blockIdx.x);
     bool any = FindDue(a, base, due);
+    if (any) PrefetchDue<kHeadDim>(plan, base, due);
     AppendWarp<kHeadDim, kWindow>(plan);
     while (true) {
       if (any) FlushDue<kHeadDim>(plan, base, due, shared);
@@ -302,11 +340,12 @@ void LaunchAppend(const AppendArgs& args, cudaStream_t stream) {
   const auto warps = [&](const KvPart& part) {
     return WarpsOf(window ? KvElement::kBf16 : part.element, args.shape);
   };
-  const AppendPlan plan{.args = args,
-                        .layout = LayoutOf(scheme, kHeadDim),
-                        .window_layout = WindowLayout(kHeadDim),
-                        .key_warps = warps(scheme.keys),
-                        .warps = warps(scheme.keys) + warps(scheme.values)};
+  AppendPlan plan{.args = args,
+                  .layout = LayoutOf(scheme, kHeadDim),
+                  .window_layout = WindowLayout(kHeadDim),
+                  .key_warps = warps(scheme.keys),
+                  .warps = warps(scheme.keys) + warps(scheme.values)};
+  plan.inverse = ~0U / static_cast<uint32_t>(plan.warps) + 1;
   const auto blocks = [&](int threads) {
     return (args.sequences * plan.warps + threads / 32 - 1) / (threads / 32);
   };

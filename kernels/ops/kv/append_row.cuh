@@ -55,15 +55,16 @@ __device__ __forceinline__ void StorePiece(uint8_t* to, bool odd, const uint2& o
   }
 }
 
-/// Low and high of a group that `lanes` lanes next to each other, at least eight, have parts of.
-__device__ __forceinline__ void RangeOverLanes(int lanes, float& low, float& high) {
+/// The largest of a group's values and the largest of their negations, which `lanes` lanes next to
+/// each other, at least eight, have parts of: bf16 holds both exactly.
+__device__ __forceinline__ __nv_bfloat162 RangeOverLanes(int lanes, __nv_bfloat162 range) {
   const auto exchange = [&](int distance) {
-    low = fminf(low, __shfl_xor_sync(0xffffffffU, low, distance));
-    high = fmaxf(high, __shfl_xor_sync(0xffffffffU, high, distance));
+    range = __hmax2(range, __shfl_xor_sync(0xffffffffU, range, distance));
   };
   if (lanes > 16) exchange(16);
   if (lanes > 8) exchange(8);
   exchange(4), exchange(2), exchange(1);
+  return range;
 }
 
 /// Where a lane's scale and zero go, if it has the first code of a group.
@@ -74,6 +75,12 @@ struct ScalePlace {
   bool second;  // and that of the group 32 channels on
 };
 
+/// A value beside its negation.
+__device__ __forceinline__ __nv_bfloat162 RangeOf(uint32_t bits) {
+  const uint32_t both = (bits | bits << 16) ^ 0x80000000U;
+  return *reinterpret_cast<const __nv_bfloat162*>(&both);
+}
+
 /// Turns the bf16 of a piece into codes and writes the scales of its groups. Every lane of the warp
 /// calls it.
 template <class Pieces, KvElement kElement>
@@ -81,29 +88,28 @@ __device__ __forceinline__ void QuantisePiece(const KvPart& part, const ScalePla
                                               uint32_t (&bits)[Pieces::kCodes]) {
   constexpr int kPart = Pieces::kCodes < 4 ? Pieces::kCodes : 4;  // codes of 32 channels
   constexpr int kParts = Pieces::kCodes / kPart;
-  float x[Pieces::kCodes];
-  float low[kParts];
-  float high[kParts];
+  __nv_bfloat162 range[kParts];
 #pragma unroll
   for (int i = 0; i < Pieces::kCodes; ++i) {
-    x[i] = __uint_as_float(bits[i] << 16);
-    low[i / kPart] = i % kPart == 0 ? x[i] : fminf(low[i / kPart], x[i]);
-    high[i / kPart] = i % kPart == 0 ? x[i] : fmaxf(high[i / kPart], x[i]);
-  }
-  if (kParts == 2 && part.group > 32) {
-    low[0] = low[kParts - 1] = fminf(low[0], low[kParts - 1]);
-    high[0] = high[kParts - 1] = fmaxf(high[0], high[kParts - 1]);
+    const __nv_bfloat162 own = RangeOf(bits[i]);
+    range[i / kPart] = i % kPart == 0 ? own : __hmax2(range[i / kPart], own);
   }
   const int lanes = part.group / (Pieces::kTiles * kTile) * Pieces::kOfUnit;
+  const bool one_group = part.group > 32;
+  if (kParts == 2 && one_group) range[0] = __hmax2(range[0], range[kParts - 1]);
+  Quantiser q;
 #pragma unroll
   for (int p = 0; p < kParts; ++p) {
-    RangeOverLanes(lanes, low[p], high[p]);
-    StoredScale stored;
-    const Quantiser q = QuantiserOf(part, low[p], high[p], stored);
-    if (p == 0 ? place.first : place.second)
-      StoreScale(part, place.scales, place.zeros, p * kPageTokens, stored);
+    if (p == 0 || !one_group) {
+      range[p] = RangeOverLanes(lanes, range[p]);
+      StoredScale stored;
+      q = QuantiserOf(part, -__high2float(range[p]), __low2float(range[p]), stored);
+      if (p == 0 ? place.first : place.second)
+        StoreScale(part, place.scales, place.zeros, p * kPageTokens, stored);
+    }
 #pragma unroll
-    for (int i = p * kPart; i < (p + 1) * kPart; ++i) bits[i] = Code<kElement>(x[i], q);
+    for (int i = p * kPart; i < (p + 1) * kPart; ++i)
+      bits[i] = Code<kElement>(__uint_as_float(bits[i] << 16), q);
   }
 }
 

@@ -247,8 +247,8 @@ __host__ __device__ constexpr uint32_t WordBias() {
 }
 
 /// Writes the codes of tokens [first, end) of page p of the tile. Those before keep theirs. What
-/// stands for those to come has no meaning but must be numbers, as attention multiplies it by zero:
-/// the last unit's are zero or what they were, units without a token are left alone.
+/// stands for those to come must be numbers, as attention multiplies it by zero: the last unit's
+/// are zero or what they were, units without a token are left alone.
 template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
 __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int end) {
   constexpr int kBits = BitsOf(kElement);
@@ -256,7 +256,7 @@ __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int
   constexpr int kTokens = UnitTokenTiles(kBits);
   constexpr int kAcross = PageTile<kHeadDim>::kChannelTiles / kChannels;
   constexpr bool kTokensFirst = kSide == KvSide::kKeys && kBits == 1;
-  const int group_shift = __ffs(tile.part.group) - 1;
+  const int group_shift = GroupShift(tile.part);
   const uint32_t start =
       RowOfLane<kSide>(tile.rows + p * kPageTokens * tile.kRowBytes, tile.kRowBytes);
   const int first_unit = first / (kTokens * kTile) * kAcross;

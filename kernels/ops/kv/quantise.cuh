@@ -54,6 +54,9 @@ __device__ __forceinline__ Quantiser FloatQuantiser(float low, float high, float
   return {.factor = scale >= kLeastNormal ? ptx::Reciprocal(scale) : 0.0F};
 }
 
+/// Groups are powers of two. REQUIRES: not bf16.
+__device__ __forceinline__ int GroupShift(const KvPart& part) { return __ffs(part.group) - 1; }
+
 /// The quantiser of a group whose values lie in [low, high].
 __device__ __forceinline__ Quantiser QuantiserOf(const KvPart& part, float low, float high,
                                                  StoredScale& stored) {
