@@ -172,18 +172,17 @@ void AppendStep(const Attention& attention, const FittedScheme& fitted, int sequ
                  rows);
 }
 
-// The step at which `flushing` of the sequences flush.
+// The step at which all sequences flush.
 void AppendFlush(const Attention& attention, const FittedScheme& fitted, int sequences,
-                 int flushing, const CacheWriters& writers, std::vector<KvMeasurement>& rows) {
+                 const CacheWriters& writers, std::vector<KvMeasurement>& rows) {
   const KvShape& shape = attention.shape();
-  const double tokens = static_cast<double>(flushing) * fitted.scheme.window.flush;
+  const double tokens = static_cast<double>(sequences) * fitted.scheme.window.flush;
   const int copies = attention.Copies(PlainBytes(shape, tokens));
   const KvPool pool(shape, fitted.scheme, sequences * copies, kFlushAt, 1);
-  std::vector<int32_t> lengths(static_cast<size_t>(sequences), kContext);
-  std::fill_n(lengths.begin(), flushing, kFlushAt);
-  const DeviceBuffer<int32_t> device_lengths = ToDevice(lengths);
-  KvMeasurement row = attention.Describe("flush", flushing == sequences ? "all" : "one", fitted,
-                                         {.sequences = sequences, .tokens = kFlushAt - 1});
+  const DeviceBuffer<int32_t> device_lengths =
+      ToDevice(std::vector<int32_t>(static_cast<size_t>(sequences), kFlushAt));
+  KvMeasurement row =
+      attention.Describe("flush", "all", fitted, {.sequences = sequences, .tokens = kFlushAt - 1});
   row.op += writers.suffix;
   row.new_tokens = sequences;
   row.bytes = AppendBytes(attention, fitted, sequences) + PlainBytes(shape, tokens) +
@@ -260,12 +259,13 @@ void AppendPack(const Attention& attention, const FittedScheme& fitted, const Ch
 }
 
 // As steps have them: an even pack of one prompt is the bandwidth's, chunks that end inside pages
-// are a scheduler's.
+// are a scheduler's. No sum of chunks is a prompt's count: the two take different times.
 std::vector<Chunks> ChunksToPack() {
   std::vector<Chunks> packs;
-  for (const int tokens : {32, 128, 512, 1024, 2048, 8192, 32768})
+  for (const int tokens : {32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192,
+                           16384, 32768, 65536})
     packs.push_back({"even", {tokens}});
-  const std::vector<int32_t> mixed{300, 100, 420, 288, 64, 500, 200, 176};
+  const std::vector<int32_t> mixed{300, 100, 420, 288, 64, 500, 200, 188};
   for (const int count : {1, 2, 4, 8})
     packs.push_back({"mixed", {mixed.begin(), mixed.begin() + count}});
   return packs;
@@ -273,13 +273,12 @@ std::vector<Chunks> ChunksToPack() {
 
 void AppendScheme(const Attention& attention, const FittedScheme& fitted,
                   std::vector<KvMeasurement>& rows) {
-  for (const int sequences : {1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256})
+  for (const int sequences : {1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384})
     AppendStep(attention, fitted, sequences, kWriters, rows);
   if (HasWindow(fitted.scheme)) {
-    for (const int sequences : {16, 256}) {
-      AppendFlush(attention, fitted, sequences, 1, kWriters, rows);
-      AppendFlush(attention, fitted, sequences, sequences, kWriters, rows);
-    }
+    // A step of many sequences flushes few of them.
+    for (const int sequences : {1, 2, 4, 8, 16, 32, 64, 128, 256})
+      AppendFlush(attention, fitted, sequences, kWriters, rows);
   }
   for (const Chunks& chunks : ChunksToPack()) AppendPack(attention, fitted, chunks, kWriters, rows);
 }
@@ -298,7 +297,7 @@ void AppendGroups(const Attention& attention, const NamedScheme& named,
     const FittedScheme fitted =
         Fitted({.name = named.name, .layer = named.layer, .scheme = WithGroup(named.scheme, group)},
                attention.shape().head_dim);
-    AppendFlush(attention, fitted, kSequences, kSequences, kWriters, rows);
+    AppendFlush(attention, fitted, kSequences, kWriters, rows);
     AppendPack(attention, fitted, {"even", {kTokens}}, kWriters, rows);
   }
 }
@@ -309,13 +308,15 @@ void AppendNaiveRows(const Attention& attention, const NamedScheme& named,
   const FittedScheme fitted = Fitted(named, attention.shape().head_dim);
   if (named.name == kNaivePlain) AppendStep(attention, fitted, kSequences, kNaiveWriters, rows);
   if (named.name != kNaiveWindow) return;
-  AppendFlush(attention, fitted, kFewSequences, kFewSequences, kNaiveWriters, rows);
+  AppendFlush(attention, fitted, kFewSequences, kNaiveWriters, rows);
   AppendPack(attention, fitted, {"even", {kFewTokens}}, kNaiveWriters, rows);
 }
 
 }  // namespace
 
-std::vector<KvMeasurement> RunAppendSuite(const SuiteContext& context) {
+std::vector<KvMeasurement> RunAppendSuite(const SuiteContext& given) {
+  SuiteContext context = given;
+  context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.15};  // many rows
   std::vector<KvMeasurement> rows;
   for (const AttentionShape& model : context.attention) {
     if (std::find(std::begin(kModels), std::end(kModels), model.model) == std::end(kModels))

@@ -121,16 +121,20 @@ void AppendSample(const SuiteContext& context, const AttentionShape& model, int3
 
 }  // namespace
 
-std::vector<Measurement> RunSmallSuite(const SuiteContext& context) {
+std::vector<Measurement> RunSmallSuite(const SuiteContext& given) {
+  SuiteContext context = given;
+  context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.1};  // many rows
   std::vector<Measurement> rows;
   for (const AttentionShape& model : context.attention) {
-    for (const int32_t tokens : {1,   4,   8,   16,  32,   48,   64,   96,   128,  192,
-                                 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192}) {
+    for (const int32_t tokens : {1,   2,   4,    8,    12,   16,   24,   32,   48,   64,   80,
+                                 96,  112, 128,  160,  192,  224,  256,  320,  384,  448,  512,
+                                 640, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384}) {
       AppendNorm(context, model, tokens, rows);
       AppendRope(context, model, tokens, rows);
       AppendEmbedding(context, model, tokens, rows);
     }
-    for (const int32_t batch : {1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 512})
+    for (const int32_t batch :
+         {1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 132, 136, 192, 256, 264, 384, 512})
       AppendSample(context, model, batch, rows);
   }
   return rows;
