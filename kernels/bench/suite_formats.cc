@@ -97,9 +97,11 @@ void AppendRouted(const SuiteContext& context, const ModelShape& model, const We
   }
 }
 
-// Products alone, between the counts of AppendRouted and beside its ends.
-void AppendProductsBetween(const SuiteContext& context, const ModelShape& model,
-                           const WeightPool& weights, std::vector<Measurement>& rows) {
+// Between the counts of AppendRouted and beyond its ends; of bf16 only what lies beyond.
+void AppendBetween(const SuiteContext& context, const ModelShape& model, const WeightPool& weights,
+                   std::vector<Measurement>& rows) {
+  constexpr int kBeyond = 384;
+  const bool bf16 = weights.format() == WeightFormat::kBf16;
   const auto append = [&](int tokens, int32_t kept) {
     ExpertShape shape = model.shape;
     shape.tokens = tokens;
@@ -108,10 +110,15 @@ void AppendProductsBetween(const SuiteContext& context, const ModelShape& model,
     layer.PrepareRouted(rule.rule);
     Measurement row = DescribeIn(model, layer);
     row.rule = rule.text;
-    OpRows{context, layer, row, rows}.AppendProducts();
+    OpRows ops{context, layer, row, rows};
+    if (!bf16) ops.AppendProducts();
+    if (tokens == kBeyond) ops.AppendExperts();
   };
-  append(1, (model.shape.top_k + 1) / 2);
-  for (const int tokens : {3, 6, 12, 24, 48, 96, 192, 224}) append(tokens, model.shape.top_k);
+  if (!bf16) {
+    append(1, (model.shape.top_k + 1) / 2);
+    for (const int tokens : {3, 6, 12, 24, 48, 96, 192}) append(tokens, model.shape.top_k);
+  }
+  append(kBeyond, model.shape.top_k);
 }
 
 // Equal totals over equally many experts, even or with one that has half of the rows.
@@ -181,8 +188,7 @@ std::vector<Measurement> RunFormatsBetweenSuite(const SuiteContext& given) {
   context.bench.rule = {.min_samples = 10, .max_samples = 30, .max_seconds = 0.05};
   std::vector<Measurement> rows;
   ForEachPool(context, kSmallPoolShare, [&](const ModelShape& model, const WeightPool& weights) {
-    if (weights.format() != WeightFormat::kBf16)
-      AppendProductsBetween(context, model, weights, rows);
+    AppendBetween(context, model, weights, rows);
     AppendSkewed(context, model, weights, {8, 32}, rows);
   });
   return rows;

@@ -11,8 +11,8 @@ namespace moecast::kernels {
 /// 256 tokens, with the native top-k and half of it; even and skewed loads; the naive products.
 /// `bytes` counts weights and their scales as stored. A Suite.
 std::vector<Measurement> RunFormatsSuite(const SuiteContext& context);
-/// gate_up and down for the formats below bf16 at half octaves and beside the ends of the counts
-/// above; experts under even and skewed loads between those above. A Suite.
+/// gate_up and down for the formats below bf16 at half octaves and beyond the ends of the counts
+/// above; experts beyond their upper end and under even and skewed loads between. A Suite.
 std::vector<Measurement> RunFormatsBetweenSuite(const SuiteContext& context);
 
 }  // namespace moecast::kernels

@@ -198,6 +198,24 @@ TEST(Activations, BlockScalesFollowEachTokensLargestMagnitude) {
   }
 }
 
+TEST(Activations, AFloatFactorDecidesHalfWayBetweenTwoCodes) {
+  int ties = 0;
+  for (int step = 0; step < 128; ++step) {
+    const double largest = 1 + step / 128.0;
+    for (int part = 0; part <= 128 + step; ++part) {
+      MatrixXd x(1, 2);
+      x << largest, part / 128.0;
+      const double exact = x(0, 1) * kE4m3Max / largest;
+      const double code =
+          QuantiseActivations(WeightFormat::kFp8Block, x, 0)(0, 1) * kE4m3Max / largest;
+      const float product = static_cast<float>(x(0, 1)) * (kE4m3Max / static_cast<float>(largest));
+      EXPECT_NEAR(code, ValueOfE4m3(E4m3Of(product)), 1e-9);
+      ties += ValueOfE4m3(E4m3Of(exact)) != ValueOfE4m3(E4m3Of(product)) ? 1 : 0;
+    }
+  }
+  EXPECT_GT(ties, 0);
+}
+
 TEST(Activations, AStaticScaleSaturates) {
   const MatrixXd x = MatrixXd::Constant(1, 4, 10.0);
   EXPECT_DOUBLE_EQ(QuantiseActivations(WeightFormat::kFp8, x, 1 / 448.0)(0, 0), 1.0);

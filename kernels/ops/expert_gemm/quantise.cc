@@ -129,17 +129,23 @@ Eigen::MatrixXd Values(const QuantisedMatrix& matrix) {
       [&](Eigen::Index row, Eigen::Index column) { return matrix.Value(row, column); });
 }
 
+// The factor and the products are float32, as in the kernels: where a value lies half way between
+// two codes, the last bit of the factor decides, and float64 would take the other code.
 Eigen::MatrixXd QuantiseActivations(WeightFormat format, const Eigen::MatrixXd& x, double scale) {
   if (!IsFp8(format)) return x;
-  const int64_t group = format == WeightFormat::kFp8Block ? kFp8BlockSize : x.cols();
+  const bool in_blocks = format == WeightFormat::kFp8Block;
+  const int64_t group = in_blocks ? kFp8BlockSize : x.cols();
   Eigen::MatrixXd rounded(x.rows(), x.cols());
   for (int64_t row = 0; row < x.rows(); ++row) {
     for (int64_t first = 0; first < x.cols(); first += group) {
       const int64_t count = std::min(group, x.cols() - first);
       const double largest = x.row(row).segment(first, count).cwiseAbs().maxCoeff();
-      const double s = format == WeightFormat::kFp8Block ? largest / kE4m3Max : scale;
+      const double s = in_blocks ? largest / kE4m3Max : scale;
+      const float factor =
+          in_blocks ? kE4m3Max / static_cast<float>(largest) : 1 / static_cast<float>(scale);
       for (int64_t c = first; c < first + count; ++c)
-        rounded(row, c) = s > 0 ? s * ValueOfE4m3(E4m3Of(x(row, c) / s)) : 0;
+        rounded(row, c) =
+            s > 0 ? s * ValueOfE4m3(E4m3Of(static_cast<float>(x(row, c)) * factor)) : 0;
     }
   }
   return rounded;

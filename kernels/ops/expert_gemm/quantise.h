@@ -37,7 +37,8 @@ QuantisedMatrix Quantise(WeightFormat format, const Eigen::MatrixXd& weights);
 /// All values of a matrix.
 Eigen::MatrixXd Values(const QuantisedMatrix& matrix);
 
-/// The activations [tokens, K] as the products of a format see them. `scale` is fp8_tensor's.
+/// The activations [tokens, K] as the products of a format see them, code by code as the kernels
+/// round them. `scale` is fp8_tensor's. REQUIRES: x in bf16.
 Eigen::MatrixXd QuantiseActivations(WeightFormat format, const Eigen::MatrixXd& x, double scale);
 
 }  // namespace moecast::kernels
