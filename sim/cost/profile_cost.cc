@@ -14,7 +14,7 @@ namespace {
 using enum Feature;
 
 /// Entries of the memo, a power of two: most loads of a batch size fit, in 2.4 MB.
-constexpr size_t kMemoEntries = size_t{1} << 15;
+constexpr int kMemoBits = 15;
 /// Gate, up and down; a multiply-add is two operations.
 constexpr double kSwigluMatrices = 3;
 constexpr double kFlopsPerMultiplyAdd = 2;
@@ -43,15 +43,17 @@ std::optional<size_t> ExtraName(std::string_view kernel, std::string_view wanted
   return extra.size();
 }
 
-size_t HashOf(const std::array<double, kMostAxes>& key) {
+/// Where the memo keeps the answer for these features. What tells small whole numbers apart are the
+/// upper bits of a double, and a product carries upwards alone: the place is its uppermost bits.
+size_t MemoPlace(const KernelAxes& key) {
   constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15ULL;  // 2^64 over the golden ratio
-  constexpr int kTopBits = 32;
+  constexpr int kBits = 64;
   uint64_t hash = 0;
   for (const double each : key) {
     hash = (hash ^ std::bit_cast<uint64_t>(each)) * kMultiplier;
-    hash ^= hash >> kTopBits;
+    hash ^= hash >> (kBits / 2);
   }
-  return static_cast<size_t>(hash);
+  return static_cast<size_t>((hash * kMultiplier) >> (kBits - kMemoBits));
 }
 
 KernelTime Sum(const KernelTime& a, const KernelTime& b) {
@@ -91,7 +93,7 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
     : profile_(std::move(profile)),
       seconds_per_byte_(1 / device.hbm_bandwidth.count()),
       experts_(std::move(experts)),
-      memo_(kMemoEntries) {
+      memo_(size_t{1} << kMemoBits) {
   // A floor may not assume which unit stands in for one that the device lacks: it takes the
   // fastest.
   const FlopsPerSecond fastest = *std::max_element(device.peak.begin(), device.peak.end());
@@ -106,10 +108,10 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
   gate_up_ = Choose("gate_up", experts_->format.name, f);
   down_ = Choose("down", experts_->format.name, f);
   fused_ = Choose("experts", experts_->format.name, f);
-  combine_ = Choose("combine", kRouterFormat, f);
-  permute_ = Choose("permute", experts_->format.name, f);
+  combine_.choice = Choose("combine", kRouterFormat, f);
+  permute_.choice = Choose("permute", experts_->format.name, f);
   // Narrow weights are multiplied by tokens in the router's format.
-  if (permute_.empty()) permute_ = Choose("permute", kRouterFormat, f);
+  if (permute_.choice.empty()) permute_.choice = Choose("permute", kRouterFormat, f);
   ChooseRoutes();
 }
 
@@ -211,25 +213,37 @@ KernelFeatures ProfileCost::ExpertFeatures(double tokens, const ExpertLoad& load
   return f;
 }
 
+bool ProfileCost::FindUse(const KernelQuery& query) {
+  // Steps ask in one order: the use wanted most often follows the last one.
+  for (size_t i = 1; i <= uses_.size(); ++i) {
+    const size_t each = (last_use_ + i) % uses_.size();
+    const Use& use = uses_[each];
+    if (use.slot != query.slot || use.latent != query.latent) continue;
+    if (use.op != query.op || use.format != query.format) continue;
+    last_use_ = each;
+    return true;
+  }
+  last_use_ = uses_.size();
+  return false;
+}
+
 std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, const KernelFeatures& f,
                                             double floor) {
-  const auto use = std::find_if(uses_.begin(), uses_.end(), [&query](const Use& each) {
-    return each.slot == query.slot && each.latent == query.latent && each.op == query.op &&
-           each.format == query.format;
-  });
-  last_use_ = static_cast<size_t>(use - uses_.begin());
-  if (use == uses_.end()) {
+  const bool known = FindUse(query);
+  if (!known) {
     uses_.push_back({.op = std::string(query.op),
                      .format = std::string(query.format),
                      .slot = query.slot,
                      .latent = query.latent,
                      .choice = Choose(query.op, query.format, f, query.latent)});
-  } else if (use->floor == floor && use->last == f) {
-    return use->time;
-  } else if (!SameShape(FormOf(query.op), use->last, f)) {
-    use->choice = Choose(query.op, query.format, f, query.latent);
   }
   Use& found = uses_[last_use_];
+  if (known) {
+    if (found.floor == floor && found.last == f) return found.time;
+    if (!SameShape(FormOf(query.op), found.last, f)) {
+      found.choice = Choose(query.op, query.format, f, query.latent);
+    }
+  }
   found.last = f;
   found.floor = floor;
   found.time.reset();
@@ -267,13 +281,17 @@ KernelFeatures ProfileCost::RouteFeatures(double tokens) const {
   return f;
 }
 
-KernelTime ProfileCost::RouteTime(double tokens, SelectionKind rule) {
-  Route& route = routes_[static_cast<size_t>(rule)];
-  if (route.tokens != tokens) {
-    route.time = Time(route.choice, RouteFeatures(tokens), 0);
-    route.tokens = tokens;
+const KernelTime& ProfileCost::TimeOf(ByTokens& kernel, const KernelFeatures& f) {
+  if (kernel.tokens != f[kTokens] || kernel.assignments != f[kAssignments]) {
+    kernel.time = Time(kernel.choice, f, 0);
+    kernel.tokens = f[kTokens];
+    kernel.assignments = f[kAssignments];
   }
-  return route.time;
+  return kernel.time;
+}
+
+KernelTime ProfileCost::RouteTime(double tokens, SelectionKind rule) {
+  return TimeOf(routes_[static_cast<size_t>(rule)], RouteFeatures(tokens));
 }
 
 std::string ProfileCost::DescribeRoute(double tokens, SelectionKind rule) const {
@@ -281,24 +299,24 @@ std::string ProfileCost::DescribeRoute(double tokens, SelectionKind rule) const 
 }
 
 KernelTime ProfileCost::ProductsTime(const Launch& launch, const std::optional<Covered>& up,
-                                     const std::optional<Covered>& down) const {
+                                     const std::optional<Covered>& down) {
   const KernelTime products =
       Sum(up ? up->time : Time(gate_up_, launch, 0), down ? down->time : Time(down_, launch, 0));
   const bool permutes =
-      up && profile_->kernels[up->kernel].variant == kPermuted && !permute_.empty();
-  return permutes ? Sum(products, Time(permute_, launch.features, 0)) : products;
+      up && profile_->kernels[up->kernel].variant == kPermuted && !permute_.choice.empty();
+  return permutes ? Sum(products, TimeOf(permute_, launch.features)) : products;
 }
 
-ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) const {
+ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) {
   const auto covered = [&](const KernelChoice& choice) { return CoveredTime(choice, launch, 0); };
   const bool whole = !layer_.empty() && has_route();
   if (whole) {
     if (const auto layer = covered(layer_)) return {.first = &layer_, .products = layer->time};
   }
-  const KernelChoice* combine = combine_.empty() ? nullptr : &combine_;
+  const bool combines = !combine_.choice.empty();
   // Both products in one launch, unless only two launches are known.
   const auto one = covered(fused_);
-  if (one) return {.first = &fused_, .combine = combine, .products = one->time};
+  if (one) return {.first = &fused_, .combines = combines, .products = one->time};
   const auto up = covered(gate_up_);
   const auto down = up ? covered(down_) : std::nullopt;
   const bool two = !gate_up_.empty() && !down_.empty();
@@ -306,12 +324,12 @@ ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) const {
   const bool own_layer = whole && layer_.candidates.front().shape.has_value();
   if (!down && own_layer) return {.first = &layer_, .products = Time(layer_, launch, 0)};
   if (!down && !fused_.empty()) {
-    return {.first = &fused_, .combine = combine, .products = Time(fused_, launch, 0)};
+    return {.first = &fused_, .combines = combines, .products = Time(fused_, launch, 0)};
   }
   if (!two) return {.first = &layer_, .products = Time(layer_, launch, 0)};
   return {.first = &gate_up_,
           .second = &down_,
-          .combine = combine,
+          .combines = combines,
           .products = ProductsTime(launch, up, down)};
 }
 
@@ -325,7 +343,7 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
              .compute = experts_->format.compute});
   const ExpertParts parts = PartsFor(launch);
   KernelTime time = parts.products;
-  if (parts.combine != nullptr) time = Sum(time, Time(*parts.combine, f, 0));
+  if (parts.combines) time = Sum(time, TimeOf(combine_, f));
   // A whole layer includes its routing, which another op of the step is charged for.
   if (parts.first == &layer_ && has_route()) {
     time.seconds -= RouteTime(tokens, SelectionKind::kNative).seconds;
@@ -336,7 +354,7 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
 
 KernelTime ProfileCost::ExpertTime(double tokens, const ExpertLoad& load) {
   const KernelAxes key{tokens, load.assignments, load.distinct, load.padded_rows, load.max_expert};
-  MemoEntry& entry = memo_[HashOf(key) & (kMemoEntries - 1)];
+  MemoEntry& entry = memo_[MemoPlace(key)];
   if (entry.key != key) {
     entry = {.key = key, .time = ComputeExpertTime(tokens, load)};
   }
@@ -359,11 +377,12 @@ std::string ProfileCost::Describe(const KernelChoice& choice, const KernelFeatur
   return text;
 }
 
-std::string ProfileCost::DescribeExperts(double tokens, const ExpertLoad& load) const {
+std::string ProfileCost::DescribeExperts(double tokens, const ExpertLoad& load) {
   const KernelFeatures f = ExpertFeatures(tokens, load);
   const ExpertParts parts = PartsFor(Launch(FormOf("layer"), f));
   std::string text;
-  for (const KernelChoice* part : {parts.first, parts.second, parts.combine}) {
+  const KernelChoice* combine = parts.combines ? &combine_.choice : nullptr;
+  for (const KernelChoice* part : {parts.first, parts.second, combine}) {
     if (part == nullptr) continue;
     text += (text.empty() ? "" : "; ") + Describe(*part, f);
   }

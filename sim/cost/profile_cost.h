@@ -88,7 +88,7 @@ class ProfileCost {
   /// Router, selection and alignment of one layer. REQUIRES: has_route(rule).
   KernelTime RouteTime(double tokens, SelectionKind rule);
   /// What the prediction for a load rests on, in words: kernels, nearest rows and their distance.
-  [[nodiscard]] std::string DescribeExperts(double tokens, const ExpertLoad& load) const;
+  [[nodiscard]] std::string DescribeExperts(double tokens, const ExpertLoad& load);
   [[nodiscard]] std::string DescribeRoute(double tokens, SelectionKind rule) const;
 
   /// Least time at datasheet rates, seconds.
@@ -109,10 +109,11 @@ class ProfileCost {
     KernelAxes key{-1, 0, 0, 0, 0};
     KernelTime time;
   };
-  /// Routing under one rule, and its last answer.
-  struct Route {
+  /// A kernel of the expert layer that knows of loads no more than their sum, and its last answer.
+  struct ByTokens {
     KernelChoice choice;
     double tokens = -1;
+    double assignments = -1;
     KernelTime time;
   };
   /// A time, and the kernel it is of.
@@ -124,7 +125,7 @@ class ProfileCost {
   struct ExpertParts {
     const KernelChoice* first = nullptr;
     const KernelChoice* second = nullptr;
-    const KernelChoice* combine = nullptr;
+    bool combines = false;
     KernelTime products;  // of first and second, and of the permutation that they need
   };
   [[nodiscard]] const KernelForm& FormOfChoice(const KernelChoice& choice) const;
@@ -135,15 +136,19 @@ class ProfileCost {
   [[nodiscard]] std::optional<Covered> CoveredTime(const KernelChoice& choice, const Launch& launch,
                                                    double floor) const;
   void ChooseRoutes();
+  /// RETURNS: whether the query has a use; last_use_ is then it, else the place of a new one.
+  [[nodiscard]] bool FindUse(const KernelQuery& query);
   [[nodiscard]] const KernelChoice& route(SelectionKind rule) const {
     return routes_[static_cast<size_t>(rule)].choice;
   }
   [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
-  [[nodiscard]] ExpertParts PartsFor(const Launch& launch) const;
+  [[nodiscard]] ExpertParts PartsFor(const Launch& launch);
   /// Both products by two launches, and the permutation before those that need one.
   [[nodiscard]] KernelTime ProductsTime(const Launch& launch, const std::optional<Covered>& up,
-                                        const std::optional<Covered>& down) const;
+                                        const std::optional<Covered>& down);
+  /// The kernel's time, remembered while tokens and assignments stay.
+  const KernelTime& TimeOf(ByTokens& kernel, const KernelFeatures& f);
   KernelTime ComputeExpertTime(double tokens, const ExpertLoad& load);
   [[nodiscard]] KernelFeatures ExpertFeatures(double tokens, const ExpertLoad& load) const;
 
@@ -152,9 +157,10 @@ class ProfileCost {
   std::array<double, kComputeClassCount> seconds_per_flop_{};
   std::vector<KernelCurve> curves_;  // [kernel of the profile]
   std::optional<ExpertLayerShape> experts_;
-  KernelChoice layer_, gate_up_, down_, combine_, permute_, fused_;
-  std::array<Route, kSelectionNames.size()> routes_;  // [SelectionKind]
-  std::vector<MemoEntry> memo_;                       // direct mapped
+  KernelChoice layer_, gate_up_, down_, fused_;
+  ByTokens combine_, permute_;
+  std::array<ByTokens, kSelectionNames.size()> routes_;  // [SelectionKind]
+  std::vector<MemoEntry> memo_;                          // direct mapped
   std::vector<Use> uses_;
   size_t last_use_ = 0;
 };
