@@ -9,7 +9,6 @@
 #include "reports/provenance.h"
 #include "reports/text_table.h"
 #include "sim/base/text.h"
-#include "sim/base/version.h"
 
 namespace moecast {
 namespace {
@@ -189,16 +188,10 @@ std::string RenderProvenance(const Study& study, const StudyResult& result) {
   text += FactLine("memory", study, [&](size_t i) { return MemoryLine(result.cases[i].memory); });
   text += FactLine("routing", study, [&](size_t i) { return DescribeRouting(scenario(i)); });
   text += FactLine("step times", study, [&](size_t i) {
-    const std::string profile =
-        scenario(i).profile == nullptr ? "" : "profile '" + scenario(i).profile->name + "', ";
-    return DescribeLabels(totals) + " (" + profile + "efficiencies '" +
-           scenario(i).efficiencies.name + "')";
+    return DescribeLabels(totals) + " (" + DescribePrices(scenario(i)) + ")";
   });
   text += FactLine("seed", study, [&](size_t i) { return SeedText(scenario(i)); });
-  text += FactLine("made by", study, [&](size_t) {
-    return "moecast " + std::string(Version()) + " at commit " + std::string(GitCommit()) +
-           " from scenario '" + study.name + "'";
-  });
+  text += FactLine("made by", study, [&](size_t) { return MadeBy(study.name); });
   text += FactLine("fingerprint", study, [&](size_t) { return Hex64(StudyFingerprint(result)); });
   for (const std::string& caveat : AllCaveats(study, totals)) {
     text += FactLine("note", study, [&](size_t) { return caveat; });

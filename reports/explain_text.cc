@@ -130,11 +130,19 @@ std::string RenderHead(const Scenario& scenario, const StepAnswer& answer) {
   return text + ".\n";
 }
 
+std::string RenderFoundation(const std::string& study_name, const Scenario& scenario) {
+  return "step times   " + DescribePrices(scenario) + "\nrouting      " +
+         DescribeRouting(scenario) + ", seed " + std::to_string(scenario.seed) + "\nmade by      " +
+         MadeBy(study_name) + "\n";
+}
+
 }  // namespace
 
-std::string RenderExplanation(const Scenario& scenario, const StepAnswer& answer) {
+std::string RenderExplanation(const std::string& study_name, const Scenario& scenario,
+                              const StepAnswer& answer) {
   return RenderHead(scenario, answer) + RenderModel(scenario) + RenderMemory(answer.memory) + "\n" +
-         RenderOps(answer) + "\n" + RenderParts(answer.time);
+         RenderOps(answer) + "\n" + RenderParts(answer.time) + "\n" +
+         RenderFoundation(study_name, scenario);
 }
 
 }  // namespace moecast

@@ -9,7 +9,8 @@
 namespace moecast {
 
 /// Op, count, bytes, FLOPs, bounds, time, label and shape of every line; totals per part; the
-/// memory plan.
-std::string RenderExplanation(const Scenario& scenario, const StepAnswer& answer);
+/// memory plan; what prices, routing and program the figures rest on.
+std::string RenderExplanation(const std::string& study_name, const Scenario& scenario,
+                              const StepAnswer& answer);
 
 }  // namespace moecast

@@ -6,6 +6,7 @@
 
 #include "sim/base/fingerprint.h"
 #include "sim/base/text.h"
+#include "sim/base/version.h"
 
 namespace moecast {
 namespace {
@@ -14,6 +15,8 @@ void AddRun(const RunResult& run, RunTotals& totals) {
   for (size_t i = 0; i < totals.label_share.size(); ++i) {
     totals.label_share[i] += run.summary.by_label[i].count();
   }
+  totals.arrived += run.summary.arrived;
+  totals.rejected += run.summary.rejected;
   totals.requests.rows_read += run.requests.rows_read;
   totals.requests.rows_without_output += run.requests.rows_without_output;
   totals.requests.rows_with_prefix += run.requests.rows_with_prefix;
@@ -139,6 +142,17 @@ std::string DescribeRouting(const Scenario& scenario) {
       scenario.routing);
 }
 
+std::string DescribePrices(const Scenario& scenario) {
+  const std::string profile =
+      scenario.profile == nullptr ? "" : "profile '" + scenario.profile->name + "', ";
+  return profile + "efficiencies '" + scenario.efficiencies.name + "'";
+}
+
+std::string MadeBy(const std::string& study_name) {
+  return "moecast " + std::string(Version()) + " at commit " + std::string(GitCommit()) +
+         " from scenario '" + study_name + "'";
+}
+
 std::string DescribeLabels(const RunTotals& totals) {
   std::string text;
   for (size_t i = 0; i < totals.label_share.size(); ++i) {
@@ -172,6 +186,11 @@ std::vector<std::string> Caveats(const Scenario& scenario) {
 
 std::vector<std::string> Caveats(const RunTotals& totals) {
   std::vector<std::string> caveats;
+  if (totals.rejected > 0) {
+    caveats.push_back(std::to_string(totals.rejected) + " of " + std::to_string(totals.arrived) +
+                      " requests were rejected, because the KV cache can never hold them: no "
+                      "figure counts them");
+  }
   const RoutingNotes& r = totals.routing;
   const uint64_t rows = r.prefill_rows + r.decode_rows;
   if (r.wrapped_rows > 0) {

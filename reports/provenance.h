@@ -17,6 +17,8 @@ struct RunTotals {
       label_share{};  // of step time, by where the prediction comes from
   RoutingNotes routing;
   RequestSourceNotes requests;
+  uint64_t arrived = 0;
+  uint64_t rejected = 0;  // of them: no KV cache could ever hold them
   uint64_t events = 0;
 };
 RunTotals TotalsOf(const CaseResult& result);
@@ -33,6 +35,10 @@ std::string_view EndReasonName(EndReason reason);
 /// One sentence each: "2 replicas x 4 GPUs (TP 4, DP 1, EP 4)"; where routing comes from; ...
 std::string DescribeDeployment(const Scenario& scenario);
 std::string DescribeRouting(const Scenario& scenario);
+/// "profile 'h200_sxm', efficiencies 'analytic-default'": what prices a step.
+std::string DescribePrices(const Scenario& scenario);
+/// "moecast 0.5.0 at commit ... from scenario 'NAME'".
+std::string MadeBy(const std::string& study_name);
 /// "100 % analytic"; every label with a share above zero, best first.
 std::string DescribeLabels(const RunTotals& totals);
 /// What a reader must know before trusting the figures; one sentence per entry.

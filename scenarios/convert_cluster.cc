@@ -56,9 +56,9 @@ void ConvertCluster(const pb::Cluster& in, const FieldReporter& report, Scenario
                   .bandwidth = BytesPerSecond(in.fabric().bandwidth_gb_per_s() * kGiga),
                   .latency = Seconds(in.fabric().latency_us() * kMicro)};
   } else if (out.parallelism.gpus() > 1) {
-    report("cluster.fabric", "is missing, but a replica has " +
-                                 std::to_string(out.parallelism.gpus()) +
-                                 " GPUs; name the links between them");
+    report("cluster.fabric",
+           "is missing, but a replica has " + std::to_string(out.parallelism.gpus()) +
+               " GPUs; name the links between them, one of the catalog's fabrics");
   } else {
     out.fabric.name = "none";
   }

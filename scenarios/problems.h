@@ -13,9 +13,11 @@ namespace moecast {
 
 class Problems {
  public:
-  /// `path` is the dotted field ("cluster.gpu"), `what` the rest of the sentence.
+  /// `path` is the dotted field ("cluster.gpu"), `what` the rest of the sentence. A flag that names
+  /// the field ("--set cluster.gpu") is not followed by its name again.
   void Add(const Place& place, const std::string& path, const std::string& what) {
-    Add({.message = path.empty() ? what : path + ": " + what, .where = place.Text()});
+    const bool named = place.on_command_line() && place.source.ends_with(" " + path);
+    Add({.message = path.empty() || named ? what : path + ": " + what, .where = place.Text()});
   }
   void Add(const Errors& errors) {
     for (const Error& error : errors) Add(error);

@@ -141,4 +141,10 @@ std::string UnknownArguments(const CLI::App& app) {
   return (options.empty() ? others : options) + "(" + call + " --help lists what it takes)\n";
 }
 
+std::string WrongArgument(const CLI::App& app, const CLI::Error& error) {
+  std::string call;
+  LastVerb(app, call);
+  return std::string(error.what()) + "\n(" + call + " --help lists what it takes)\n";
+}
+
 }  // namespace moecast

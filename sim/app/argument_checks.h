@@ -41,4 +41,7 @@ std::string WrongVerb(const CLI::App& app, std::span<char* const> words);
 /// or else each word that no verb takes.
 std::string UnknownArguments(const CLI::App& app);
 
+/// What to say of any other mistake in the arguments: CLI11's words and the verb's own help.
+std::string WrongArgument(const CLI::App& app, const CLI::Error& error);
+
 }  // namespace moecast

@@ -14,15 +14,17 @@ namespace moecast {
 namespace {
 
 constexpr const char* kFooter =
-    "Prints every op of one step: how often it runs, the bytes it moves, its FLOPs, the time "
-    "either\n"
-    "bound allows, the predicted time, which bound decides and where the prediction comes from.\n"
+    "Prints every op of one step: how often it runs, the bytes it moves, its FLOPs, the time\n"
+    "either bound allows, the predicted time, which bound decides and where the prediction\n"
+    "comes from.\n"
     "\n"
     "Examples:\n"
     "  moecast explain my.yaml                                32 sequences decode at 1024 tokens\n"
     "  moecast explain my.yaml --batch 128 --context 4096\n"
     "  moecast explain my.yaml --prefill 2048                 a prompt alone\n"
-    "  moecast explain my.yaml --case top4@heavy --batch 64\n";
+    "  moecast explain my.yaml --case top4@heavy --batch 64\n"
+    "\n"
+    "Exit codes: 0 ok; 2 bad input.\n";
 
 constexpr uint64_t kMostTokens = uint64_t{1} << 40;  // of a step; sequences alike
 
@@ -58,7 +60,7 @@ Status Explain(const ExplainArguments& arguments) {
   SIM_TRY(const StudyCase* chosen, FindCase(study, arguments.case_name));
   SIM_TRY(const StepAnswer answer, ExplainStep(chosen->scenario, arguments.question));
   return PrintToStdout("Case " + CaseName(*chosen) + ". " +
-                       RenderExplanation(chosen->scenario, answer));
+                       RenderExplanation(study.name, chosen->scenario, answer));
 }
 
 }  // namespace

@@ -53,6 +53,14 @@ void AddModel(CLI::App& import, int& exit_code) {
       ->add_option("--catalog", arguments->catalog,
                    "Folder of formats the model refers to; default: the one moecast came with")
       ->type_name("DIR");
+  command->footer(
+      "A scenario takes the entry by its file: model: olmoe.yaml\n"
+      "\n"
+      "Examples:\n"
+      "  moecast import model OLMoE/config.json --out olmoe.yaml\n"
+      "  moecast run my.yaml --set model=olmoe.yaml\n"
+      "\n"
+      "Exit codes: 0 ok; 2 bad input, and then no file is written.\n");
   command->callback([arguments, &exit_code] {
     const Status status = RunImportModel(*arguments);
     exit_code = status.ok() ? kExitOk : FailWith(status.errors());

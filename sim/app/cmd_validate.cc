@@ -16,6 +16,7 @@
 #include "sim/base/files.h"
 #include "sim/model/step_executor.h"
 #include "sim/run/run_study.h"
+#include "sim/validate/recorded_execution.h"
 #include "sim/validate/validation_files.h"
 
 namespace moecast {
@@ -31,16 +32,22 @@ constexpr const char* kFooter =
     "choices, a paged KV cache. Writes both results and the error of the prediction per step, per "
     "op\n"
     "and for the headline figures (docs/validation.md). Host times are modelled in both.\n"
+    "--recorded needs no GPU: steps take what they took in an earlier validation of the same\n"
+    "scenario, and the forecast is made anew, with another profile say.\n"
+    "\n"
+    "A tolerance that is not given is not checked.\n"
     "\n"
     "Examples:\n"
-    "  moecast validate --scenario scenarios/validation/olmoe_h200.yaml --out validation\n"
+    "  moecast validate --scenario scenarios/validation/olmoe_bf16.yaml --out v\n"
     "  moecast validate --scenario my.yaml --out v --tolerance 3 --tail-tolerance 10\n"
+    "  moecast validate --scenario my.yaml --recorded v --set cost.profile=new.yaml --out v2\n"
     "\n"
     "Exit codes: 0 ok; 1 a tolerance is exceeded; 2 bad input, or no GPU that can run it.\n";
 
 struct ValidateArguments {
   ScenarioArguments scenario;
   std::string out;
+  std::string recorded;
   std::optional<double> tolerance;
   std::optional<double> tail_tolerance;
   std::optional<double> speedup_tolerance;
@@ -60,6 +67,7 @@ Status WriteComparison(const Study& study, const ExecutedStudy& executed,
   const auto write = [&out](const char* name, const std::string& text) {
     return WriteFileAtomically(out / name, text);
   };
+  SIM_RETURN_IF_ERROR(write("cases.csv", CasesCsv(study, executed)));
   SIM_RETURN_IF_ERROR(write("steps.csv", StepsCsv(study, executed.steps)));
   SIM_RETURN_IF_ERROR(write("ops.csv", OpsCsv(study, executed.steps)));
   SIM_RETURN_IF_ERROR(write("step_errors.csv", ErrorLinesCsv(study, validation.steps)));
@@ -75,6 +83,17 @@ std::function<void(const std::string&)> ProgressLine() {
   return [](const std::string& what) { std::fprintf(stderr, "\r\033[K%s", what.c_str()); };
 }
 
+/// By this machine's GPU, or as recorded.
+Result<ExecutedStudy> Execute(const Study& study, const ValidateArguments& arguments,
+                              const ExecutionOptions& options) {
+  if (arguments.recorded.empty()) return ExecuteStudy(study, OpenStepExecutor, options);
+  SIM_TRY(const RecordedExecution recorded, RecordedExecution::Read(arguments.recorded));
+  SIM_TRY(ExecutedStudy executed, ExecuteStudy(study, recorded.Open(), options));
+  SIM_RETURN_IF_ERROR(recorded.CheckUsedUp());
+  executed.times = recorded.times();
+  return executed;
+}
+
 /// RETURNS: the exit code, or why there is no validation.
 Result<int> Validate(const ValidateArguments& arguments) {
   SIM_TRY(const Study study, LoadStudy(arguments.scenario));
@@ -83,10 +102,10 @@ Result<int> Validate(const ValidateArguments& arguments) {
   SIM_TRY(ResultFolder predicted_folder, ResultFolder::Open(out / "predicted"));
   SIM_TRY(ResultFolder executed_folder, ResultFolder::Open(out / "executed"));
   const auto progress = ProgressLine();
-  SIM_TRY(const ExecutedStudy executed, ExecuteStudy(study, OpenStepExecutor,
-                                                     {.request_rows = executed_folder.staging(),
-                                                      .behind = arguments.behind,
-                                                      .progress = progress}));
+  SIM_TRY(const ExecutedStudy executed, Execute(study, arguments,
+                                                {.request_rows = executed_folder.staging(),
+                                                 .behind = arguments.behind,
+                                                 .progress = progress}));
   if (progress) progress("");
   SIM_TRY(const StudyResult predicted,
           RunStudy(study, {.threads = 1, .request_rows = predicted_folder.staging()}));
@@ -128,8 +147,15 @@ void AddValidateCommand(CLI::App& app, int& exit_code) {
                    "Largest difference of a variant's speed-up over the first")
       ->check(NonNegative())
       ->type_name("POINTS");
-  command->add_flag("--behind", arguments->behind,
-                    "Also time ops with another kernel between their launches, into behind.csv");
+  command
+      ->add_option("--recorded", arguments->recorded,
+                   "Folder of an earlier validation of this scenario, whose steps are taken as "
+                   "executed")
+      ->type_name("DIR");
+  command
+      ->add_flag("--behind", arguments->behind,
+                 "Also time ops with another kernel between their launches, into behind.csv")
+      ->excludes("--recorded");
   command->footer(kFooter);
   command->callback([arguments, &exit_code] {
     const Result<int> code = Validate(*arguments);

@@ -28,6 +28,9 @@ int Run(int argc, char** argv) {
   moecast::AddTraceCommand(app, exit_code);
   moecast::AddValidateCommand(app, exit_code);
   moecast::RefuseEmptyValues(app);
+  app.failure_message([](const CLI::App* called, const CLI::Error& error) {
+    return moecast::WrongArgument(*called, error);
+  });
   const std::span<char* const> words(argv + 1, argv + (argc > 1 ? argc : 1));
   if (const std::string error = moecast::WrongVerb(app, words); !error.empty()) {
     std::fputs(error.c_str(), stderr);

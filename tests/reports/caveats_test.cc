@@ -10,9 +10,18 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 TEST(Caveats, FormatsThatTheGpuMultipliesAreNone) {
   EXPECT_THAT(Caveats(test::TinyStudy().cases.front().scenario), IsEmpty());
+}
+
+TEST(Caveats, RequestsThatNeverFitAreCounted) {
+  RunTotals totals;
+  totals.arrived = 7;
+  EXPECT_THAT(Caveats(totals), IsEmpty());
+  totals.rejected = 2;
+  EXPECT_THAT(Caveats(totals), ElementsAre(StartsWith("2 of 7 requests were rejected")));
 }
 
 TEST(Caveats, AFormatWithoutItsUnitIsNamedOnceWithEverythingStoredInIt) {

@@ -121,7 +121,7 @@ TEST(Overrides, ListsAreReplacedWhole) {
 
 TEST(Overrides, ErrorsNameTheFlag) {
   EXPECT_THAT(ErrorsOf(kMinimal, {"workload.stop.requests=many"}),
-              ElementsAre(AllOf(HasSubstr("--set workload.stop.requests: workload.stop.requests: "
+              ElementsAre(AllOf(HasSubstr("--set workload.stop.requests: "
                                           "expected a whole number"),
                                 HasSubstr("got 'many'"))));
   EXPECT_THAT(ErrorsOf(kMinimal, {"workload.stopp.requests=1"}),
