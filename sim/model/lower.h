@@ -60,6 +60,8 @@ class Lowering {
                      std::vector<CountedOp>& ops) const;
   void LowerMlaCache(const StepShape& step, const AttentionLoad& load, const MlaAttention& a,
                      std::vector<CountedOp>& ops) const;
+  /// A product of activations and a weight of attention: [rows, k] x [k, n].
+  [[nodiscard]] Gemm AttentionGemm(GemmRole role, int64_t rows, int64_t n, int64_t k) const;
   void LowerProjections(int64_t rows, std::vector<CountedOp>& ops) const;
   void LowerGqaProjections(int64_t rows, const GqaAttention& a, std::vector<CountedOp>& ops) const;
   void LowerMlaProjections(int64_t rows, const MlaAttention& a, std::vector<CountedOp>& ops) const;

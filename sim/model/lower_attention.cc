@@ -6,6 +6,16 @@
 
 namespace moecast {
 
+Gemm Lowering::AttentionGemm(GemmRole role, int64_t rows, int64_t n, int64_t k) const {
+  return {.role = role,
+          .rows = rows,
+          .n = n,
+          .k = k,
+          .format = &model_->formats.attention,
+          .activation_bytes = activation_bytes_,
+          .read = model_->reads.attention};
+}
+
 void Lowering::LowerProjections(int64_t rows, std::vector<CountedOp>& ops) const {
   if (full_layers_ + window_layers_ == 0) return;
   if (const auto* gqa = std::get_if<GqaAttention>(&model_->attention)) {
@@ -22,28 +32,15 @@ void Lowering::LowerGqaProjections(int64_t rows, const GqaAttention& a,
   const int64_t kv_heads = std::max<int64_t>(1, a.kv_heads / parallelism_.tensor);
   const int64_t values = heads * a.value_head_dim;
   const int64_t gate = model_->attention_output_gate ? values : 0;
-  const TensorFormat* format = &model_->formats.attention;
+  const int64_t outputs = heads * a.head_dim + gate + kv_heads * (a.head_dim + a.value_head_dim);
   ops.push_back(
-      {.op = Gemm{.role = GemmRole::kQkv,
-                  .rows = rows,
-                  .n = heads * a.head_dim + gate + kv_heads * (a.head_dim + a.value_head_dim),
-                  .k = model_->hidden,
-                  .format = format,
-                  .activation_bytes = activation_bytes_,
-                  .read = model_->reads.attention},
-       .count = layers});
+      {.op = AttentionGemm(GemmRole::kQkv, rows, outputs, model_->hidden), .count = layers});
   ops.push_back(
       {.op = Elementwise{.role = ElementwiseRole::kRope,
                          .rows = rows,
                          .bytes_per_row = ActivationBytes(2, (heads + kv_heads) * a.head_dim)},
        .count = layers});
-  ops.push_back({.op = Gemm{.role = GemmRole::kAttentionOut,
-                            .rows = rows,
-                            .n = model_->hidden,
-                            .k = values,
-                            .format = format,
-                            .activation_bytes = activation_bytes_,
-                            .read = model_->reads.attention},
+  ops.push_back({.op = AttentionGemm(GemmRole::kAttentionOut, rows, model_->hidden, values),
                  .count = layers});
 }
 
@@ -54,14 +51,7 @@ void Lowering::LowerMlaProjections(int64_t rows, const MlaAttention& a,
   const int64_t queries = heads * (a.qk_nope_head_dim + a.qk_rope_head_dim);
   const int64_t latent = a.kv_lora_rank + a.qk_rope_head_dim;
   const auto gemm = [&](GemmRole role, int64_t n, int64_t k) {
-    ops.push_back({.op = Gemm{.role = role,
-                              .rows = rows,
-                              .n = n,
-                              .k = k,
-                              .format = &model_->formats.attention,
-                              .activation_bytes = activation_bytes_,
-                              .read = model_->reads.attention},
-                   .count = layers});
+    ops.push_back({.op = AttentionGemm(role, rows, n, k), .count = layers});
   };
   // The down-projections are replicated on every tensor rank.
   gemm(GemmRole::kMlaDown, a.q_lora_rank.value_or(0) + latent, model_->hidden);
@@ -83,14 +73,7 @@ void Lowering::LowerLinearAttention(const StepShape& step, const AttentionLoad& 
   const int64_t values = value_heads * a.value_head_dim;
   const int64_t rows = step.rows_per_group;
   const auto gemm = [&](GemmRole role, int64_t n, int64_t k) {
-    ops.push_back({.op = Gemm{.role = role,
-                              .rows = rows,
-                              .n = n,
-                              .k = k,
-                              .format = &model_->formats.attention,
-                              .activation_bytes = activation_bytes_,
-                              .read = model_->reads.attention},
-                   .count = linear_layers_});
+    ops.push_back({.op = AttentionGemm(role, rows, n, k), .count = linear_layers_});
   };
   gemm(GemmRole::kLinearAttentionIn, 2 * keys + 2 * values + 2 * value_heads, model_->hidden);
   const int64_t state = values * a.key_head_dim;
