@@ -282,12 +282,12 @@ int main(int argc, char** argv) {
   std::string out;
   std::string data = "kernels/data";
   std::vector<std::string> models = {"Qwen3-30B-A3B", "Mixtral-8x7B"};
-  CLI::App app("Times our expert layer and cuBLAS grouped products on the same routings");
-  app.add_option("--out", out, "folder for loads.csv and native.csv")->required();
-  app.add_option("--data", data, "folder of models.csv");
-  app.add_option("--model", models, "shapes of models.csv");
-  CLI11_PARSE(app, argc, argv);
   try {
+    CLI::App app("Times our expert layer and cuBLAS grouped products on the same routings");
+    app.add_option("--out", out, "folder for loads.csv and native.csv")->required();
+    app.add_option("--data", data, "folder of models.csv");
+    app.add_option("--model", models, "shapes of models.csv");
+    CLI11_PARSE(app, argc, argv);
     moecast::kernels::Run(out, data, models);
     return 0;
   } catch (const std::exception& error) {
