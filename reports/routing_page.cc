@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "reports/line_plot.h"
+#include "sim/base/version.h"
 #include "traces/routing_stats_report.h"
 
 namespace moecast {
@@ -141,6 +142,8 @@ std::string RenderRoutingPage(const RoutingStats& stats) {
     html += Paragraph(std::string(Name(forming)) + ": " + Sampling(forming, stats.options));
   }
   for (const PhaseRouting& phase : stats.phases) html += PhaseSection(stats, phase);
+  html += Paragraph("made by moecast " + std::string(Version()) + " at commit " +
+                    std::string(GitCommit()));
   return html + "</body>\n</html>\n";
 }
 

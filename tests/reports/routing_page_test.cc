@@ -54,6 +54,7 @@ TEST(RoutingPage, IsWellFormedAndNeedsNothingElse) {
   const auto body = ParseXml(page).get_child("html.body");
   EXPECT_EQ(body.count("svg"), 5u);
   EXPECT_EQ(body.get<std::string>("h1"), "Routing of <b>&?");
+  EXPECT_THAT(page, HasSubstr("made by moecast "));
   EXPECT_THAT(page, Not(HasSubstr("<script")));
   EXPECT_THAT(page, Not(HasSubstr("href")));
   EXPECT_THAT(page, Not(HasSubstr("src=")));

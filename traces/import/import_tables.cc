@@ -130,7 +130,11 @@ Status ImportMatrix(const ByteFile& file, const std::vector<TextLine>& lines, La
     std::vector<uint64_t>& counts = layers[static_cast<int32_t>(layers.size())];
     for (const std::string_view cell : SplitCells(line.text)) {
       const auto count = ParseWhole<uint64_t>(cell);
-      if (!count) return file.At(line.offset, "'" + std::string(cell) + "' is no count");
+      if (!count) {
+        return file.At(line.offset, "'" + std::string(cell) +
+                                        "' is no count; text without a known header is read as "
+                                        "a row of counts per layer, a column per expert");
+      }
       counts.push_back(*count);
     }
     if (counts.size() != layers[0].size()) {
