@@ -80,6 +80,7 @@ add_executable(
   bench/layer_bench.cc
   bench/main.cc
   bench/prefill_bench.cc
+  bench/product_load.cc
   bench/prefill_data.cc
   bench/prefill_rows.cc
   bench/registry.cc
@@ -128,4 +129,8 @@ if(NOT MOECAST_KERNELS_ONLY)
     ops/dense/blas_lt.cc
     ops/dense/dense.cc)
   target_link_libraries(moecast_execute PUBLIC moecast_kernels_ops moecast_kernels_host moecast_model)
+  if(MOECAST_TESTS)
+    add_library(moecast_shared_memory STATIC ${PROJECT_SOURCE_DIR}/tests/kernels/shared_memory.cu)
+    target_link_libraries(moecast_shared_memory PUBLIC moecast_kernels_ops)
+  endif()
 endif()

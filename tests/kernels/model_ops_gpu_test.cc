@@ -1,10 +1,13 @@
 // A model on the GPU says the same of a token however its prompt is cut: prefilled whole, in
-// chunks over a cached past, or decoded. Skipped without a GPU.
+// chunks over a cached past, or decoded; and whatever pages and shared memory held before.
+// Skipped without a GPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/execute/model_ops.h"
+#include "tests/kernels/shared_memory.h"
 #include "tests/sim/model/model_builders.h"
 
 namespace moecast::kernels {
@@ -39,6 +42,19 @@ moecast::KvScheme SchemeOf(const std::string& name, double bits, int64_t group) 
   return scheme;
 }
 
+/// Residual 128: keys along tokens, values along channels.
+moecast::KvScheme Kivi2() {
+  moecast::KvScheme scheme = SchemeOf("kivi2", 2, 32);
+  scheme.layer.keys.code.axis = KvAxis::kChannel;
+  scheme.layer.keys.flush = 128;
+  scheme.layer.values.bands = {{.newest = 128, .code = {.bits = 16}}};
+  return scheme;
+}
+
+/// What a kernel finds in shared memory before it writes there.
+enum class Shared { kAsItIs, kNoNumbers };
+constexpr uint8_t kNoNumber = 0xff;  // in every type that a kernel keeps there, integers apart
+
 class OneSequence {
  public:
   OneSequence(const ModelSpec& model, const moecast::KvScheme& kv)
@@ -51,29 +67,33 @@ class OneSequence {
              stream_) {}
 
   /// Logits of the last token when the prompt is computed in pieces of these lengths; a piece of
-  /// one token is a decode.
-  std::vector<float> LogitsAfter(const std::vector<int64_t>& pieces) {
+  /// one token is a decode. `slot` decides which tokens they are.
+  std::vector<float> LogitsAfter(const std::vector<int64_t>& pieces,
+                                 Shared shared = Shared::kAsItIs, uint32_t slot = 1) {
     int64_t past = 0;
     std::vector<float> logits;
     for (const int64_t tokens : pieces) {
-      logits = Step(past, tokens);
+      logits = Step(slot, past, tokens, shared);
       past += tokens;
     }
     return logits;
   }
 
  private:
-  std::vector<float> Step(int64_t past, int64_t tokens) {
+  std::vector<float> Step(uint32_t slot, int64_t past, int64_t tokens, Shared shared) {
     const bool decodes = tokens == 1;
     const SequenceWork work{
-        .slot = 1, .past = past, .tokens = tokens, .decodes = decodes, .emits = true};
+        .slot = slot, .past = past, .tokens = tokens, .decodes = decodes, .emits = true};
     const std::vector<uint16_t> experts = ExpertsOf(past, tokens);
     const StepForm form = ops_.Prepare({.sequences = {&work, 1},
                                         .rows = tokens,
                                         .logit_rows = 1,
                                         .graph = decodes,
                                         .experts = experts});
-    for (const StepOp& op : ops_.Of(form)) op.launch();
+    for (const StepOp& op : ops_.Of(form)) {
+      if (shared == Shared::kNoNumbers) test::FillSharedMemory(kNoNumber, stream_.get());
+      op.launch();
+    }
     stream_.Synchronize();
     return ops_.Logits(form);
   }
@@ -133,8 +153,12 @@ class ModelOpsOnGpu : public testing::TestWithParam<int> {
         return {"latents in bf16", LatentModel(), SchemeOf("mla_bf16", 16, 0), 0.05};
       case 3:
         return {"latents in fp8", LatentModel(), SchemeOf("mla_fp8", 8, 128), 0.25};
-      default:
+      case 4:
         return {"latents in 4 bits", LatentModel(), SchemeOf("mla_int4", 4, 128), 0.5};
+      case 5:
+        return {"keys and values in 8 bits", GroupedModel(), SchemeOf("int8", 8, 128), 0.1};
+      default:
+        return {"keys and values in 2 bits", GroupedModel(), Kivi2(), 1};
     }
   }
 };
@@ -153,7 +177,24 @@ TEST_P(ModelOpsOnGpu, SaysTheSameOfATokenHoweverItsPromptIsCut) {
       << "chunks, then decodes";
 }
 
-INSTANTIATE_TEST_SUITE_P(Caches, ModelOpsOnGpu, testing::Range(0, 5));
+TEST_P(ModelOpsOnGpu, ReadsNothingThatNobodyWrote) {
+  const Cut cut = Case();
+  SCOPED_TRACE(cut.name);
+  // A chunk that ends within a page and a unit of it, decodes up to the page's end and beyond, and
+  // a chunk that begins within a unit.
+  std::vector<int64_t> pieces{kPrompt - 13};
+  pieces.insert(pieces.end(), 60, 1);
+  pieces.push_back(21);
+  pieces.push_back(1);
+  OneSequence sequence(cut.model, cut.kv);
+  const std::vector<float> first = sequence.LogitsAfter(pieces);
+  ASSERT_TRUE(std::ranges::all_of(first, [](float v) { return std::isfinite(v); }));
+  constexpr uint32_t kOther = 2;
+  sequence.LogitsAfter({256}, Shared::kAsItIs, kOther);  // whose pages the next one gets
+  EXPECT_LT(Distance(sequence.LogitsAfter(pieces, Shared::kNoNumbers), first), 1e-2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Caches, ModelOpsOnGpu, testing::Range(0, 7));
 
 }  // namespace
 }  // namespace moecast::kernels
