@@ -128,6 +128,7 @@ class Executor {
     for (const int32_t layer : layers) {
       step.layers += timer_.TimeApart(ops, [layer](const StepOp& op) { return op.layer == layer; });
     }
+    step.layers = WholeNs(step.layers);
   }
 
   std::string device_;

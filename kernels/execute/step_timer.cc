@@ -42,7 +42,7 @@ Seconds StepTimer::TimeBehind(uint64_t hold, const Graph& graph) {
   end_.Record(stream_);
   clock_.End(stream_);
   end_.Synchronize();
-  return Seconds(end_.MicrosecondsSince(start_) * kSecondsPerMicrosecond);
+  return WholeNs(Seconds(end_.MicrosecondsSince(start_) * kSecondsPerMicrosecond));
 }
 
 Seconds StepTimer::TimeApart(std::span<const StepOp> ops, const Pick& pick) {
@@ -60,7 +60,7 @@ Seconds StepTimer::TimeApart(std::span<const StepOp> ops, const Pick& pick) {
   const bool once = TimeBehind(hold, graph) > kLong;
   std::vector<Seconds> times(once ? 1 : kRuns);
   for (Seconds& time : times) time = TimeBehind(hold, graph);
-  return Seconds(MedianOf(times).count() / static_cast<double>(passes));
+  return WholeNs(Seconds(MedianOf(times).count() / static_cast<double>(passes)));
 }
 
 Seconds StepTimer::TimeOf(const StepOp& op) {

@@ -1,5 +1,6 @@
 // StepTimer: device time of what a graph holds, from the start of its first kernel to the end of
-// its last. The graph is queued behind a pause, so that its launch on the host is not timed.
+// its last, in whole nanoseconds. The graph is queued behind a pause, so that its launch on the
+// host is not timed.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 // goes in, how long it took comes out.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -51,6 +52,12 @@ struct OpSeconds {
   Seconds behind{};  // if asked for: what it takes with another kernel between its launches
 };
 
+/// The nearest whole nanosecond.
+inline Seconds WholeNs(Seconds time) {
+  return Seconds(std::round(time.count() * kNsPerSecond) / kNsPerSecond);
+}
+
+/// Times of the GPU are WholeNs, so that a file of microseconds holds them exactly.
 struct ExecutedStep {
   Seconds gpu{};      // the whole step, from its first kernel to its last
   double sm_mhz = 0;  // mean clock of the multiprocessors in it

@@ -56,7 +56,8 @@ class Execution {
     SIM_TRY(const MemoryPlan memory, PlanMemory(c.scenario));
     Say(i, "weights and cache");
     const Stopwatch opening;
-    SIM_TRY(const StepExecutor* const executor, executors_.For(RequestOf(c.scenario, memory)));
+    const ExecutorRequest request = RequestOf(c.scenario, memory);
+    SIM_TRY(const StepExecutor* const executor, executors_.For(request));
     time.opening = opening.Elapsed();
     out_.device = executor->device;
     const auto table = tables_[i].table();
@@ -70,7 +71,7 @@ class Execution {
                      .memory = memory,
                      .replication = static_cast<uint32_t>(r),
                      .recorder = {}};
-      SIM_TRY(RunResult run, RunKeepingRows(i, std::move(parts), *executor));
+      SIM_TRY(RunResult run, RunKeepingRows(i, std::move(parts), {*executor, request}));
       cell.replications.push_back(std::move(run));
     }
     out_.result.cases.push_back(std::move(cell));
@@ -79,8 +80,13 @@ class Execution {
   }
 
  private:
-  Result<RunResult> RunKeepingRows(size_t i, RunParts parts, const StepExecutor& executor) {
-    if (!options_.request_rows) return RunOne(i, std::move(parts), executor);
+  struct Opened {
+    const StepExecutor& executor;
+    const ExecutorRequest& request;
+  };
+
+  Result<RunResult> RunKeepingRows(size_t i, RunParts parts, const Opened& opened) {
+    if (!options_.request_rows) return RunOne(i, std::move(parts), opened);
     const Scenario& scenario = study_.cases[i].scenario;
     const std::filesystem::path folder = *options_.request_rows / CaseFolder(study_, i);
     std::error_code failure;
@@ -90,16 +96,16 @@ class Execution {
         RequestRowsFile rows,
         RequestRowsFile::Create(folder / ReplicationFile("requests", scenario, parts.replication)));
     parts.recorder.sink = [&rows](std::span<const RequestRecord> batch) { rows.Add(batch); };
-    SIM_TRY(RunResult result, RunOne(i, std::move(parts), executor));
+    SIM_TRY(RunResult result, RunOne(i, std::move(parts), opened));
     SIM_RETURN_IF_ERROR(rows.Commit());
     return result;
   }
 
-  Result<RunResult> RunOne(size_t i, RunParts parts, const StepExecutor& executor) {
+  Result<RunResult> RunOne(size_t i, RunParts parts, const Opened& opened) {
     const Scenario& scenario = study_.cases[i].scenario;
     const int64_t top_k = scenario.model.moe ? scenario.model.moe->top_k : 0;
-    ExecutedSteps steps(executor, ExpertIds(parts.routing.table(), top_k), i, options_.behind,
-                        out_.steps);
+    ExecutedSteps steps(opened.executor, opened.request, ExpertIds(parts.routing.table(), top_k), i,
+                        options_.behind, out_.steps);
     SIM_TRY(SimulatorInputs inputs, BuildSimulatorInputs(scenario, std::move(parts)));
     inputs.cost = ExecutedCost{.predicted = std::get<StepCost>(std::move(inputs.cost)),
                                .run = [&](const StepDetail& step, StepCost& cost) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sim/base/check.h"
+#include "sim/validate/step_work.h"
 
 namespace moecast {
 namespace {
@@ -52,9 +53,10 @@ std::vector<OpComparison> JoinOps(const std::vector<OpLine>& lines,
 
 }  // namespace
 
-ExecutedSteps::ExecutedSteps(const StepExecutor& executor, ExpertIds ids, size_t case_index,
-                             bool behind, std::vector<StepComparison>& log)
+ExecutedSteps::ExecutedSteps(const StepExecutor& executor, ExecutorRequest opened, ExpertIds ids,
+                             size_t case_index, bool behind, std::vector<StepComparison>& log)
     : executor_(executor),
+      opened_(std::move(opened)),
       ids_(std::move(ids)),
       case_index_(case_index),
       behind_(behind),
@@ -67,14 +69,14 @@ bool ExecutedSteps::IsNewKind(const StepShape& shape) {
 StepTime ExecutedSteps::Run(const StepDetail& step, StepCost& predicted) {
   const StepTime time = predicted.Predict(step.shape);
   if (!status_.ok()) return time;
-  const Result<ExecutedStep> executed =
-      executor_.run({.sequences = step.sequences,
-                     .rows = step.shape.rows_per_group,
-                     .logit_rows = step.shape.logit_rows_per_group,
-                     .graph = step.shape.graph,
-                     .experts = ids_.Of(step.routed),
-                     .time_ops = IsNewKind(step.shape),
-                     .time_behind = behind_});
+  const StepRun run{.sequences = step.sequences,
+                    .rows = step.shape.rows_per_group,
+                    .logit_rows = step.shape.logit_rows_per_group,
+                    .graph = step.shape.graph,
+                    .experts = ids_.Of(step.routed),
+                    .time_ops = IsNewKind(step.shape),
+                    .time_behind = behind_};
+  const Result<ExecutedStep> executed = executor_.run(run);
   if (!executed.ok()) {
     status_ = executed.errors();
     return time;
@@ -82,7 +84,7 @@ StepTime ExecutedSteps::Run(const StepDetail& step, StepCost& predicted) {
   gpu_ += executed->gpu;
   preparing_ += executed->preparing;
   timing_ops_ += executed->timing_ops;
-  Note(step.shape, time, *executed);
+  Note(step.shape, time, *executed, StepWork(opened_, run));
   if (!executed->ops.empty()) {
     log_.back().ops = JoinOps(predicted.Explain(step.shape), executed->ops);
   }
@@ -90,7 +92,7 @@ StepTime ExecutedSteps::Run(const StepDetail& step, StepCost& predicted) {
 }
 
 void ExecutedSteps::Note(const StepShape& shape, const StepTime& predicted,
-                         const ExecutedStep& executed) {
+                         const ExecutedStep& executed, uint64_t work) {
   const AttentionLoad& load = shape.attention.front();
   log_.push_back({.case_index = case_index_,
                   .step = steps_++,
@@ -100,6 +102,7 @@ void ExecutedSteps::Note(const StepShape& shape, const StepTime& predicted,
                   .prefill_context = load.prefill_context,
                   .rows = shape.rows_per_group,
                   .graph = shape.graph,
+                  .work = work,
                   .predicted = GpuTime(predicted),
                   .executed = executed.gpu,
                   .sm_mhz = executed.sm_mhz,

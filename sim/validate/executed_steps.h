@@ -18,10 +18,10 @@ namespace moecast {
 
 class ExecutedSteps {
  public:
-  /// `behind`: ops are also timed behind another kernel. REQUIRES: `executor` and `log` outlive
-  /// this object.
-  ExecutedSteps(const StepExecutor& executor, ExpertIds ids, size_t case_index, bool behind,
-                std::vector<StepComparison>& log);
+  /// `opened`: what the executor was opened for. `behind`: ops are also timed behind another
+  /// kernel. REQUIRES: `executor` and `log` outlive this object.
+  ExecutedSteps(const StepExecutor& executor, ExecutorRequest opened, ExpertIds ids,
+                size_t case_index, bool behind, std::vector<StepComparison>& log);
 
   /// RETURNS: the executed GPU time and the predicted host time. After a failure, the prediction.
   StepTime Run(const StepDetail& step, StepCost& predicted);
@@ -37,9 +37,11 @@ class ExecutedSteps {
   /// Steps alike in this have their ops timed once: timing them takes several times the step.
   using Kind = std::pair<bool, int>;  // graph, log2 of rows
   bool IsNewKind(const StepShape& shape);
-  void Note(const StepShape& shape, const StepTime& predicted, const ExecutedStep& executed);
+  void Note(const StepShape& shape, const StepTime& predicted, const ExecutedStep& executed,
+            uint64_t work);
 
   const StepExecutor& executor_;
+  ExecutorRequest opened_;
   ExpertIds ids_;
   size_t case_index_;
   bool behind_;

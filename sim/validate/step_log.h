@@ -27,6 +27,7 @@ struct StepComparison {
   int64_t prefill_context = 0;  // cached tokens read by prompt chunks
   int64_t rows = 0;             // of the dense products, padding included
   bool graph = false;           // padded to a captured batch
+  uint64_t work = 0;            // StepWork
   Seconds predicted{};          // GPU time; the host's is modelled in both runs
   Seconds executed{};
   double sm_mhz = 0;  // mean clock of the multiprocessors in the executed step

@@ -29,18 +29,25 @@ std::string Row(const First& first, const Rest&... rest) {
 
 }  // namespace
 
+std::string CasesCsv(const Study& study, const ExecutedStudy& executed) {
+  std::string text = std::string(kCasesHeader) + "\n";
+  for (size_t i = 0; i < executed.times.size(); ++i) {
+    const CaseSeconds& t = executed.times[i];
+    text += Row(std::string_view(CaseName(study.cases[i])), std::string_view(executed.device),
+                t.opening.count(), t.preparing.count(), t.gpu.count(), t.timing_ops.count(),
+                t.all.count());
+  }
+  return text;
+}
+
 std::string StepsCsv(const Study& study, const std::vector<StepComparison>& steps) {
-  std::string text =
-      "case,step,decode_sequences,decode_context,prefill_tokens,prefill_context,rows,graph,"
-      "predicted_us,executed_us,error_percent,sm_mhz,host_us,predicted_attention_us,predicted_"
-      "experts_us,"
-      "predicted_dense_us,ops_timed_apart_us,layers_timed_apart_us\n";
+  std::string text = std::string(kStepsHeader) + "\n";
   for (const StepComparison& s : steps) {
     Seconds ops;
     for (const OpComparison& op : s.ops) ops += op.executed;
     text += Row(std::string_view(CaseName(study.cases[s.case_index])), s.step, s.decode_sequences,
                 s.decode_context, s.prefill_tokens, s.prefill_context, s.rows,
-                static_cast<int64_t>(s.graph), s.predicted, s.executed,
+                static_cast<int64_t>(s.graph), Hex64(s.work), s.predicted, s.executed,
                 kPercent * (s.predicted / s.executed - 1), s.sm_mhz, s.host, s.attention, s.experts,
                 s.dense, ops, s.layers);
   }
@@ -48,7 +55,7 @@ std::string StepsCsv(const Study& study, const std::vector<StepComparison>& step
 }
 
 std::string OpsCsv(const Study& study, const std::vector<StepComparison>& steps) {
-  std::string text = "case,step,op,predicted_us,executed_us\n";
+  std::string text = std::string(kOpsHeader) + "\n";
   for (const StepComparison& s : steps) {
     for (const OpComparison& op : s.ops) {
       text += Row(std::string_view(CaseName(study.cases[s.case_index])), s.step,
