@@ -26,7 +26,6 @@ struct alignas(1024) ManyHeadsShared {
   uint32_t query_largest[kConsumerWarps];
   uint64_t query_full;
   uint64_t query_free;                 // one arrival for each part
-  uint64_t largest_ready;              // the first warpgroup's: one arrival of each of its warps
   uint64_t weights_ready[kConsumers];  // one arrival of every warp of their warpgroup
   uint64_t weights_free[kConsumers];   // one of every warp of the other
   Split split;
@@ -37,7 +36,6 @@ struct alignas(1024) ManyHeadsShared {
     ring.Init(codes);
     ptx::BarrierInit(&query_full, 1);
     ptx::BarrierInit(&query_free, 1);
-    ptx::BarrierInit(&largest_ready, 4);
     for (int g = 0; g < kConsumers; ++g) {
       ptx::BarrierInit(&weights_ready[g], 4);
       ptx::BarrierInit(&weights_free[g], 4);
@@ -111,7 +109,6 @@ struct ManyHeadsGroup {
     attend::RowState state;
     float seen[2];
     attend::RowMaxima(s, seen);
-    if (group == 1) ptx::BarrierWait(&shared.largest_ready, other_uses % 2);
     if (before >= 0) {
       state.largest[0] = shared.largest[before][row];
       state.largest[1] = shared.largest[before][row + 8];
@@ -120,7 +117,6 @@ struct ManyHeadsGroup {
       shared.largest[group][row] = fmaxf(state.largest[0], seen[0]);
       shared.largest[group][row + 8] = fmaxf(state.largest[1], seen[1]);
     }
-    if (group == 0) ArriveWarp(&shared.largest_ready);
     attend::Exponentiate(s, seen, results.task.scale * unit, state, factor);
     step_sum[0] = state.sum[0];
     step_sum[1] = state.sum[1];
@@ -159,8 +155,8 @@ struct ManyHeadsGroup {
     return ptx::RowsDescriptor(shared.ring.tiles[step % kStages][group * kHalfBlocks], kBlockBytes);
   }
 
-  // o (+)= the other warpgroup's weights times latents of its step.
-  __device__ __forceinline__ void AddOther(int step, float (&o)[kResults], bool first) {
+  // o (+)= the other warpgroup's weights times latents of its step, in flight.
+  __device__ __forceinline__ void BeginOther(int step, float (&o)[kResults], bool first) {
     const int other = 1 - group;
     ptx::BarrierWait(&shared.weights_ready[other], other_uses % 2);
     const float factor[2] = {shared.factor[other][row], shared.factor[other][row + 8]};
@@ -173,11 +169,17 @@ struct ManyHeadsGroup {
     for (int k = 0; k < kSteps; ++k)
       ptx::ProductRows<kHalf>(o, a + k * 2, b + k * 128, !first || k > 0);
     ptx::ProductCommit();
+  }
+  __device__ __forceinline__ void EndOther(int step, float (&o)[kResults]) {
     ptx::ProductWait<0>();
     ptx::HoldRegisters(o);
     shared.ring.Release(step, group);
-    ArriveWarp(&shared.weights_free[other]);
+    ArriveWarp(&shared.weights_free[1 - group]);
     ++other_uses;
+  }
+  __device__ __forceinline__ void AddOther(int step, float (&o)[kResults], bool first) {
+    BeginOther(step, o, first);
+    EndOther(step, o);
   }
 
   // o (+)= this warpgroup's weights times latents of its step, in flight.
@@ -221,7 +223,7 @@ struct ManyHeadsGroup {
     EndOwn(step, o);
     if (pair) AddOther(step + 1, o, false);
   }
-  // The second's: its step is the latter.
+  // The second's: its step is the latter. The first one's values are multiplied during its softmax.
   __device__ __forceinline__ void RunSecond(int step, int valid, bool pair, bool first,
                                             float (&o)[kResults]) {
     if (!pair) return AddOther(step, o, first);
@@ -230,9 +232,10 @@ struct ManyHeadsGroup {
     float factor[2];
     float step_sum[2];
     MultiplyKeys(step + 1, s);
+    BeginOther(step, o, first);
     Soften(valid - kPageTokens, 0, s, p, factor, step_sum);
     PublishWeights(p, factor);
-    AddOther(step, o, first);
+    EndOther(step, o);
     Rescale(o, factor, step_sum, false);
     BeginOwn(step + 1, p, o, false);
     EndOwn(step + 1, o);
@@ -319,7 +322,6 @@ struct ManyHeadsGroup {
       step += CurrentPart().Units(results.split);
       FinishPart(CurrentPart(), o);
     }
-    results.Merge();
   }
 };
 
@@ -340,6 +342,7 @@ struct ManyHeads {
     } else {
       ManyHeadsGroup<1, kHalf>{shared, results}.Run();
     }
+    results.Merge();
   }
 };
 

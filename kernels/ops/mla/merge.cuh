@@ -67,30 +67,34 @@ struct Merged {
   }
 };
 
-// A lane's parts: first, first + step, and so on. Four are read at once.
+// A lane's parts: first, first + step, and so on. Four are read at once, the last of all in place
+// of those that are not there.
 template <class PartOf>
 __device__ __forceinline__ Merged MergeParts(PartOf part_of, int first, int step, int count,
                                              int row, int column, float scale) {
   constexpr int kAtOnce = 4;
   Merged merged;
+#pragma unroll 1
   for (; first < count; first += kAtOnce * step) {
     Merged read[kAtOnce];
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      if (first + i * step >= count) continue;
-      const auto& part = part_of(first + i * step);
+      const int number = first + i * step;
+      const auto& part = part_of(min(number, count - 1));
       const float4 sums = *reinterpret_cast<const float4*>(&part.sum[row][column]);
-      read[i] = {part.largest[row], part.weight[row], {sums.x, sums.y, sums.z, sums.w}};
+      read[i] = {number < count ? part.largest[row] : -INFINITY,
+                 part.weight[row],
+                 {sums.x, sums.y, sums.z, sums.w}};
     }
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i)
-      if (first + i * step < count) merged.Add(read[i], scale);
+    for (int i = 0; i < kAtOnce; ++i) merged.Add(read[i], scale);
   }
   return merged;
 }
 
 // This block's slice of a shared sequence: `place` of `count`, four columns a lane. Where many
-// blocks share, lanes share their parts.
+// blocks share, lanes share their parts. Loops stay loops: what runs once in a launch is fetched
+// from L2 first, and that takes longer than the loads.
 //   warp, warps  that merge
 template <int kRows, class PartOf>
 __device__ void MergeSlice(PartOf part_of, int place, int count, int warp, int warps, float scale,
@@ -102,13 +106,14 @@ __device__ void MergeSlice(PartOf part_of, int place, int count, int warp, int w
   const int quad_lanes = 32 / part_lanes;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int end = ShareStart(kQuads, count, place + 1);
-#pragma unroll 2
+#pragma unroll 1
   for (int base = ShareStart(kQuads, count, place) + warp * quad_lanes; base < end;
        base += warps * quad_lanes) {
     const int quad = min(base + lane % quad_lanes, end - 1);
     const int row = quad / kRowQuads;
     const int column = quad % kRowQuads * 4;
     Merged merged = MergeParts(part_of, lane / quad_lanes, part_lanes, count, row, column, scale);
+#pragma unroll 1
     for (int distance = quad_lanes; distance < 32; distance *= 2)
       merged.Add(merged.FromLane(distance), scale);
     if (lane >= quad_lanes || base + lane >= end) continue;
@@ -188,8 +193,8 @@ struct Results {
       if (owed.begun_before.sequence >= 0) Arrive(MeetingOf(owed.begun_before));
       if (owed.ends_later.sequence >= 0) Arrive(MeetingOf(owed.ends_later));
     }
-    MergeWithOthers(owed.begun_before);
-    MergeWithOthers(owed.ends_later);
+#pragma unroll 1
+    for (int i = 0; i < 2; ++i) MergeWithOthers(i == 0 ? owed.begun_before : owed.ends_later);
   }
 
  private:

@@ -22,7 +22,8 @@ __device__ __forceinline__ uint32_t ScalePair(uint32_t pair, float factor) {
                      __uint_as_float(pair & 0xffff0000U) * factor);
 }
 template <Half kHalf>
-__device__ __forceinline__ void ScaleChunk(uint8_t* at, const uint4& chunk, float factor) {
+__device__ __forceinline__ void ScaleChunk(uint8_t* at, float factor) {
+  const uint4 chunk = *reinterpret_cast<const uint4*>(at);
   *reinterpret_cast<uint4*>(at) =
       make_uint4(ScalePair<kHalf>(chunk.x, factor), ScalePair<kHalf>(chunk.y, factor),
                  ScalePair<kHalf>(chunk.z, factor), ScalePair<kHalf>(chunk.w, factor));
@@ -40,13 +41,11 @@ __device__ __forceinline__ float TurnQuery(Shared& shared) {
   const auto at = [&](int chunk) {
     return ChunkAt(shared.QueryBlock(chunk / kChunkNumbers), head, chunk % kChunkNumbers);
   };
-  uint4 chunks[kChunks];
   uint32_t largest = 0;
-#pragma unroll
-  for (int i = 0; i < kChunks; ++i) {
-    chunks[i] = *reinterpret_cast<const uint4*>(at(first + i * kHeadThreads));
-    largest = max(largest, LargestOf(chunks[i]));
-  }
+#pragma unroll 4
+  for (int i = 0; i < kChunks; ++i)
+    largest =
+        max(largest, LargestOf(*reinterpret_cast<const uint4*>(at(first + i * kHeadThreads))));
   largest = __reduce_max_sync(kWarp, largest);
   if (thread % 32 == 0) shared.query_largest[thread / 32] = largest;
   MeetAll();
@@ -55,13 +54,10 @@ __device__ __forceinline__ float TurnQuery(Shared& shared) {
   // Exponents of bf16 and float32 are the same: of the factor, 127 + 14 + 127 - the largest's.
   const uint32_t exponent = max(largest >> 7, 15U);
   const float factor = __uint_as_float((268U - exponent) << 23);
-#pragma unroll
-  for (int i = 0; i < kChunks; ++i)
-    ScaleChunk<Half::kF16>(at(first + i * kHeadThreads), chunks[i], factor);
-  for (int i = first; i < kRotaryChannels / kChunkNumbers; i += kHeadThreads) {
-    uint8_t* const rotary = at(kLatentChannels / kChunkNumbers + i);
-    ScaleChunk<Half::kBf16>(rotary, *reinterpret_cast<const uint4*>(rotary), factor);
-  }
+#pragma unroll 2
+  for (int i = 0; i < kChunks; ++i) ScaleChunk<Half::kF16>(at(first + i * kHeadThreads), factor);
+  for (int i = first; i < kRotaryChannels / kChunkNumbers; i += kHeadThreads)
+    ScaleChunk<Half::kBf16>(at(kLatentChannels / kChunkNumbers + i), factor);
   ptx::SharedWritesFence();
   MeetAll();
   return __uint_as_float((exponent - 14U) << 23);

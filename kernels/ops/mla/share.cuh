@@ -11,9 +11,9 @@ namespace moecast::kernels::mla {
 
 constexpr uint32_t kWarp = 0xffffffffU;
 
-__device__ __forceinline__ int UnitsOfLength(int length) {
-  return (length + kPageTokens - 1) / kPageTokens;
-}
+// Rounded up.
+__device__ __forceinline__ int Quotient(int a, int b) { return (a + b - 1) / b; }
+__device__ __forceinline__ int UnitsOfLength(int length) { return Quotient(length, kPageTokens); }
 
 // All units, and how blocks share them.
 struct Split {
@@ -51,8 +51,10 @@ __device__ inline int32_t CountUnits(const AttendMlaArgs& args) {
   return units;
 }
 
+// As few blocks as make no share larger: sequences then more often end where a block does.
 __device__ inline Split SplitFor(int32_t units, int most_blocks, int block) {
-  Split split{.units = units, .blocks = BlocksFor(units, most_blocks, 1)};
+  const int32_t share = max(Quotient(units, most_blocks), 1);
+  Split split{.units = units, .blocks = Quotient(units, share)};
   if (block >= split.blocks) return split;
   split.first = ShareStart(units, split.blocks, block);
   split.end = ShareStart(units, split.blocks, block + 1);
