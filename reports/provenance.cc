@@ -180,7 +180,10 @@ std::vector<std::string> Caveats(const Scenario& scenario) {
   if (formats.mix) use(formats.mix->format, "experts of the mix");
   use(formats.of_lm_head(), "LM head");
   std::vector<std::string> caveats;
-  for (const auto& [fact, tensors] : uses) caveats.push_back(fact + " (" + tensors + ")");
+  caveats.reserve(uses.size());
+  for (const auto& [fact, tensors] : uses) {
+    caveats.push_back(std::string(fact).append(" (").append(tensors).append(")"));
+  }
   return caveats;
 }
 
