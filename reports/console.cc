@@ -121,7 +121,7 @@ std::string KvText(const Scenario& scenario) {
   const KvPlan plan = PlanKv(scenario.kv, scenario.model);
   const KvBits bits =
       BitsOf(plan.stores.front(), KvElementsOf(scenario.model, scenario.parallelism.tensor));
-  const std::string text = DescribeKv(plan) + " KV";
+  std::string text = DescribeKv(plan) + " KV";
   if (bits.stored == bits.equivalent) return text;
   constexpr int kDigits = 2;
   return text + " (" + Fixed(bits.stored, kDigits) + " bits stored, " + Fixed(bits.read, kDigits) +
