@@ -80,7 +80,6 @@ add_executable(
   bench/layer_bench.cc
   bench/main.cc
   bench/prefill_bench.cc
-  bench/product_load.cc
   bench/prefill_data.cc
   bench/prefill_rows.cc
   bench/registry.cc

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "kernels/bench/layer_bench.h"
-#include "kernels/bench/product_load.h"
 #include "kernels/bench/suites.h"
 #include "kernels/ops/route/naive.h"
 
@@ -55,10 +54,9 @@ ReplayPlan ColdRouters(const SuiteContext& context, const LayerBench& layer) {
   return {.min_launches = wanted, .period = wanted};
 }
 
-// Other rules differ from native by passes over the same tokens: a row every octave of decode says
-// how much.
+// Other rules differ from native by passes over the same tokens: a row every octave says how much.
 bool AllRulesAt(int tokens) {
-  constexpr int kRuleTokens[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096};
+  constexpr int kRuleTokens[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
   return std::ranges::find(kRuleTokens, tokens) != std::ranges::end(kRuleTokens);
 }
 
@@ -110,14 +108,13 @@ std::vector<Measurement> RunRouteSuite(const SuiteContext& given) {
   SuiteContext context = given;
   context.bench.rule = {.min_samples = 10, .max_samples = 60, .max_seconds = 0.15};  // many rows
   std::vector<Measurement> rows;
-  const ProductLoad load(context.bench.stream);
   for (const ModelShape& model : DistinctRouters(context.models)) {
     const WeightPool weights(model.shape, 0, context.bench.stream);
     // With 264, 352, 528, 704 and 1056 the blocks of combine end a round at some hidden size.
-    for (const int tokens :
-         {1,   2,   4,   8,   16,  24,  32,  48,  64,   88,   128,  150,  184,  224,  256, 264,
-          300, 352, 424, 512, 528, 600, 704, 850, 1024, 1056, 1380, 2048, 2760, 4096, 8192})
-      AppendModel(load.Before(context, tokens), model, weights, tokens, rows);
+    for (const int tokens : {1,   2,   4,    8,    16,   24,   32,   48,   64,   88,   128,
+                             150, 184, 224,  256,  264,  300,  352,  424,  512,  528,  600,
+                             704, 850, 1024, 1056, 1200, 1380, 1728, 2048, 2760, 4096, 8192})
+      AppendModel(context, model, weights, tokens, rows);
   }
   return rows;
 }

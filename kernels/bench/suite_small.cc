@@ -1,6 +1,5 @@
 // Suite of the small ops of a step: embedding, residual and norm, rotary embedding, sampling.
 #include "kernels/bench/layer_bench.h"
-#include "kernels/bench/product_load.h"
 #include "kernels/bench/small_rows.h"
 #include "kernels/bench/suites.h"
 #include "kernels/execute/glue.h"
@@ -126,15 +125,13 @@ std::vector<Measurement> RunSmallSuite(const SuiteContext& given) {
   SuiteContext context = given;
   context.bench.rule = {.min_samples = 20, .max_samples = 60, .max_seconds = 0.1};  // many rows
   std::vector<Measurement> rows;
-  const ProductLoad load(context.bench.stream);
   for (const AttentionShape& model : context.attention) {
     for (const int32_t tokens : {1,   2,   4,    8,    12,   16,   24,   32,   48,   64,   80,
                                  96,  112, 128,  160,  192,  224,  256,  320,  384,  448,  512,
                                  640, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384}) {
-      const SuiteContext steady = load.Before(context, tokens);
-      AppendNorm(steady, model, tokens, rows);
-      AppendRope(steady, model, tokens, rows);
-      AppendEmbedding(steady, model, tokens, rows);
+      AppendNorm(context, model, tokens, rows);
+      AppendRope(context, model, tokens, rows);
+      AppendEmbedding(context, model, tokens, rows);
     }
     for (const int32_t batch :
          {1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 132, 136, 192, 256, 264, 384, 512})

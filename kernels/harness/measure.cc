@@ -17,31 +17,25 @@ constexpr int kBlock = 10;                          // replays judged by one clo
 constexpr std::chrono::milliseconds kRecovery{40};  // before the block after a discarded one
 
 // Microseconds of each of `count` replays, and the clock meanwhile. All are enqueued before the
-// host waits, behind `lead` that are not timed, so the stream never runs dry between them. A load
-// runs in front of each and is not timed.
+// host waits, behind `lead` that are not timed, so the stream never runs dry between them.
 struct Block {
   std::vector<double> times;
   double sm_mhz = 0;
 };
 Block TimeReplays(const Bench& bench, const Graph& graph, int count, int lead = 1) {
-  const auto size = static_cast<size_t>(count);
-  std::vector<Event> begins(size);  // of the first alone where none has a load
-  std::vector<Event> ends(size);
+  std::vector<Event> events(static_cast<size_t>(count) + 1);
   for (int i = 0; i < lead; ++i) graph.Launch(bench.stream);
   bench.probe.Begin(bench.stream);
-  for (size_t i = 0; i < size; ++i) {
-    if (bench.load != nullptr) bench.load->Launch(bench.stream);
-    if (bench.load != nullptr || i == 0) begins[i].Record(bench.stream);
+  events[0].Record(bench.stream);
+  for (size_t i = 1; i < events.size(); ++i) {
     graph.Launch(bench.stream);
-    ends[i].Record(bench.stream);
+    events[i].Record(bench.stream);
   }
   bench.probe.End(bench.stream);
   bench.stream.Synchronize();
   Block block{.times = {}, .sm_mhz = bench.probe.MeanMhz()};
-  for (size_t i = 0; i < size; ++i) {
-    const Event& begin = bench.load != nullptr || i == 0 ? begins[i] : ends[i - 1];
-    block.times.push_back(ends[i].MicrosecondsSince(begin));
-  }
+  for (size_t i = 1; i < events.size(); ++i)
+    block.times.push_back(events[i].MicrosecondsSince(events[i - 1]));
   return block;
 }
 

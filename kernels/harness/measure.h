@@ -30,9 +30,6 @@ struct Bench {
   PowerCap power_cap = PowerCap::kHoldsBack;
   /// Untimed replays in front of every block: the clock follows the load of the last milliseconds.
   double load_us = 0;
-  /// Launched in front of every replay, not timed: the load of a step, for rows that are none
-  /// themselves.
-  const Graph* load = nullptr;
 };
 
 /// Enqueues launch number `launch` of a replay on the bench's stream. The caller rotates its
