@@ -26,6 +26,7 @@ struct alignas(1024) ManyHeadsShared {
   uint32_t query_largest[kConsumerWarps];
   uint64_t query_full;
   uint64_t query_free;                 // one arrival for each part
+  uint64_t scores_ready;               // the second warpgroup's: one arrival of each of its warps
   uint64_t weights_ready[kConsumers];  // one arrival of every warp of their warpgroup
   uint64_t weights_free[kConsumers];   // one of every warp of the other
   Split split;
@@ -36,6 +37,7 @@ struct alignas(1024) ManyHeadsShared {
     ring.Init(codes);
     ptx::BarrierInit(&query_full, 1);
     ptx::BarrierInit(&query_free, 1);
+    ptx::BarrierInit(&scores_ready, 4);
     for (int g = 0; g < kConsumers; ++g) {
       ptx::BarrierInit(&weights_ready[g], 4);
       ptx::BarrierInit(&weights_free[g], 4);
@@ -58,6 +60,9 @@ struct ManyHeadsGroup {
   static constexpr int kResults = kHalfChannels / 2;  // likewise
   static constexpr int kSteps = kPageTokens / 16;     // of a product over tokens
   static constexpr int kRotarySteps = kRotaryChannels / 16;
+  // The first warpgroup's values wait for the second's scores: so both warpgroups' values fill the
+  // second's softmax. Not where codes are turned, which want their place sooner.
+  static constexpr bool kYields = kHalf == Half::kBf16;
 
   Shared& shared;
   Results<kManyHeads> results;
@@ -217,9 +222,10 @@ struct ManyHeadsGroup {
     float step_sum[2];
     MultiplyKeys(step, s);
     Soften(valid, first ? -1 : 1, s, p, factor, step_sum);
-    Rescale(o, factor, step_sum, first);
-    BeginOwn(step, p, o, first);
     PublishWeights(p, factor);
+    Rescale(o, factor, step_sum, first);
+    if (kYields && pair) ptx::BarrierWait(&shared.scores_ready, other_uses % 2);
+    BeginOwn(step, p, o, first);
     EndOwn(step, o);
     if (pair) AddOther(step + 1, o, false);
   }
@@ -232,6 +238,7 @@ struct ManyHeadsGroup {
     float factor[2];
     float step_sum[2];
     MultiplyKeys(step + 1, s);
+    if (kYields) ArriveWarp(&shared.scores_ready);
     BeginOther(step, o, first);
     Soften(valid - kPageTokens, 0, s, p, factor, step_sum);
     PublishWeights(p, factor);
