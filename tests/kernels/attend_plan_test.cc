@@ -175,6 +175,15 @@ TEST(AttendPlan, EveryBlock_HasAUnit) {  // a later block may wait for what an e
   EXPECT_EQ(Blocks(100000, 8), 132);
 }
 
+TEST(AttendPlan, ManyUnits_AreNotCutWhereEachBlockHasAnEqualSegment) {
+  EXPECT_EQ(Blocks(128 * 260, 128), 128);
+  EXPECT_EQ(Blocks(132 * 260, 132), 132);
+  EXPECT_EQ(Blocks(128 * 260 + 1, 128), 132);  // of different lengths
+  EXPECT_EQ(Blocks(120 * 260, 120), 132);      // too many blocks would be idle
+  EXPECT_EQ(Blocks(64 * 520, 64), 132);
+  EXPECT_EQ(Blocks(512 * 260, 512), 132);
+}
+
 TEST(AttendPlan, FewUnitsOfEqualSegments_AreCutWhereBlocksEnd) {
   for (const int32_t segments : {1, 8, 60, 128}) {
     for (const int32_t of : {1, 5, 12, 13, 40}) {

@@ -152,11 +152,17 @@ constexpr SegmentBlocks BlocksOfSegments(int32_t segments, int32_t most) {
 
 /// Blocks that take part where results of a segment that blocks share are dear: few units are cut
 /// only where segments of equal length end, or into equal parts of them, if that leaves few blocks
-/// idle; not at all where a block's workers take one unit each. RETURNS: at most `units`.
+/// idle; not at all where a block's workers take one unit each. Many units are cut everywhere,
+/// unless each block has one of the segments, all as long, and next to none is idle.
+/// RETURNS: at most `units`.
 constexpr int BlocksFor(int32_t units, const SegmentBlocks& blocks, int workers) {
   constexpr int32_t kFewRounds = 6;
   const int enough = BlocksFor(units, blocks.most, workers);
-  if (units > kFewRounds * blocks.most * workers) return enough;
+  if (units > kFewRounds * blocks.most * workers) {
+    const bool one_each = blocks.even == blocks.segments && 32 * blocks.even >= 31 * blocks.most &&
+                          units % blocks.segments == 0;
+    return one_each ? blocks.even : enough;
+  }
   const int32_t round = blocks.segments * workers;
   const int32_t cuts = units <= round ? 1 : (units + round - 1) / round;
   const int32_t whole = Least(cuts * blocks.segments, blocks.even);
