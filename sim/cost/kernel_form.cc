@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "sim/cost/kv_work.h"
 
@@ -51,13 +52,19 @@ double RowElements(const KernelFeatures& f) {
   return f[kAssignments] * (f[kHidden] + f[kIntermediate]);
 }
 
-/// How often the weights of an expert are read, summed over experts: once per `rows_per_pass` rows
-/// begun. The fullest expert has m rows; the others share the rest evenly.
+/// How often weights of experts are read, in all: an expert's once per `rows_per_pass` of its rows
+/// begun. The fullest has m rows. What the others have is told by their padded rows, and their last
+/// passes are half full in the mean; where all have as many rows, by the fullest.
 double Passes(const KernelFeatures& f, double rows_per_pass) {
+  constexpr double kEven = 1.01;   // fullest over mean
+  constexpr double kTileRows = 8;  // that padded rows are counted in
   if (rows_per_pass <= 0) return f[kDistinct];
+  const double of_fullest = std::ceil(f[kMaxLoad] / rows_per_pass);
+  if (f[kMaxLoad] * f[kDistinct] <= kEven * f[kAssignments]) return f[kDistinct] * of_fullest;
   const double others = std::max(f[kDistinct] - 1, 0.0);
-  return std::ceil(f[kMaxLoad] / rows_per_pass) +
-         std::max(others, (f[kAssignments] - f[kMaxLoad]) / rows_per_pass);
+  const double padded = f[kPaddedRows] - std::ceil(f[kMaxLoad] / kTileRows) * kTileRows;
+  const double begun = padded + others * (rows_per_pass - kTileRows) / 2;
+  return of_fullest + std::max(others, begun / rows_per_pass);
 }
 
 /// `kMatrices` of H x I per distinct expert.
@@ -74,8 +81,37 @@ KernelWork RouteWork(const KernelFeatures& f, double) {
           .chain = kFloor};
 }
 
-KernelWork CombineWork(const KernelFeatures& f, double) {
-  return {.memory = {f[kAssignments] * f[kHidden], f[kTokens] * f[kHidden]}, .chain = kFloor};
+/// Of moved bytes, those beyond what the card's cache may keep: its size lies between this and
+/// twice this, which fits tell by the two terms.
+constexpr double kCachedBytes = 1 << 25;
+double Beyond(double bytes, double kept) { return std::max(bytes - kept, 0.0); }
+
+/// Rounds in which blocks of kColumns columns of a token go, `per_pair` at a time on a pair of
+/// multiprocessors, of which the cards that rows are measured on have kPairs.
+double Rounds(const KernelFeatures& f, double per_pair) {
+  constexpr double kColumns = 1024;
+  constexpr double kPairs = 66;
+  const double blocks = f[kTokens] * std::ceil(f[kHidden] / kColumns);
+  return per_pair > 0 ? std::ceil(blocks / (per_pair * kPairs)) : kFloor;
+}
+
+/// Rows of slots move, in bf16 the bytes that the cache takes or not.
+KernelWork SlotsWork(const KernelFeatures& f, double chain) {
+  constexpr double kBytes = 2;
+  const double slots = f[kAssignments] * f[kHidden];
+  return {.memory = {slots, f[kTokens] * f[kHidden], Beyond(kBytes * slots, kCachedBytes),
+                     Beyond(kBytes * slots, 2 * kCachedBytes)},
+          .chain = chain};
+}
+
+/// A block adds up the slots of a token one after the other.
+KernelWork CombineWork(const KernelFeatures& f, double per_pair) {
+  const double slots = f[kTokens] > 0 ? f[kAssignments] / f[kTokens] : 0;
+  return SlotsWork(f, per_pair > 0 ? Rounds(f, per_pair) * slots : kFloor);
+}
+
+KernelWork PermuteWork(const KernelFeatures& f, double per_pair) {
+  return SlotsWork(f, Rounds(f, per_pair));
 }
 
 KernelWork LayerWork(const KernelFeatures& f, double rows_per_pass) {
@@ -105,7 +141,8 @@ KernelWork PrefillAttentionWork(const KernelFeatures& f, double) {
 /// A block takes a row, so what `rows_per_pass` blocks do at a time is done in whole passes.
 KernelWork WidthWork(const KernelFeatures& f, double rows_per_pass) {
   const bool passes = rows_per_pass > 0;
-  return {.memory = {f[kTokens] * f[kWidth]},
+  const double moved = f[kTokens] * f[kWidth];
+  return {.memory = {moved, Beyond(moved, kCachedBytes), Beyond(moved, 2 * kCachedBytes)},
           .chain = passes ? std::ceil(f[kTokens] / rows_per_pass) * f[kWidth] : kFloor};
 }
 KernelWork MessageWork(const KernelFeatures& f, double) {
@@ -160,10 +197,27 @@ KernelPlace ChunkPlace(const KernelAxes& axes) {
   return {Octaves(tokens), Octaves(pairs / std::max(tokens, 1.0)), Octaves(chunks), 0};
 }
 
-/// Tokens, heads, the width of one, twice, since it decides how lanes share the work, and bits.
-KernelPlace WritePlace(const KernelAxes& axes) {
+/// Latents: the tokens read count full, and how many sequences they are of half.
+KernelPlace AttendLatentPlace(const KernelAxes& axes) {
+  KernelPlace place = AttendPlace(axes);
+  std::swap(place[0], place[1]);
+  place[0] *= 2;
+  place[1] /= 2;
+  return place;
+}
+
+/// A chunk's tokens, heads, the width of one, twice, since it decides how lanes share the work, and
+/// bits.
+KernelPlace PackPlace(const KernelAxes& axes) {
   const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
   return {Octaves(tokens), Octaves(heads), 2 * Octaves(head_dim), Octaves(key_bits + value_bits)};
+}
+
+/// Elements written, whoever's heads they are of; heads and bits half, the width of a head full.
+KernelPlace WritePlace(const KernelAxes& axes) {
+  const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
+  return {Octaves(tokens * heads * head_dim), Octaves(heads) / 2, Octaves(head_dim),
+          Octaves(key_bits + value_bits) / 2};
 }
 
 constexpr auto kForms = std::to_array<KernelForm>({
@@ -172,19 +226,19 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"experts", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<3>},
     {"layer", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork},
     {"route", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
-    {"combine", kCombineShape, kTokenSlots, LogPlace, false, CombineWork},
-    {"permute", kNoShape, kPermuteAxes, LogPlace, false, CombineWork},
+    {"combine", kCombineShape, kTokenSlots, LogPlace, true, CombineWork},
+    {"permute", kNoShape, kPermuteAxes, LogPlace, true, PermuteWork},
     {"gemm", kGemmShape, kTokensOnly, GemmPlace, false, GemmWork},
     {"dense", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
     {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
     {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
     {"attend", kCacheShape, kAttendAxes, AttendPlace, false, AttendWork},
-    {"attend_mla", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
+    {"attend_mla", kLatentShape, kAttendAxes, AttendLatentPlace, false, AttendLatentWork},
     {"attend_prefill", kCacheShape, kChunkAxes, ChunkPlace, true, AttendPrefillWork},
     {"mla_prefill", kExpandedShape, kChunkAxes, ChunkPlace, true, AttendExpandedWork},
     {"append", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
     {"flush", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
-    {"pack", kNoShape, kWriteAxes, WritePlace, false, PackWork},
+    {"pack", kNoShape, kWriteAxes, PackPlace, false, PackWork},
     {"norm", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"rope", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
     {"activation", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
