@@ -17,11 +17,6 @@ namespace {
 /// What two readings of one card's memory size may differ by: decimal and binary units, and what
 /// the driver keeps.
 constexpr double kMemoryTolerance = 0.15;
-/// Of longer launches the time behind another kernel is not taken: the difference drowns in the
-/// changes of the clock.
-constexpr Seconds kLongestBehind{1e-4};
-/// Nor of ops that last longer than this over all layers, which are timed again and again.
-constexpr Seconds kLongestOpBehind{6e-3};
 
 /// ERRORS: CudaError without a GPU, or when it is not the request's.
 std::string CheckedDevice(const DeviceSpec& wanted) {
@@ -81,7 +76,7 @@ class Executor {
     step.gpu = timer_.Time(*graph);
     step.sm_mhz = timer_.sm_mhz();
     const auto whole = Clock::now();
-    if (run.time_ops) TimeOps(form, run.time_behind, step);
+    if (run.time_ops) TimeOps(form, step);
     step.timing_ops = Since(whole);
     return step;
   }
@@ -103,7 +98,7 @@ class Executor {
     return graph;
   }
 
-  void TimeOps(const StepForm& form, bool behind, ExecutedStep& step) {
+  void TimeOps(const StepForm& form, ExecutedStep& step) {
     if (form.logit_rows > 0 &&
         !std::ranges::all_of(ops_.Logits(form), [](float v) { return std::isfinite(v); })) {
       throw CudaError("the step's logits are no numbers");
@@ -117,13 +112,7 @@ class Executor {
     }
     for (const std::string_view name : names) {
       const auto is_it = [name](const StepOp& op) { return op.op == name; };
-      OpSeconds& timed = step.ops.emplace_back(
-          OpSeconds{.op = std::string(name), .launches = std::ranges::count_if(ops, is_it)});
-      timed.time = timer_.TimeApart(ops, is_it);
-      if (behind && timed.time <= kLongestOpBehind &&
-          timed.time <= kLongestBehind * static_cast<double>(timed.launches)) {
-        timed.behind = timed.time + timer_.ExtraBehind(ops, is_it, ops_.Between(form));
-      }
+      step.ops.push_back({.op = std::string(name), .time = timer_.TimeApart(ops, is_it)});
     }
     for (const int32_t layer : layers) {
       step.layers += timer_.TimeApart(ops, [layer](const StepOp& op) { return op.layer == layer; });

@@ -111,15 +111,6 @@ std::vector<StepOp> ModelOps::Of(const StepForm& form) {
   return ops;
 }
 
-StepOp ModelOps::Between(const StepForm& form) {
-  constexpr int32_t kMostRows = 8;
-  const int32_t rows = std::clamp(form.logit_rows, 1, kMostRows);
-  return {.op = "between", .layer = kOutsideLayers, .launch = [this, rows] {
-            GatherRows(rows, Int(model_.hidden), act_.logit_index.data(), act_.normed.data(),
-                       act_.last.data(), stream_.get());
-          }};
-}
-
 ModelOps::Enqueue ModelOps::EnqueueOf(const PlannedOp& planned, const StepForm& form) {
   using enum StepLaunch;
   const auto layer = static_cast<size_t>(planned.layer);

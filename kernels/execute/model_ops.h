@@ -36,8 +36,6 @@ class ModelOps {
   /// The launches of a form. Chooses algorithms of dense products that are new, so not while a
   /// graph is captured.
   std::vector<StepOp> Of(const StepForm& form);
-  /// A small kernel that depends on the one before it as those of a step do: rows are gathered.
-  [[nodiscard]] StepOp Between(const StepForm& form);
 
   /// Of the last step that ran: [logit_rows][vocabulary]. COST: copies them.
   [[nodiscard]] std::vector<float> Logits(const StepForm& form) const;

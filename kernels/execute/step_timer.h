@@ -28,14 +28,9 @@ class StepTimer {
   /// the graph weighs little. RETURNS: the time of one pass after a run that warms up, of short
   /// ones the median over a few; 0 without ops.
   Seconds TimeApart(std::span<const StepOp> ops, const Pick& pick);
-  /// What one pass takes longer when `between` is launched after each of its ops, less what
-  /// `between` takes behind itself: the median of differences, each of two runs in a row, so that
-  /// both have the same clock. May be below 0 by noise. 0 without ops.
-  Seconds ExtraBehind(std::span<const StepOp> ops, const Pick& pick, const StepOp& between);
 
  private:
   Seconds TimeBehind(uint64_t hold, const Graph& graph);
-  [[nodiscard]] Seconds TimeOf(const StepOp& op);
 
   const Stream& stream_;
   Event start_;

@@ -51,7 +51,6 @@ struct ValidateArguments {
   std::optional<double> tolerance;
   std::optional<double> tail_tolerance;
   std::optional<double> speedup_tolerance;
-  bool behind = false;
 };
 
 Tolerances TolerancesOf(const ValidateArguments& arguments) {
@@ -102,10 +101,9 @@ Result<int> Validate(const ValidateArguments& arguments) {
   SIM_TRY(ResultFolder predicted_folder, ResultFolder::Open(out / "predicted"));
   SIM_TRY(ResultFolder executed_folder, ResultFolder::Open(out / "executed"));
   const auto progress = ProgressLine();
-  SIM_TRY(const ExecutedStudy executed, Execute(study, arguments,
-                                                {.request_rows = executed_folder.staging(),
-                                                 .behind = arguments.behind,
-                                                 .progress = progress}));
+  SIM_TRY(
+      const ExecutedStudy executed,
+      Execute(study, arguments, {.request_rows = executed_folder.staging(), .progress = progress}));
   if (progress) progress("");
   SIM_TRY(const StudyResult predicted,
           RunStudy(study, {.threads = 1, .request_rows = predicted_folder.staging()}));
@@ -115,9 +113,6 @@ Result<int> Validate(const ValidateArguments& arguments) {
   SIM_RETURN_IF_ERROR(predicted_folder.Publish());
   SIM_RETURN_IF_ERROR(executed_folder.Publish());
   SIM_RETURN_IF_ERROR(WriteComparison(study, executed, validation, out));
-  if (arguments.behind) {
-    SIM_RETURN_IF_ERROR(WriteFileAtomically(out / "behind.csv", BehindCsv(study, executed.steps)));
-  }
   SIM_RETURN_IF_ERROR(PrintToStdout(RenderValidation(study, validation, executed)));
   const std::vector<std::string> excesses = Excesses(study, validation, TolerancesOf(arguments));
   for (const std::string& excess : excesses) std::fprintf(stderr, "%s\n", excess.c_str());
@@ -152,10 +147,6 @@ void AddValidateCommand(CLI::App& app, int& exit_code) {
                    "Folder of an earlier validation of this scenario, whose steps are taken as "
                    "executed")
       ->type_name("DIR");
-  command
-      ->add_flag("--behind", arguments->behind,
-                 "Also time ops with another kernel between their launches, into behind.csv")
-      ->excludes("--recorded");
   command->footer(kFooter);
   command->callback([arguments, &exit_code] {
     const Result<int> code = Validate(*arguments);

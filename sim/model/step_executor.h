@@ -41,15 +41,12 @@ struct StepRun {
   bool graph = false;                   // decodes only, padded to a captured batch
   std::span<const uint16_t> experts{};  // [MoE layer][token][top_k], kNoExpert where skipped
   bool time_ops = false;                // also time the step's ops apart and its layers one by one
-  bool time_behind = false;             // with time_ops: ops also behind another kernel
 };
 
 /// All executions of one op of a step, timed apart from the others.
 struct OpSeconds {
   std::string op{};  // as OpName names it
   Seconds time{};
-  int64_t launches = 0;
-  Seconds behind{};  // if asked for: what it takes with another kernel between its launches
 };
 
 /// The nearest whole nanosecond.

@@ -105,7 +105,7 @@ class Execution {
     const Scenario& scenario = study_.cases[i].scenario;
     const int64_t top_k = scenario.model.moe ? scenario.model.moe->top_k : 0;
     ExecutedSteps steps(opened.executor, opened.request, ExpertIds(parts.routing.table(), top_k), i,
-                        options_.behind, out_.steps);
+                        out_.steps);
     SIM_TRY(SimulatorInputs inputs, BuildSimulatorInputs(scenario, std::move(parts)));
     inputs.cost = ExecutedCost{.predicted = std::get<StepCost>(std::move(inputs.cost)),
                                .run = [&](const StepDetail& step, StepCost& cost) {

@@ -36,8 +36,6 @@ struct ExecutedStudy {
 struct ExecutionOptions {
   /// As in RunOptions.
   std::optional<std::filesystem::path> request_rows{};
-  /// Time ops behind another kernel too (docs/validation.md).
-  bool behind = false;
   /// Is told what happens now, several times a second.
   std::function<void(const std::string&)> progress{};
 };

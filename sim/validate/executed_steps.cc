@@ -42,24 +42,18 @@ std::vector<OpComparison> JoinOps(const std::vector<OpLine>& lines,
     if (line.part == StepPart::kHost) continue;
     at(line.name == "gemm.router" ? "route" : line.name).predicted += line.all;
   }
-  for (const OpSeconds& each : timed) {
-    OpComparison& op = at(each.op);
-    op.executed += each.time;
-    op.behind += each.behind;
-    op.launches += each.launches;
-  }
+  for (const OpSeconds& each : timed) at(each.op).executed += each.time;
   return ops;
 }
 
 }  // namespace
 
 ExecutedSteps::ExecutedSteps(const StepExecutor& executor, ExecutorRequest opened, ExpertIds ids,
-                             size_t case_index, bool behind, std::vector<StepComparison>& log)
+                             size_t case_index, std::vector<StepComparison>& log)
     : executor_(executor),
       opened_(std::move(opened)),
       ids_(std::move(ids)),
       case_index_(case_index),
-      behind_(behind),
       log_(log) {}
 
 bool ExecutedSteps::IsNewKind(const StepShape& shape) {
@@ -74,8 +68,7 @@ StepTime ExecutedSteps::Run(const StepDetail& step, StepCost& predicted) {
                     .logit_rows = step.shape.logit_rows_per_group,
                     .graph = step.shape.graph,
                     .experts = ids_.Of(step.routed),
-                    .time_ops = IsNewKind(step.shape),
-                    .time_behind = behind_};
+                    .time_ops = IsNewKind(step.shape)};
   const Result<ExecutedStep> executed = executor_.run(run);
   if (!executed.ok()) {
     status_ = executed.errors();

@@ -18,10 +18,10 @@ namespace moecast {
 
 class ExecutedSteps {
  public:
-  /// `opened`: what the executor was opened for. `behind`: ops are also timed behind another
-  /// kernel. REQUIRES: `executor` and `log` outlive this object.
+  /// `opened`: what the executor was opened for. REQUIRES: `executor` and `log` outlive
+  /// this object.
   ExecutedSteps(const StepExecutor& executor, ExecutorRequest opened, ExpertIds ids,
-                size_t case_index, bool behind, std::vector<StepComparison>& log);
+                size_t case_index, std::vector<StepComparison>& log);
 
   /// RETURNS: the executed GPU time and the predicted host time. After a failure, the prediction.
   StepTime Run(const StepDetail& step, StepCost& predicted);
@@ -44,7 +44,6 @@ class ExecutedSteps {
   ExecutorRequest opened_;
   ExpertIds ids_;
   size_t case_index_;
-  bool behind_;
   std::vector<StepComparison>& log_;
   int64_t steps_ = 0;
   Seconds gpu_{};

@@ -14,8 +14,6 @@ struct OpComparison {
   std::string op{};
   Seconds predicted{};
   Seconds executed{};  // timed apart from the rest of the step
-  Seconds behind{};    // where asked for: with another kernel between its launches
-  int64_t launches = 0;
 };
 
 struct StepComparison {

@@ -3,7 +3,6 @@
 #include <string_view>
 
 #include "sim/base/text.h"
-#include "sim/model/op.h"
 
 namespace moecast {
 namespace {
@@ -60,20 +59,6 @@ std::string OpsCsv(const Study& study, const std::vector<StepComparison>& steps)
     for (const OpComparison& op : s.ops) {
       text += Row(std::string_view(CaseName(study.cases[s.case_index])), s.step,
                   std::string_view(op.op), op.predicted, op.executed);
-    }
-  }
-  return text;
-}
-
-std::string BehindCsv(const Study& study, const std::vector<StepComparison>& steps) {
-  std::string text = "op,model,regime,format,tokens,bytes,flops,alone_us,median_us\n";
-  for (const StepComparison& s : steps) {
-    for (const OpComparison& op : s.ops) {
-      if (op.behind.count() == 0) continue;
-      const double each = 1 / static_cast<double>(op.launches);
-      text += Row(std::string_view("behind"), study.cases[s.case_index].scenario.model.name, op.op,
-                  KernelFamily(op.op), s.rows, int64_t{0}, int64_t{0}, op.executed * each,
-                  op.behind * each);
     }
   }
   return text;

@@ -25,9 +25,6 @@ std::string CasesCsv(const Study& study, const ExecutedStudy& executed);
 std::string StepsCsv(const Study& study, const std::vector<StepComparison>& steps);
 /// ops.csv: one row per op of every step whose ops were timed apart.
 std::string OpsCsv(const Study& study, const std::vector<StepComparison>& steps);
-/// behind.csv, as a suite's file that `moecast calibrate` reads (docs/formats/measurements.md):
-/// what a launch takes alone and behind another kernel, one row per op and step, by class of op.
-std::string BehindCsv(const Study& study, const std::vector<StepComparison>& steps);
 /// step_errors.csv and op_errors.csv: one row per group.
 std::string ErrorLinesCsv(const Study& study, const std::vector<ErrorLine>& lines);
 /// figures.csv: one row per case and figure, speed-ups last.

@@ -178,18 +178,6 @@ TEST(Validation, JoinsOpsAndAddsThemUpToTheStep) {
   for (const ErrorLine& line : validation.ops) EXPECT_GT(line.predicted.count(), 0);
 }
 
-TEST(ValidationFiles, SayOfALaunchWhatItTakesAloneAndBehindAnother) {
-  const Compared c = CompareWithFactor(1);
-  const OpComparison qkv{
-      .op = "gemm.qkv", .executed = Seconds(40e-6), .behind = Seconds(44e-6), .launches = 4};
-  const OpComparison untimed{.op = "route", .executed = Seconds(9e-6), .launches = 4};
-  const std::string model = c.study.cases[0].scenario.model.name;
-  EXPECT_EQ(BehindCsv(c.study, {{.rows = 8, .ops = {qkv, untimed}}}),
-            "op,model,regime,format,tokens,bytes,flops,alone_us,median_us\n"
-            "\"behind\",\"" +
-                model + "\",\"gemm.qkv\",\"gemm\",8,0,0,10.000,11.000\n");
-}
-
 TEST(ValidationFiles, HaveOneRowPerStepGroupFigureAndCase) {
   const Compared c = CompareWithFactor(1.1);
   const auto lines = [](const std::string& text) {
