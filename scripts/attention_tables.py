@@ -11,7 +11,8 @@ from kernel_pages import (ROOT, between_marks, cards, newest, percent, read_csv,
 PAGE = ROOT / "docs/kernels_mla_prefill.md"
 FEW_HEADS, MANY_HEADS = 16, 128
 FEW_HEADS_GOAL, MANY_HEADS_GOAL, PREFILL_GOAL = 0.86, 600, 550
-PASTS = (2048, 8192, 32768, 131072)
+PASTS = (2048, 4096, 8192, 16384, 32768, 131072)
+CHUNKS = "q32 kv8 d128"  # the shape whose chunks over pasts of all schemes have a table
 
 
 def rate(row):
@@ -41,10 +42,33 @@ class Suite:
         return [f"- {text} >= {show(goal)}: {verdict}, best {show(value(best))} ({where})."]
 
 
+def shown(row):
+    """Rows for calibration alone, between powers of two or of drawn lengths, stay in the file."""
+    each = int(row["max_context"])
+    return row["regime"] == "one_long" or (row["regime"] == "even" and each & (each - 1) == 0)
+
+
+def narrow_goals(suite):
+    """How often latents of few bits are slower than bf16 ones, by query heads."""
+    lines = []
+    point = lambda r: (r["regime"], r["sequences"], r["cached_tokens"])
+    for heads in sorted({r["query_heads"] for r in suite.rows}):
+        rows = [r for r in suite.rows if r["query_heads"] == heads]
+        bf16 = {point(r): r["median_us"] for r in rows if r["format"] == "mla_bf16"}
+        for name in ("mla_fp8", "mla_int4"):
+            times = [r["median_us"] / bf16[point(r)] for r in rows if r["format"] == name and point(r) in bf16]
+            if not times:
+                continue
+            slower = sum(t > 1 for t in times)
+            lines.append(f"- `{name}`, {heads:.0f} heads, no slower than bf16: {'missed' if slower else 'met'}, "
+                         f"{len(times) - slower} of {len(times)} rows; {min(times):.2f} to {max(times):.2f} of its time.")
+    return lines
+
+
 def mla_lines(suite):
     lines = []
-    for heads in (FEW_HEADS, MANY_HEADS):
-        rows = [r for r in suite.rows if r["query_heads"] == heads]
+    for heads in sorted({r["query_heads"] for r in suite.rows}):
+        rows = [r for r in suite.rows if r["query_heads"] == heads and shown(r)]
         formats = list(dict.fromkeys(r["format"] for r in rows))
         points = list(dict.fromkeys((r["regime"], r["sequences"], r["cached_tokens"]) for r in rows))
         found = {(r["format"], r["regime"], r["sequences"], r["cached_tokens"]): r for r in rows}
@@ -54,19 +78,20 @@ def mla_lines(suite):
             body.append([regime, f"{sequences:.0f}", f"{tokens:.0f}"] +
                         [f"{r['median_us']:.1f} ({percent(suite.share(r))}, {rate(r):.0f})" if r else "-"
                          for r in cells])
-        lines += table(f"Latent decode, {heads} query heads: {suite.card}",
+        lines += table(f"Latent decode, {heads:.0f} query heads: {suite.card}",
                        "Microseconds (share of datasheet memory bandwidth, TFLOP/s); cached tokens of all sequences.",
                        ["lengths", "sequences", "cached tokens", *formats], body)
     return lines
 
 
 def prefill_lines(suite):
-    alone = [r for r in suite.rows if r["cached_tokens"] == 0]
+    alone = [r for r in suite.rows if r["cached_tokens"] == 0 and shown(r)]
     body = [[r["op"], r["model"], f"{r['window']:.0f}" if r["window"] else "-", f"{r['sequences']:.0f}",
              f"{r['max_context']:.0f}", f"{r['median_us']:.1f}", f"{rate(r):.0f}"] for r in alone]
     lines = table(f"New tokens alone, bf16: {suite.card}", "Causal; TFLOP/s count the pairs that mask and window leave.",
                   ["op", "heads", "window", "sequences", "tokens each", "us", "TFLOP/s"], body)
-    chunks = {(r["format"], r["cached_tokens"], r["new_tokens"]): r for r in suite.rows if r["cached_tokens"]}
+    chunks = {(r["format"], r["cached_tokens"], r["new_tokens"]): r for r in suite.rows
+              if r["cached_tokens"] and r["sequences"] == 1 and r["model"] == CHUNKS}
     for tokens in sorted({key[2] for key in chunks}):
         body = []
         for scheme in dict.fromkeys(key[0] for key in chunks):
@@ -105,6 +130,7 @@ def card_lines(card):
                      [r for r in bf16 if r["query_heads"] == FEW_HEADS], mla.share, FEW_HEADS_GOAL, percent)
     goals += mla.goal("latent decode, 128 heads, bf16", [r for r in bf16 if r["query_heads"] == MANY_HEADS], rate,
                       MANY_HEADS_GOAL, tflops)
+    goals += narrow_goals(mla)
     for op in ("attend_prefill", "mla_prefill"):
         goals += prefill.goal(f"`{op}`, bf16", [r for r in prefill.rows if r["op"] == op], rate, PREFILL_GOAL, tflops)
     head = ["", f"### Goals: {card['card']}", "", *goals] if goals else []
