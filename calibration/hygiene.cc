@@ -18,6 +18,8 @@ constexpr double kNsPerUs = 1e3;
 constexpr int kUsDigits = 2;
 /// Of times that are too short to be true.
 constexpr int kImpossibleDigits = 4;
+/// Contradictions that are named; a table with more has one cause.
+constexpr size_t kMostNamed = 10;
 /// Measurements state five significant digits of both sides.
 constexpr double kRounding = 1e-4;
 
@@ -109,14 +111,20 @@ Result<CleanRows> Clean(const Measurements& measurements) {
     points[place->second].push_back(&row);
   }
   Errors errors;
+  size_t disagreeing = 0;
   for (const Repeats& repeats : points) {
     if (const Status agree = CheckAgreement(repeats); !agree.ok()) {
-      errors.push_back(agree.errors().front());
+      if (++disagreeing <= kMostNamed) errors.push_back(agree.errors().front());
       continue;
     }
     if (auto found = Contradiction(repeats)) clean.unexplained.push_back(std::move(*found));
     clean.merged += static_cast<int64_t>(repeats.size()) - 1;
     clean.rows.push_back(Merge(repeats));
+  }
+  if (disagreeing > kMostNamed) {
+    errors.push_back({"and " + std::to_string(disagreeing - kMostNamed) +
+                          " more points whose rows disagree: are they of one GPU and one kernel?",
+                      ""});
   }
   if (!errors.empty()) return errors;
   return clean;

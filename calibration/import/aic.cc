@@ -1,6 +1,7 @@
 #include "calibration/import/aic.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "calibration/import/aic_tables.h"
@@ -78,6 +79,7 @@ Result<Imported> ImportAicTable(std::string text, const std::string& name,
 Result<Imported> ImportAic(const fs::path& folder, const ImportTarget& target) {
   SIM_TRY(const std::vector<fs::path> paths, FindTables(folder));
   std::set<std::string> engines;
+  std::map<std::string, fs::path> seen;  // by engine and table
   Imported into;
   Errors errors;
   for (const fs::path& path : paths) {
@@ -85,6 +87,12 @@ Result<Imported> ImportAic(const fs::path& folder, const ImportTarget& target) {
     const bool nccl = engine.starts_with(kNccl);
     if (!nccl) engines.insert(engine);
     if (!nccl && engine != target.engine) continue;
+    const auto [first, is_new] = seen.emplace(engine + " " + StemOf(path), path);
+    if (!is_new) {
+      return Error{"is a second " + StemOf(path) + " of " + engine + " beside " +
+                       first->second.string() + "; a folder holds the tables of one GPU",
+                   path.string()};
+    }
     const Result<Table> table = Table::Open(path);
     if (!table.ok()) {
       errors.insert(errors.end(), table.errors().begin(), table.errors().end());
@@ -96,8 +104,10 @@ Result<Imported> ImportAic(const fs::path& folder, const ImportTarget& target) {
     const std::vector<std::string> names(engines.begin(), engines.end());
     std::string list;
     for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
-    return Error{"no tables of engine '" + target.engine + "'; there are " + list +
-                     DidYouMean(target.engine, names),
+    const std::string wanted = target.engine.empty()
+                                   ? "--engine says whose tables to read"
+                                   : "no tables of engine '" + target.engine + "'";
+    return Error{wanted + "; there are " + list + DidYouMean(target.engine, names),
                  folder.string()};
   }
   if (!errors.empty()) return errors;

@@ -1,7 +1,9 @@
 // The tables of attention over a paged cache: context (prefill) and generation (decode).
 #include <algorithm>
+#include <span>
 
 #include "calibration/import/aic_tables.h"
+#include "calibration/import/kernel_switch.h"
 #include "sim/cost/features.h"
 
 namespace moecast::calibration {
@@ -128,7 +130,9 @@ void ReadAicContextAttention(const Table& table, const ImportTarget& target, Imp
 
 void ReadAicGenerationAttention(const Table& table, const ImportTarget& target, Imported& into,
                                 Errors& errors) {
+  const size_t first = into.rows.size();
   ReadAttention(table, target, into, errors, "decode_attention", FillDecode);
+  SplitAtSwitch(std::span(into.rows).subspan(first));
 }
 
 }  // namespace moecast::calibration

@@ -6,6 +6,8 @@ namespace moecast::calibration {
 namespace {
 
 constexpr const char* kTooFast = "faster than the datasheet allows";
+/// Of rows refused, above which another GPU is likelier than single broken rows.
+constexpr double kSuspectShare = 0.05;
 
 std::string FileLines(const FileImport& file) {
   std::string text =
@@ -49,8 +51,14 @@ std::string Describe(const Imported& imported) {
     text += FileLines(file);
     rows += file.rows;
   }
-  return text + std::to_string(imported.rows.size()) + " of " + std::to_string(rows) +
-         " rows imported from " + std::to_string(imported.files.size()) + " files\n";
+  text += std::to_string(imported.rows.size()) + " of " + std::to_string(rows) +
+          " rows imported from " + std::to_string(imported.files.size()) + " files\n";
+  const auto refused = static_cast<double>(imported.refused.size());
+  if (refused > kSuspectShare * (refused + static_cast<double>(imported.rows.size()))) {
+    text += "warning: " + std::to_string(imported.refused.size()) +
+            " rows are faster than the datasheet allows; were they measured on this GPU?\n";
+  }
+  return text;
 }
 
 }  // namespace moecast::calibration

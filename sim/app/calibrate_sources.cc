@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <set>
 #include <thread>
 
 #include "calibration/import/aic.h"
@@ -16,6 +17,7 @@
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
 #include "sim/base/files.h"
+#include "sim/base/text.h"
 
 namespace moecast {
 namespace {
@@ -106,11 +108,15 @@ Status KeepOps(const std::vector<std::string>& ops, Imported& imported) {
   const auto is_kept = [&](const std::string& op) {
     return std::find(ops.begin(), ops.end(), op) != ops.end();
   };
+  std::set<std::string> known;
+  for (const calibration::KernelRow& row : imported.rows) known.insert(row.op);
   for (const std::string& op : ops) {
-    if (std::none_of(imported.rows.begin(), imported.rows.end(),
-                     [&](const calibration::KernelRow& row) { return row.op == op; })) {
-      return Error{"no row of kernel '" + op + "'", "--ops"};
-    }
+    if (known.contains(op)) continue;
+    const std::vector<std::string> names(known.begin(), known.end());
+    std::string list;
+    for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+    return Error{"no row of kernel '" + op + "'; there are " + list + DidYouMean(op, names),
+                 "--ops"};
   }
   std::erase_if(imported.rows, [&](const auto& row) { return !is_kept(row.op); });
   std::erase_if(imported.refused, [&](const auto& row) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
 
 #include "tests/calibration/import/import_fixture.h"
 #include "tests/support/temporary_folder.h"
@@ -15,6 +16,7 @@ namespace {
 
 using enum Feature;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 Imported Import(const std::string& text, const std::string& name) {
   Result<Imported> imported = ImportAicTable(text, name, test::Target());
@@ -103,6 +105,29 @@ TEST(Aic, AWindowCutsWhatAttentionReads) {
   EXPECT_EQ(prefill.rows[0].features[kPairs], 1 + 2 + 3 + 4 + 4 + 4);
 }
 
+TEST(Aic, AnAttentionKernelThatFallsWithMoreSequencesIsTwo) {
+  std::string text =
+      "kernel_source,batch_size,isl,num_heads,num_key_value_heads,head_dim,attn_dtype,"
+      "kv_cache_dtype,step,latency\n";
+  const auto add = [&](const char* source, int batch, int step, double ms) {
+    text += std::string(source) + "," + std::to_string(batch) + ",1,16,2,512,bfloat16,bfloat16," +
+            std::to_string(step) + "," + std::to_string(ms) + "\n";
+  };
+  for (const int step : {1, 3, 7, 15}) {
+    for (const int batch : {1, 8, 64}) {
+      add("two", batch, step, batch < 64 ? 1 + batch : 2);
+      add("one", batch, step, 1 + batch);
+    }
+  }
+  add("few", 1, 1, 9);  // one series is a wild row, not a kernel
+  add("few", 8, 1, 1);
+  std::map<std::string, int> rows;
+  for (const KernelRow& row : Import(text, "generation_attention_perf.csv").rows)
+    ++rows[row.variant];
+  EXPECT_EQ(rows, (std::map<std::string, int>{
+                      {"few_d512", 2}, {"one_d512", 12}, {"two_d512", 8}, {"two_d512_from64", 4}}));
+}
+
 TEST(Aic, DeepEpLinesHoldTwoOperationsInMicroseconds) {
   const Imported imported = Import(
       "op_name,kernel_source,node_num,hidden_size,num_token,num_topk,num_experts,"
@@ -160,6 +185,23 @@ TEST(Aic, AFolderIsReadByEngineWithNcclBesideIt) {
   const Result<Imported> none = ImportAic(folder.path(), typo);
   ASSERT_FALSE(none.ok());
   EXPECT_THAT(ToString(none.errors()), HasSubstr("did you mean 'vllm-1.0'?"));
+  typo.engine.clear();
+  EXPECT_THAT(ToString(ImportAic(folder.path(), typo).errors()),
+              HasSubstr("--engine says whose tables to read; there are sglang-2.0, vllm-1.0"));
+  write("h200/vllm/1.0/gemm_perf.csv", gemm);
+  EXPECT_THAT(ToString(ImportAic(folder.path(), test::Target()).errors()),
+              HasSubstr("is a second gemm_perf of vllm-1.0 beside "));
+}
+
+TEST(Aic, ManyRefusalsAreAHintAtAnotherGpu) {
+  const std::string slow = "moe,triton,bfloat16,64,2048,768,8,64,1,1,balanced,0.7\n";
+  ImportTarget target = test::Target();
+  target.device.hbm_bandwidth = BytesPerSecond(1e12);
+  EXPECT_THAT(Describe(*ImportAicTable(test::MoeTable(slow + slow), "moe_perf.csv", target)),
+              Not(HasSubstr("warning")));
+  target.device.hbm_bandwidth = BytesPerSecond(1e11);
+  EXPECT_THAT(Describe(*ImportAicTable(test::MoeTable(slow + slow), "moe_perf.csv", target)),
+              HasSubstr("2 rows are faster than the datasheet allows; were they measured on this"));
 }
 
 TEST(Aic, RefusesDamagedFiles) {
