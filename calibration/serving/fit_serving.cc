@@ -18,6 +18,8 @@ namespace {
 /// its TPOT, and hangs on what happens outside the engine.
 constexpr double kTtftDeviation = 0.15;
 constexpr double kTpotDeviation = 0.05;
+/// The first parameters, host time per step and the share of the peak, are never left out.
+constexpr size_t kAlwaysFitted = 2;
 
 Eigen::VectorXd ResidualsOf(std::span<const ServingPoint> points, std::span<const size_t> which,
                             std::span<const PointForecast> forecasts) {
@@ -165,12 +167,16 @@ std::vector<Parameter> DefaultParameters(std::span<const ServingPoint> points) {
 }
 
 Result<ServingFit> FitServing(const PointRunner& runner, std::span<const ServingPoint> points) {
-  SIM_TRY(ServingFit with, FitServing(runner, points, DefaultParameters(points)));
-  const std::vector<Parameter> fewer = FirstParameters(points, Parameter::kHostPerRequest);
-  if (points.size() < 2 || fewer == DefaultParameters(points)) return with;
-  SIM_TRY(ServingFit without, FitServing(runner, points, fewer));
-  return UnseenError(points, with) <= UnseenError(points, without) ? std::move(with)
-                                                                   : std::move(without);
+  const std::vector<Parameter> first = DefaultParameters(points);
+  SIM_TRY(ServingFit best, FitServing(runner, points, first));
+  if (points.size() < 2) return best;
+  for (size_t i = kAlwaysFitted; i < first.size(); ++i) {
+    const std::vector<Parameter> others = FirstParameters(points, first[i]);
+    if (others.size() < first.size()) continue;  // none left to take its place
+    SIM_TRY(ServingFit fit, FitServing(runner, points, others));
+    if (UnseenError(points, fit) < UnseenError(points, best)) best = std::move(fit);
+  }
+  return best;
 }
 
 Result<ServingFit> FitServing(const PointRunner& runner, std::span<const ServingPoint> points,

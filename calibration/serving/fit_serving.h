@@ -42,9 +42,9 @@ std::vector<Parameter> DefaultParameters(std::span<const ServingPoint> points);
 Result<ServingFit> FitServing(const PointRunner& runner, std::span<const ServingPoint> points,
                               std::span<const Parameter> parameters);
 
-/// The same of the default parameters, with a host time per request or with the next parameter in
-/// its place: few points cannot always tell it from others, so the set counts whose fits forecast
-/// points left out better.
+/// The same of the default parameters, or of those with the next parameter in place of one after
+/// the first two: few points cannot tell every one from the others, so the set counts whose fits
+/// forecast points left out best. COST: as many times that of one fit as there are sets.
 Result<ServingFit> FitServing(const PointRunner& runner, std::span<const ServingPoint> points);
 
 /// Median over points of |forecast / measured - 1|; NaN when no point states the figure.

@@ -10,15 +10,11 @@
 namespace moecast::serving {
 namespace {
 
-constexpr std::array<std::string_view, kParameterCount> kNames{"host_per_step",
-                                                               "experts",
-                                                               "host_per_request",
-                                                               "host_per_prefill_token",
-                                                               "host_per_sequence",
-                                                               "decode_attention",
-                                                               "collective",
-                                                               "prefill_attention",
-                                                               "gemm"};
+constexpr std::array<std::string_view, kParameterCount> kNames{
+    "host_per_step",     "experts",        "host_per_request", "host_per_prefill_token",
+    "host_per_sequence", "experts_memory", "decode_attention", "collective",
+    "prefill_attention", "gemm",
+};
 
 /// Host times of engines differ by powers of ten; shares of a peak by tenths.
 const double kHostSpread = std::log(10.0);
@@ -30,10 +26,12 @@ constexpr double kLeastHost = 1e-7;  // seconds
 constexpr double kLeastRequest = 5e-3;  // seconds
 
 double& ValueOf(Parameter parameter, Efficiencies& e, Seconds*& host) {
-  static_assert(kParameterCount == 9);
+  static_assert(kParameterCount == 10);
   switch (parameter) {
     case Parameter::kExperts:
       return e.experts.compute;
+    case Parameter::kExpertsMemory:
+      return e.experts.memory;
     case Parameter::kDecodeAttention:
       return e.decode_attention.memory;
     case Parameter::kCollective:
@@ -101,9 +99,9 @@ Prior PriorOf(Parameter parameter, const Efficiencies& base) {
     const double least = parameter == Parameter::kHostPerRequest ? kLeastRequest : kLeastHost;
     return {.center = std::max(host->count(), least), .spread = kHostSpread};
   }
-  return {.center = share,
-          .spread = parameter == Parameter::kExperts ? kExpertsSpread : kShareSpread,
-          .most = 1};
+  const bool of_experts =
+      parameter == Parameter::kExperts || parameter == Parameter::kExpertsMemory;
+  return {.center = share, .spread = of_experts ? kExpertsSpread : kShareSpread, .most = 1};
 }
 
 double ValueAt(const Prior& prior, double z) {

@@ -19,12 +19,13 @@ enum class Parameter {
   kHostPerRequest,
   kHostPerPrefillToken,
   kHostPerSequence,
+  kExpertsMemory,     // share of memory bandwidth that expert products reach
   kDecodeAttention,   // share of memory bandwidth
   kCollective,        // share of link bandwidth
   kPrefillAttention,  // share of the dense peak
   kGemm,              // share of the dense peak
 };
-inline constexpr int kParameterCount = 9;
+inline constexpr int kParameterCount = 10;
 
 std::string_view ParameterName(Parameter parameter);
 /// Every name, in order.

@@ -74,6 +74,34 @@ TEST_F(FitServingTest, FindsTheOverheadsThatMadeThePoints) {
   EXPECT_THAT(DescribeFit(points_, *fit), HasSubstr("leave one out:"));
 }
 
+TEST_F(FitServingTest, FindsExpertsThatReadTheirWeightsSlowly) {
+  const Result<PointRunner> runner = Runner();
+  ASSERT_TRUE(runner.ok()) << ToString(runner.errors());
+  Efficiencies truth = runner->base();
+  truth.experts.memory /= 2;
+  Measure(*runner, truth);
+  const std::array parameters{Parameter::kHostPerStep, Parameter::kExpertsMemory};
+  const Result<ServingFit> fit = FitServing(*runner, points_, parameters);
+  ASSERT_TRUE(fit.ok()) << ToString(fit.errors());
+  EXPECT_NEAR(fit->efficiencies.experts.memory, truth.experts.memory, truth.experts.memory / 20);
+  EXPECT_EQ(fit->efficiencies.experts.compute, truth.experts.compute);
+}
+
+TEST_F(FitServingTest, TheSetCountsThatForecastsPointsLeftOutBest) {
+  points_.resize(4);
+  const Result<PointRunner> runner = Runner();
+  ASSERT_TRUE(runner.ok()) << ToString(runner.errors());
+  Efficiencies truth = runner->base();
+  truth.host_per_request = Seconds(0.1);
+  truth.host_per_sequence = Seconds(1e-3);  // the fifth parameter, where four are allowed
+  Measure(*runner, truth);
+  const Result<ServingFit> fit = FitServing(*runner, points_);
+  ASSERT_TRUE(fit.ok()) << ToString(fit.errors());
+  ASSERT_EQ(fit->parameters.size(), DefaultParameters(points_).size());
+  EXPECT_NEAR(fit->efficiencies.host_per_sequence.count(), 1e-3, 1e-4);
+  EXPECT_NEAR(fit->efficiencies.host_per_request.count(), 0.1, 0.02);
+}
+
 TEST_F(FitServingTest, TheOverlayIsAFileThatAScenarioNames) {
   const Result<PointRunner> runner = Runner();
   ASSERT_TRUE(runner.ok());
