@@ -32,6 +32,8 @@ int64_t CountPoints(const KernelRows& kernel) {
 /// Held-out predictions of every kernel, for the totals.
 struct Totals {
   std::vector<double> ratios;
+  std::vector<double> interpolated;  // of them, by what the prediction was called
+  std::vector<double> extrapolated;
   double inside80 = 0;
   double inside95 = 0;
 };
@@ -48,6 +50,8 @@ void Judge(const KernelRows& kernel, KernelReport& report, Totals& totals) {
     report.worst.push_back(
         {.row = *each.point->row, .predicted_ns = each.time.seconds * kNsPerSecond});
     ratios.push_back(report.worst.back().ratio());
+    const bool inside = each.time.label != Label::kExtrapolated;
+    (inside ? totals.interpolated : totals.extrapolated).push_back(ratios.back());
   }
   if (ratios.empty()) return;
   report.held_out = SummariseRatios(ratios);
@@ -116,9 +120,15 @@ void AddKernel(const KernelRows& kernel, Calibration& out, Totals& totals) {
   out.report.kernels.push_back(std::move(report));
 }
 
-/// What no fit could be made of: the first kernels, with their rows.
-std::string TooFewRows(const std::vector<std::string>& kernels) {
+/// Why nothing was fitted: every row refused, or the first kernels, with their rows.
+std::string NothingToFit(const CalibrationReport& report) {
   constexpr size_t kNamed = 5;
+  const std::vector<std::string>& kernels = report.unfitted_kernels;
+  if (kernels.empty() && !report.refused.empty()) {
+    const RefusedRow& first = report.refused.front();
+    return "every row is refused; the first, " + first.kernel + ", is " + first.why +
+           ": are times in another unit, or of another GPU?";
+  }
   std::string text = "no kernel has a shape with " + std::to_string(kFewestPoints) +
                      " rows or more, which a fit needs";
   for (size_t i = 0; i < std::min(kernels.size(), kNamed); ++i) {
@@ -163,16 +173,23 @@ Result<Calibration> Calibrate(const Measurements& measurements, const std::strin
                              .unfitted_kernels = {},
                              .kernels = {},
                              .composition = {},
-                             .all = {}}};
+                             .all = {},
+                             .interpolated = {},
+                             .extrapolated = {}}};
   CountRefusals(clean.refused, out.profile.sources);
   Totals totals;
   const std::vector<KernelRows> kernels = GroupRows(clean.rows);
   for (const KernelRows& kernel : kernels) AddKernel(kernel, out, totals);
   if (out.profile.kernels.empty()) {
-    return Error{TooFewRows(out.report.unfitted_kernels), ""};
+    const bool refused = out.report.unfitted_kernels.empty() && !out.report.refused.empty();
+    return Error{NothingToFit(out.report), refused ? out.report.refused.front().source.Text() : ""};
   }
   if (!totals.ratios.empty()) {
     out.report.all = SummariseRatios(totals.ratios);
+    if (!totals.interpolated.empty())
+      out.report.interpolated = SummariseRatios(totals.interpolated);
+    if (!totals.extrapolated.empty())
+      out.report.extrapolated = SummariseRatios(totals.extrapolated);
     out.report.covered80 = totals.inside80 / static_cast<double>(totals.ratios.size());
     out.report.covered95 = totals.inside95 / static_cast<double>(totals.ratios.size());
   }

@@ -61,6 +61,8 @@ struct CalibrationReport {
   std::vector<KernelReport> kernels;           // in the profile's order
   std::vector<CompositionReport> composition;  // one per format that has `layer` rows and all parts
   HeldOutError all;                            // over every held-out point
+  HeldOutError interpolated;  // of them, inside the range of the rows that were kept
+  HeldOutError extrapolated;  // outside it: ends of grids, shapes with few rows
   double covered80 = 0;
   double covered95 = 0;
 };

@@ -54,7 +54,7 @@ Eigen::MatrixXd CovarianceOf(const KernelForm& form, const Group& group) {
   Eigen::MatrixXd covariance(count, count);
   for (size_t i = 0; i < places.size(); ++i) {
     for (size_t j = 0; j <= i; ++j) {
-      const double alike = shape_of[i] == shape_of[j] ? 1 : kShapesAlike;
+      const double alike = shape_of[i] == shape_of[j] ? 1 : form.alike;
       const double value = alike * CovarianceAt(SquaredDistance(places[i], places[j]));
       covariance(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(j)) = value;
       covariance(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(i)) = value;

@@ -38,6 +38,14 @@ std::string KernelTable(const CalibrationReport& report) {
   return text;
 }
 
+std::string RangeTable(const CalibrationReport& report) {
+  return "| held-out points | count | MAPE, % | median | p90 | p95 | bias |\n"
+         "| --- | --- | --- | --- | --- | --- | --- |\n"
+         "| interpolated | " +
+         ErrorCells(report.interpolated) + " |\n| extrapolated | " +
+         ErrorCells(report.extrapolated) + " |\n";
+}
+
 std::string MissTable(const std::vector<Miss>& misses, const char* predicted) {
   std::string text = std::string("| row | label | T | A | D | m | measured, us | ") + predicted +
                      ", us | error, % |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
@@ -143,8 +151,8 @@ std::string ReportMarkdown(const Calibration& calibration) {
   std::string text = "# Calibration of " + calibration.profile.name + "\n\n";
   text += std::to_string(report.rows_read) + " rows read on " + calibration.profile.gpu +
           ". Errors are of predicted over measured time on points held out of the fit.\n\n";
-  text += KernelTable(report) + CompositionText(report) + WorstText(report) + SuspectText(report) +
-          LeftOutText(report);
+  text += KernelTable(report) + "\n" + RangeTable(report) + CompositionText(report) +
+          WorstText(report) + SuspectText(report) + LeftOutText(report);
   text += "\n## Sources\n\n| file | rows | SHA-256 |\n| --- | --- | --- |\n";
   for (const ProfileSource& source : calibration.profile.sources) {
     text +=

@@ -44,6 +44,7 @@ class Report:
         *kernels, self.total = table_rows(text, "op")
         self.kernels = [k for k in kernels if int(k[5]) >= FEWEST_JUDGED]
         self.unjudged = len(kernels) - len(self.kernels)
+        self.ranges = table_rows(text, "held-out points")
         composition = text.split("## Composition", 1)
         self.composition = table_rows(composition[1], "format") if len(composition) > 1 else []
 
@@ -59,6 +60,15 @@ def card_table(reports):
     for card, report in reports.items():
         cells = [CARDS[card], report.rows_read, str(len(report.kernels) + report.unjudged)]
         lines.append("| " + " | ".join(cells + report.total[5:]) + " |")
+    return lines
+
+
+def range_table(reports):
+    lines = ["| card | held-out points | count | MAPE, % | median | p90 | p95 | bias |",
+             "| " + " | ".join(["---"] * 8) + " |"]
+    for card, report in reports.items():
+        for row in report.ranges:
+            lines.append("| " + " | ".join([CARDS[card]] + row) + " |")
     return lines
 
 
@@ -115,6 +125,9 @@ def kernel_page():
     unjudged = ", ".join(f"{r.unjudged} ({CARDS[c]})" for c, r in reports.items())
     parts = [
         card_table(reports),
+        ["A point is *interpolated* where the range of the rows that were kept holds it, else "
+         "*extrapolated*: an end of a grid, or a shape of which few rows are left."],
+        range_table(reports),
         [f"Per kernel (op, variant, format). Kernels with fewer than {FEWEST_JUDGED} held-out "
          f"points are counted above and not judged: {unjudged}."],
         goal_table(reports),

@@ -42,7 +42,7 @@ std::map<KernelPlace, double> WeightsOfOthers(const KernelForm& form, const Kern
   for (size_t other = 0; other < kernel.shapes.size(); ++other) {
     if (other == shape) continue;
     for (const ProfileRow& row : kernel.shapes[other].rows) {
-      weights[form.place(row.axes)] += kShapesAlike * row.weight;
+      weights[form.place(row.axes)] += form.alike * row.weight;
     }
   }
   return weights;
@@ -88,7 +88,8 @@ void ShapeCurve::AppendBlocks(const std::vector<WeighedPlace>& places) {
   }
 }
 
-ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) const {
+[[gnu::always_inline]] inline ShapeCurve::Interpolation ShapeCurve::SumRows(
+    const KernelPlace& place) const {
   using Lanes = std::array<float, kBlockRows>;
   std::array<float, kCoordinates> from{};
   for (size_t i = 0; i < kCoordinates; ++i) from[i] = static_cast<float>(place[i]);
@@ -118,6 +119,21 @@ ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) cons
   }
   return sum;
 }
+
+#if defined(__x86_64__)
+[[gnu::target("avx2")]] ShapeCurve::Interpolation ShapeCurve::InterpolateWide(
+    const KernelPlace& place) const {
+  return SumRows(place);
+}
+ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) const {
+  static const bool wide = __builtin_cpu_supports("avx2") != 0;
+  return wide ? InterpolateWide(place) : SumRows(place);
+}
+#else
+ShapeCurve::Interpolation ShapeCurve::Interpolate(const KernelPlace& place) const {
+  return SumRows(place);
+}
+#endif
 
 bool ShapeCurve::InRange(const KernelPlace& place, double slack) const {
   bool inside = true;

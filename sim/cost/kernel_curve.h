@@ -14,8 +14,6 @@ namespace moecast {
 
 /// The correction's bound: ln(time / fit) is cut to +- this.
 inline constexpr double kMostCorrection = 0.5;
-/// How alike the corrections of two shapes are at one place: they run the same code.
-inline constexpr double kShapesAlike = 0.9;
 /// Whether the rows of a kernel's shapes correct each other. Of more rows each shape is corrected
 /// by its own alone: they are solved for together, at a cost of their cube.
 inline bool CorrectTogether(size_t rows) {
@@ -68,6 +66,9 @@ class ShapeCurve {
   };
   void AppendBlocks(const std::vector<WeighedPlace>& places);
   [[nodiscard]] Interpolation Interpolate(const KernelPlace& place) const;
+  /// The same, for CPUs that have AVX2: eight rows at a time instead of four.
+  [[nodiscard]] Interpolation InterpolateWide(const KernelPlace& place) const;
+  [[nodiscard]] Interpolation SumRows(const KernelPlace& place) const;
   /// Whether the place is in the rows' range, or at most `slack` octaves outside it.
   [[nodiscard]] bool InRange(const KernelPlace& place, double slack) const;
   [[nodiscard]] const ProfileRow* RowAt(const KernelAxes& axes) const;

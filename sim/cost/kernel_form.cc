@@ -35,7 +35,6 @@ constexpr std::array kDenseAxes{kTokens, kN, kK};
 constexpr std::array kTokensWidth{kTokens, kWidth};
 constexpr std::array kRanksOnly{kRanks};
 constexpr std::array kMessageOnly{kMessageBytes};
-constexpr std::array kAloneOnly{kAlone};
 constexpr std::array kGeneralShape{kHidden, kIntermediate, kExperts,         kTopK, kN, kK,
                                    kHeads,  kWidth,        kKvBytesPerToken, kRanks};
 constexpr std::array kGeneralAxes{kTokens, kBytes, kFlops};
@@ -148,9 +147,6 @@ KernelWork WidthWork(const KernelFeatures& f, double rows_per_pass) {
 KernelWork MessageWork(const KernelFeatures& f, double) {
   return {.memory = {f[kMessageBytes]}, .chain = kFloor};
 }
-KernelWork AloneWork(const KernelFeatures& f, double) {
-  return {.memory = {f[kAlone]}, .chain = kFloor};
-}
 KernelWork GeneralWork(const KernelFeatures& f, double) {
   return {.memory = {f[kBytes]}, .compute = f[kFlops], .chain = kFloor};
 }
@@ -220,13 +216,16 @@ KernelPlace WritePlace(const KernelAxes& axes) {
           Octaves(key_bits + value_bits) / 2};
 }
 
+/// Expert products of one shape go in steps that those of another do not.
+constexpr double kExpertsAlike = 0.3;
+
 constexpr auto kForms = std::to_array<KernelForm>({
-    {"gate_up", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<2>},
-    {"down", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<1>},
-    {"experts", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<3>},
-    {"layer", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork},
+    {"gate_up", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<2>, kExpertsAlike},
+    {"down", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<1>, kExpertsAlike},
+    {"experts", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<3>, kExpertsAlike},
+    {"layer", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork, kExpertsAlike},
     {"route", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
-    {"combine", kCombineShape, kTokenSlots, LogPlace, true, CombineWork},
+    {"combine", kCombineShape, kTokenSlots, LogPlace, true, CombineWork, kExpertsAlike},
     {"permute", kNoShape, kPermuteAxes, LogPlace, true, PermuteWork},
     {"gemm", kGemmShape, kTokensOnly, GemmPlace, false, GemmWork},
     {"dense", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
@@ -248,7 +247,6 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"absorb_value", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
     {"mla_past", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
     {"mla_keys", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
-    {"behind", kNoShape, kAloneOnly, LogPlace, false, AloneWork},
     {"all_reduce", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"all_gather", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
     {"reduce_scatter", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},

@@ -31,6 +31,7 @@ struct KernelForm {
   KernelPlace (*place)(const KernelAxes& axes);
   bool has_passes;  // the work depends on rows_per_pass
   KernelWork (*work)(const KernelFeatures& f, double rows_per_pass);
+  double alike = 0.9;  // how much ln(time / fit) of two shapes at one place is: 1 as of one shape
 };
 
 /// The form of an op; an unknown op has the general form over bytes and FLOPs.

@@ -43,6 +43,7 @@ KvLaunch KvLaunchOf(const DecodeAttention& op) {
   launch.features[kContext] = static_cast<double>(op.context);
   launch.features[kMaxContext] = static_cast<double>(op.longest_context);
   launch.features[kHeads] = static_cast<double>(op.heads);
+  launch.features[kKvBytesPerToken] = op.kv_bytes_per_token;
   return launch;
 }
 
@@ -53,6 +54,7 @@ KvLaunch KvLaunchOf(const PrefillAttention& op) {
   launch.features[kMaxContext] = static_cast<double>(op.longest_context);
   launch.features[kContext] = static_cast<double>(op.context);
   launch.features[kHeads] = static_cast<double>(op.heads);
+  launch.features[kKvBytesPerToken] = op.kv_bytes_per_token;
   launch.features[kPairs] = op.pairs;
   launch.features[kFlops] = op.pairs * op.flops_per_pair;
   return launch;

@@ -19,25 +19,6 @@ KernelFeatures FeaturesOf(const Gemm& op) {
   return f;
 }
 
-KernelFeatures FeaturesOf(const DecodeAttention& op) {
-  KernelFeatures f;
-  f[kBatch] = static_cast<double>(op.sequences);
-  f[kContext] = static_cast<double>(op.context);
-  f[kHeads] = static_cast<double>(op.heads);
-  f[kKvBytesPerToken] = op.kv_bytes_per_token;
-  return f;
-}
-
-KernelFeatures FeaturesOf(const PrefillAttention& op) {
-  KernelFeatures f;
-  f[kTokens] = static_cast<double>(op.tokens);
-  f[kPairs] = op.pairs;
-  f[kContext] = static_cast<double>(op.context);
-  f[kHeads] = static_cast<double>(op.heads);
-  f[kKvBytesPerToken] = op.kv_bytes_per_token;
-  return f;
-}
-
 KernelFeatures FeaturesOf(const Elementwise& op) {
   KernelFeatures f;
   f[kTokens] = static_cast<double>(op.rows);
@@ -171,14 +152,15 @@ std::optional<KernelTime> StepCost::ProfiledTime(const Op& op) {
                  },
                  [&](const DecodeAttention& attention) -> std::optional<KernelTime> {
                    const double floor = profile.Floor(Features(attention));
-                   if (const auto own = KvTime(profile, KvLaunchOf(attention), floor)) return own;
+                   const KvLaunch launch = KvLaunchOf(attention);
+                   if (const auto own = KvTime(profile, launch, floor)) return own;
                    return profile.Find({.op = "decode_attention", .format = kv_format_, .slot = 0},
-                                       FeaturesOf(attention), floor);
+                                       launch.features, floor);
                  },
                  [&](const PrefillAttention& attention) -> std::optional<KernelTime> {
                    if (const auto own = ChunkTime(profile, attention)) return own;
                    return profile.Find({.op = "prefill_attention", .format = kv_format_, .slot = 0},
-                                       FeaturesOf(attention), 0);
+                                       KvLaunchOf(attention).features, 0);
                  },
                  [&](const Elementwise& each) -> std::optional<KernelTime> {
                    return profile.Find(

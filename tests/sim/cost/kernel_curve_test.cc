@@ -78,7 +78,7 @@ TEST(KernelCurve, RowsOfOtherShapesCorrectInPartAndDoNotWidenTheRange) {
     const Launch launch(form, f);
     double more = 0;
     for (const ProfileRow& row : other.rows) {
-      more += kShapesAlike * row.weight *
+      more += form.alike * row.weight *
               CovarianceAt(SquaredDistance(launch.place, form.place(row.axes)));
     }
     EXPECT_NEAR(together.At(launch).seconds / (alone.At(launch).seconds * std::exp(more)), 1, 1e-6)
@@ -196,6 +196,76 @@ TEST(KernelForm, RowsBeyondWholePassesCostAPass) {
   f[Feature::kTokens] = 129;
   EXPECT_EQ(form.work(f, 128).chain, 2 * one);
   EXPECT_EQ(form.work(f, 0).chain, 1);
+}
+
+/// Experts with `loads` rows each, as a kernel with tiles of 8 rows is told of them.
+KernelFeatures Loads(const std::vector<double>& loads) {
+  KernelFeatures f;
+  f[Feature::kHidden] = f[Feature::kIntermediate] = 1;
+  for (const double load : loads) {
+    f[Feature::kDistinct] += 1;
+    f[Feature::kAssignments] += load;
+    f[Feature::kPaddedRows] += std::ceil(load / 8) * 8;
+    f[Feature::kMaxLoad] = std::max(f[Feature::kMaxLoad], load);
+  }
+  return f;
+}
+
+double PassesOf(const KernelFeatures& f, double rows_per_pass) {
+  return FormOf("down").work(f, rows_per_pass).memory[0];
+}
+
+TEST(KernelForm, WeightsOfEvenLoadsAreReadOncePerPassOfEach) {
+  EXPECT_EQ(PassesOf(Loads({16, 16, 16}), 16), 3);
+  EXPECT_EQ(PassesOf(Loads({17, 17, 17}), 16), 6);
+  EXPECT_EQ(PassesOf(Loads({17, 17, 17}), 0), 3);  // once, whatever the rows
+}
+
+/// What padded rows say of the passes of uneven loads is right in the mean over loads.
+TEST(KernelForm, WeightsOfUnevenLoadsAreReadAsOftenAsTheirPassesInTheMean) {
+  constexpr double kRows = 32;
+  double told = 0;
+  double true_passes = 0;
+  for (int first = 1; first <= 64; ++first) {
+    const std::vector<double> loads{120, 33.0 + first, 97.0 - first / 2, 34.0 + first / 3};
+    for (const double load : loads) true_passes += std::ceil(std::floor(load) / kRows);
+    told += PassesOf(Loads(loads), kRows);
+  }
+  EXPECT_NEAR(told / true_passes, 1, 0.05);
+}
+
+TEST(KernelForm, APassIsNeverLessThanOneReadOfEachExpert) {
+  for (const double rows_per_pass : {16.0, 32.0, 64.0, 128.0}) {
+    EXPECT_GE(PassesOf(Loads({1, 2, 1, 5}), rows_per_pass), 4);
+  }
+}
+
+TEST(KernelForm, OnlyBytesThatNoCacheKeepsAreBeyond) {
+  constexpr double kMebibyte = 1 << 20;
+  KernelFeatures f;
+  f[Feature::kTokens] = 1024;
+  const auto beyond = [&](double mebibytes) {
+    f[Feature::kWidth] = mebibytes * kMebibyte / 1024;
+    const KernelWork work = FormOf("norm").work(f, 0);
+    return std::pair{work.memory[1] / kMebibyte, work.memory[2] / kMebibyte};
+  };
+  EXPECT_EQ(beyond(32), std::pair(0.0, 0.0));
+  EXPECT_EQ(beyond(48), std::pair(16.0, 0.0));
+  EXPECT_EQ(beyond(80), std::pair(48.0, 16.0));
+}
+
+TEST(KernelForm, CombineGoesInRoundsOfBlocksOfColumns) {
+  const KernelForm& form = FormOf("combine");
+  const auto chain = [&](double tokens, double hidden) {
+    KernelFeatures f;
+    f[Feature::kTokens] = tokens;
+    f[Feature::kAssignments] = 6 * tokens;
+    f[Feature::kHidden] = hidden;
+    return form.work(f, 16).chain;
+  };
+  EXPECT_EQ(chain(528, 2048), 6);  // 1,056 blocks at a time
+  EXPECT_EQ(chain(529, 2048), 12);
+  EXPECT_EQ(chain(529, 1024), 6);
 }
 
 }  // namespace
