@@ -109,9 +109,10 @@ void ReadAttention(const Table& table, const ImportTarget& target, Imported& int
       continue;
     }
     fill(r, row);
-    // Heads of one width run one kernel; a window is a kernel of its own.
+    // Heads of one width run one kernel; a window and products in 8 bits are kernels of their own.
     row.variant = std::string(fields.Text(columns.source)) + "_d" + std::to_string(r.head_dim) +
-                  (r.window > 0 ? "_w" + std::to_string(r.window) : "");
+                  (r.window > 0 ? "_w" + std::to_string(r.window) : "") +
+                  (r.compute.bytes_per_element < 2 ? "_" + std::string(r.compute.name) : "");
     row.format = r.kv.name;
     row.label = "batch " + std::to_string(r.batch) + ", length " + std::to_string(r.length) +
                 ", past " + std::to_string(r.past);

@@ -105,6 +105,19 @@ TEST(Aic, AWindowCutsWhatAttentionReads) {
   EXPECT_EQ(prefill.rows[0].features[kPairs], 1 + 2 + 3 + 4 + 4 + 4);
 }
 
+TEST(Aic, AttentionThatMultipliesInEightBitsIsAKernelOfItsOwn) {
+  const std::string head =
+      "kernel_source,batch_size,isl,num_heads,num_key_value_heads,head_dim,attn_dtype,"
+      "kv_cache_dtype,step,latency\n";
+  const Imported both = Import(head + "triton,2,128,1,1,512,bfloat16,fp8,0,0.025\n" +
+                                   "triton,2,128,1,1,512,fp8,fp8,0,0.015\n",
+                               "context_attention_perf.csv");
+  ASSERT_EQ(both.rows.size(), 2U);
+  EXPECT_EQ(both.rows[0].variant, "triton_d512");
+  EXPECT_EQ(both.rows[1].variant, "triton_d512_fp8");
+  EXPECT_EQ(both.rows[0].format, both.rows[1].format);
+}
+
 TEST(Aic, AnAttentionKernelThatFallsWithMoreSequencesIsTwo) {
   std::string text =
       "kernel_source,batch_size,isl,num_heads,num_key_value_heads,head_dim,attn_dtype,"
