@@ -166,6 +166,30 @@ TEST(Hygiene, RepeatsThatDisagreeAreAnErrorThatNamesBoth) {
   EXPECT_THAT(ToString(clean.errors()), HasSubstr("made_up.csv:2 measured the same point"));
 }
 
+TEST(Hygiene, ManyDisagreementsAreNamedInPartAndCounted) {
+  Measurements m = test::LawMeasurements();
+  const std::vector<KernelRow> once = m.rows;
+  for (KernelRow row : once) {
+    row.time_ns *= 2;
+    m.rows.push_back(row);
+  }
+  const auto clean = Clean(m);
+  ASSERT_FALSE(clean.ok());
+  EXPECT_EQ(clean.errors().size(), 11U);
+  EXPECT_THAT(clean.errors().back().message,
+              HasSubstr("and " + std::to_string(once.size() - 10) + " more points"));
+}
+
+TEST(Hygiene, TimesInAnotherUnitAreAnErrorThatSaysSo) {
+  Measurements m = test::LawMeasurements();
+  for (KernelRow& row : m.rows) row.time_ns /= 1000;
+  const auto done = Calibrate(m, "made-up");
+  ASSERT_FALSE(done.ok());
+  EXPECT_THAT(ToString(done.errors()),
+              AllOf(HasSubstr("made_up.csv:"), HasSubstr("every row is refused; the first, "),
+                    HasSubstr("are times in another unit, or of another GPU?")));
+}
+
 TEST(Hygiene, TooFewPointsForAnyFitIsAnError) {
   Measurements m = test::LawMeasurements();
   m.rows.resize(3);
