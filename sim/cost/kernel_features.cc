@@ -35,8 +35,7 @@ constexpr std::array<std::string_view, kFeatureCount> kNames{"tokens",
                                                              "ranks",
                                                              "message_bytes",
                                                              "bytes",
-                                                             "flops",
-                                                             "alone_us"};
+                                                             "flops"};
 
 }  // namespace
 

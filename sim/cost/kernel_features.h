@@ -42,9 +42,8 @@ enum class Feature {
   kMessageBytes,     // what one GPU contributes to a collective
   kBytes,            // compulsory traffic of one launch
   kFlops,            // arithmetic of one launch
-  kAlone,            // us of the launch behind its like
 };
-inline constexpr size_t kFeatureCount = 32;
+inline constexpr size_t kFeatureCount = 31;
 
 /// "tokens", "padded_rows", "kv_bytes_per_token", ...: column names of measurements and profiles.
 std::string_view FeatureName(Feature feature);

@@ -85,13 +85,18 @@ KernelWork RouteWork(const KernelFeatures& f, double) {
 constexpr double kCachedBytes = 1 << 25;
 double Beyond(double bytes, double kept) { return std::max(bytes - kept, 0.0); }
 
-/// Rounds in which blocks of kColumns columns of a token go, `per_pair` at a time on a pair of
-/// multiprocessors, of which the cards that rows are measured on have kPairs.
-double Rounds(const KernelFeatures& f, double per_pair) {
+/// Rounds of `blocks` that run side by side, `per_pass` / 16 of them on a multiprocessor. The cards
+/// that rows are measured on have kMultiprocessors.
+double Rounds(double blocks, double per_pass) {
+  constexpr double kMultiprocessors = 132;
+  constexpr double kOnePerMultiprocessor = 16;
+  return std::ceil(blocks * kOnePerMultiprocessor / (per_pass * kMultiprocessors));
+}
+
+/// The same, of blocks of a token and kColumns columns.
+double RoundsOfColumns(const KernelFeatures& f, double per_pass) {
   constexpr double kColumns = 1024;
-  constexpr double kPairs = 66;
-  const double blocks = f[kTokens] * std::ceil(f[kHidden] / kColumns);
-  return per_pair > 0 ? std::ceil(blocks / (per_pair * kPairs)) : kFloor;
+  return Rounds(f[kTokens] * std::ceil(f[kHidden] / kColumns), per_pass);
 }
 
 /// Rows of slots move, in bf16 the bytes that the cache takes or not.
@@ -104,13 +109,13 @@ KernelWork SlotsWork(const KernelFeatures& f, double chain) {
 }
 
 /// A block adds up the slots of a token one after the other.
-KernelWork CombineWork(const KernelFeatures& f, double per_pair) {
+KernelWork CombineWork(const KernelFeatures& f, double per_pass) {
   const double slots = f[kTokens] > 0 ? f[kAssignments] / f[kTokens] : 0;
-  return SlotsWork(f, per_pair > 0 ? Rounds(f, per_pair) * slots : kFloor);
+  return SlotsWork(f, per_pass > 0 ? RoundsOfColumns(f, per_pass) * slots : kFloor);
 }
 
-KernelWork PermuteWork(const KernelFeatures& f, double per_pair) {
-  return SlotsWork(f, Rounds(f, per_pair));
+KernelWork PermuteWork(const KernelFeatures& f, double per_pass) {
+  return SlotsWork(f, per_pass > 0 ? RoundsOfColumns(f, per_pass) : kFloor);
 }
 
 KernelWork LayerWork(const KernelFeatures& f, double rows_per_pass) {
@@ -137,12 +142,11 @@ KernelWork PrefillAttentionWork(const KernelFeatures& f, double) {
           .chain = kFloor};
 }
 
-/// A block takes a row, so what `rows_per_pass` blocks do at a time is done in whole passes.
-KernelWork WidthWork(const KernelFeatures& f, double rows_per_pass) {
-  const bool passes = rows_per_pass > 0;
+/// A block takes a row, so that rows go in whole rounds.
+KernelWork WidthWork(const KernelFeatures& f, double per_pass) {
   const double moved = f[kTokens] * f[kWidth];
   return {.memory = {moved, Beyond(moved, kCachedBytes), Beyond(moved, 2 * kCachedBytes)},
-          .chain = passes ? std::ceil(f[kTokens] / rows_per_pass) * f[kWidth] : kFloor};
+          .chain = per_pass > 0 ? Rounds(f[kTokens], per_pass) * f[kWidth] : kFloor};
 }
 KernelWork MessageWork(const KernelFeatures& f, double) {
   return {.memory = {f[kMessageBytes]}, .chain = kFloor};

@@ -251,25 +251,6 @@ std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, const Kern
   return found.time;
 }
 
-std::optional<KernelTime> ProfileCost::GapBehind(std::string_view family, double alone) {
-  constexpr double kMicrosecond = 1e-6;
-  // Of longer launches the difference is not measured: it drowns in the changes of the clock.
-  constexpr double kLongest = 1e-4;
-  const double asked = std::min(alone, kLongest);
-  KernelFeatures f;
-  f[kAlone] = asked / kMicrosecond;
-  const size_t last_use = last_use_;
-  std::optional<KernelTime> behind = Find({.op = "behind", .format = family, .slot = 0}, f, 0);
-  last_use_ = last_use;
-  if (!behind) return behind;
-  const double whole = behind->seconds;
-  behind->seconds = std::max(whole - asked, 0.0);
-  if (behind->seconds == 0) return behind;
-  behind->band.half80 *= whole / behind->seconds;
-  behind->band.half95 *= whole / behind->seconds;
-  return behind;
-}
-
 std::string ProfileCost::DescribeLast() const {
   return Describe(uses_[last_use_].choice, uses_[last_use_].last);
 }

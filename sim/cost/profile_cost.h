@@ -57,10 +57,6 @@ class ProfileCost {
   /// The time of one launch, or nothing when the profile has no such kernel. The last answer of
   /// every (op, format, slot) is kept. COST: no allocation after the first call of each.
   std::optional<KernelTime> Find(const KernelQuery& query, const KernelFeatures& f, double floor);
-  /// How much longer a launch that takes `alone` seconds behind its like takes behind another
-  /// kernel, by kernels of its family (KernelFamily), or nothing when the profile has none. Not
-  /// below 0. Leaves the last answer as it was.
-  std::optional<KernelTime> GapBehind(std::string_view family, double alone);
   /// The rows behind the last answer of Find.
   [[nodiscard]] std::string DescribeLast() const;
 

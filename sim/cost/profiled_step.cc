@@ -90,7 +90,7 @@ std::optional<StepCost::Priced> StepCost::PriceWrites(const KvAppend& op, int64_
     const std::optional<KernelTime> time = KvTime(*profile_, KvLaunchOf(each), 0);
     if (!time) return std::nullopt;
     priced.Add(*time, count);
-    AddGaps(op, time->seconds, count, gaps);
+    AddGaps(time->seconds, count, gaps);
   }
   return priced;
 }
@@ -112,13 +112,14 @@ std::optional<StepCost::Priced> StepCost::PriceFlush(const KvAppend& op, int64_t
   return priced;
 }
 
-void StepCost::AddGaps(const Op& op, double each, int64_t count, Priced& gaps) {
-  if (each <= 0) return;
-  const std::optional<KernelTime> gap = profile_->GapBehind(KernelFamily(OpName(op)), each);
-  gaps.Add(gap ? *gap
-               : KernelTime{.seconds = graph_gap_.count(),
-                            .label = Label::kAnalytic,
-                            .band = analytic_error_},
+void StepCost::AddGaps(double each, int64_t count, Priced& gaps) {
+  if (each <= 0 || product_bytes_ <= 0) return;
+  // What products read between two launches of this kernel, against what the cache holds.
+  const double between = product_bytes_ / static_cast<double>(count);
+  const double replaced = between / (between + l2_.count());
+  gaps.Add({.seconds = graph_gap_.count() * replaced,
+            .label = Label::kAnalytic,
+            .band = analytic_error_},
            count);
 }
 
@@ -127,7 +128,7 @@ std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted
     if (!profile_->has_experts() || !IsEven(*experts)) return std::nullopt;
     const Priced priced = PriceExperts(*experts);
     const double each = priced.time.count() / static_cast<double>(counted.count);
-    AddGaps(counted.op, each, counted.count, gaps);
+    AddGaps(each, counted.count, gaps);
     return priced;
   }
   if (const auto* write = std::get_if<KvAppend>(&counted.op)) {
@@ -137,7 +138,7 @@ std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted
   if (!time) return std::nullopt;
   Priced priced;
   priced.Add(*time, counted.count);
-  AddGaps(counted.op, time->seconds, counted.count, gaps);
+  AddGaps(time->seconds, counted.count, gaps);
   return priced;
 }
 

@@ -101,9 +101,4 @@ std::string_view OpName(const Op& op) {
   return std::visit([](const auto& body) { return NameOf(body); }, op);
 }
 
-std::string_view KernelFamily(std::string_view op_name) {
-  const std::string_view first = op_name.substr(0, op_name.find('.'));
-  return first == "gemm" || first == "elementwise" ? first : op_name;
-}
-
 }  // namespace moecast

@@ -192,8 +192,4 @@ using Op =
 /// "gemm.qkv", "experts", "attention.decode", "collective.all_reduce", ...
 std::string_view OpName(const Op& op);
 
-/// What kernels that run alike are called, by an op's name: "gemm" and "elementwise" of whatever
-/// role, else the name itself.
-std::string_view KernelFamily(std::string_view op_name);
-
 }  // namespace moecast

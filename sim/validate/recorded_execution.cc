@@ -16,6 +16,10 @@
 namespace moecast {
 namespace {
 
+constexpr const char* kCasesFile = "cases.csv";
+constexpr const char* kStepsFile = "steps.csv";
+constexpr const char* kOpsFile = "ops.csv";
+
 struct RecordedStep {
   int64_t line = 0;
   std::string case_name;
@@ -45,9 +49,8 @@ std::vector<std::string> SplitQuoted(std::string_view line) {
 
 /// Calls use(cells of a line) for every line below the header, which must be `header`.
 template <class Use>
-Status ForEachRow(const std::filesystem::path& file, std::string_view header, Use use) {
-  SIM_TRY(const std::string bytes, ReadFile(file));
-  std::string_view text = bytes;
+Status ForEachRow(std::string_view text, const std::filesystem::path& file, std::string_view header,
+                  Use use) {
   CellReader row{.file = file};
   if (TakeLine(text) != header) return row.Bad("expected the header " + std::string(header));
   const size_t columns = SplitCells(header).size();
@@ -111,7 +114,7 @@ struct RecordedExecution::Record {
   Result<ExecutedStep> Next(const std::string& work);
 
   [[nodiscard]] Error Bad(int64_t line, const std::string& what) const {
-    return {what, (folder / "steps.csv").string() + ":" + std::to_string(line)};
+    return {what, (folder / kStepsFile).string() + ":" + std::to_string(line)};
   }
 };
 
@@ -173,18 +176,27 @@ Result<ExecutedStep> RecordedExecution::Record::Next(const std::string& work) {
 }
 
 Result<RecordedExecution> RecordedExecution::Read(const std::filesystem::path& folder) {
+  RecordedFiles files;
+  SIM_TRY(files.cases, ReadFile(folder / kCasesFile));
+  SIM_TRY(files.steps, ReadFile(folder / kStepsFile));
+  SIM_TRY(files.ops, ReadFile(folder / kOpsFile));
+  return Parse(files, folder);
+}
+
+Result<RecordedExecution> RecordedExecution::Parse(const RecordedFiles& files,
+                                                   const std::filesystem::path& folder) {
   const auto record = std::make_shared<Record>();
   record->folder = folder;
-  SIM_RETURN_IF_ERROR(ForEachRow(folder / "cases.csv", kCasesHeader, [&](const CellReader& row) {
-    return record->ReadCase(NamedCells(row, kCasesHeader));
-  }));
-  SIM_RETURN_IF_ERROR(ForEachRow(folder / "steps.csv", kStepsHeader, [&](const CellReader& row) {
-    return record->ReadStep(NamedCells(row, kStepsHeader));
-  }));
+  SIM_RETURN_IF_ERROR(ForEachRow(
+      files.cases, folder / kCasesFile, kCasesHeader,
+      [&](const CellReader& row) { return record->ReadCase(NamedCells(row, kCasesHeader)); }));
+  SIM_RETURN_IF_ERROR(ForEachRow(
+      files.steps, folder / kStepsFile, kStepsHeader,
+      [&](const CellReader& row) { return record->ReadStep(NamedCells(row, kStepsHeader)); }));
   size_t at = 0;
-  SIM_RETURN_IF_ERROR(ForEachRow(folder / "ops.csv", kOpsHeader, [&](const CellReader& row) {
-    return record->ReadOp(NamedCells(row, kOpsHeader), at);
-  }));
+  SIM_RETURN_IF_ERROR(ForEachRow(
+      files.ops, folder / kOpsFile, kOpsHeader,
+      [&](const CellReader& row) { return record->ReadOp(NamedCells(row, kOpsHeader), at); }));
   return RecordedExecution(record);
 }
 

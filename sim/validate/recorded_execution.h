@@ -12,11 +12,21 @@
 
 namespace moecast {
 
+/// Files that `moecast validate` wrote (docs/validation.md).
+struct RecordedFiles {
+  std::string cases{};  // cases.csv
+  std::string steps{};  // steps.csv
+  std::string ops{};    // ops.csv
+};
+
 class RecordedExecution {
  public:
-  /// Reads cases.csv, steps.csv and ops.csv of a folder that `moecast validate` wrote.
-  /// ERRORS: unreadable; another header; a bad cell; each with file:line.
+  /// ERRORS: a file of `folder` that cannot be read; those of Parse.
   static Result<RecordedExecution> Read(const std::filesystem::path& folder);
+  /// `folder` goes into messages. ERRORS: another header, a bad cell, an op of no step; each with
+  /// file:line.
+  static Result<RecordedExecution> Parse(const RecordedFiles& files,
+                                         const std::filesystem::path& folder);
 
   /// Executors that answer with the recorded steps one after another, whichever was opened for
   /// which. They live no longer than this object. ERRORS of their steps, with file:line: a step
