@@ -118,7 +118,11 @@ void AppendProjection(const SuiteContext& context, const BlasLt& blas, const Pro
     if (tokens > projection.most_tokens) continue;
     Measurement row = DescribeDense(projection, tokens, fp8);
     const int copies = CopiesBetweenUses(context, buffers, row);
-    row.warm_ratio = copies * row.bytes > context.environment.l2_bytes ? 0 : 1;
+    const auto weight_bytes = static_cast<double>(buffers.weight_bytes);
+    row.warm_ratio = WarmRatio({.weight_bytes = weight_bytes,
+                                .activation_bytes = row.bytes - weight_bytes,
+                                .copies = copies},
+                               context.environment.l2_bytes);
     const DenseGemm gemm(
         blas,
         {.tokens = tokens, .outputs = projection.outputs, .inputs = projection.inputs, .fp8 = fp8},

@@ -44,4 +44,10 @@ Status CheckAgainstPeak(const Measurement& row, const CardPeak& peak) {
   return Ok();
 }
 
+double WarmRatio(const ProductRing& ring, double l2_bytes) {
+  const double distinct = ring.copies * ring.weight_bytes + ring.activation_bytes;
+  if (distinct <= l2_bytes) return 1;
+  return ring.activation_bytes / (ring.weight_bytes + ring.activation_bytes);
+}
+
 }  // namespace moecast::kernels

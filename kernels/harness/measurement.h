@@ -73,4 +73,14 @@ std::string SamplesToCsv(const std::vector<Measurement>& rows);
 /// caches were warm.
 Status CheckAgainstPeak(const Measurement& row, const CardPeak& peak);
 
+/// Launches of a product in a ring: each has other weights and the same activations.
+struct ProductRing {
+  double weight_bytes = 0;      // of one launch
+  double activation_bytes = 0;  // read and written
+  int copies = 1;               // of the weights
+};
+/// Part of a launch's bytes that a cache of `l2_bytes` may serve: the activations, which every
+/// launch moves; all where it holds the whole ring.
+double WarmRatio(const ProductRing& ring, double l2_bytes);
+
 }  // namespace moecast::kernels

@@ -98,6 +98,24 @@ TEST(CheckAgainstPeak, RefusesMoreBytesThanTheMemoryCanDeliver) {
   EXPECT_TRUE(fits(rate * 0.6));
 }
 
+TEST(CheckAgainstPeak, ActivationsThatEveryLaunchOfARingMovesCountAsWarm) {
+  // A router of 8192 tokens on a card of 50 MB of L2: 0.3 MB of weights, 35 MB of activations.
+  constexpr double kL2 = 50e6;
+  const ProductRing router{.weight_bytes = 0.3e6, .activation_bytes = 35e6, .copies = 3};
+  EXPECT_EQ(WarmRatio(router, kL2), 1);
+  EXPECT_DOUBLE_EQ(WarmRatio({.weight_bytes = 4e6, .activation_bytes = 116e6, .copies = 2}, kL2),
+                   116.0 / 120);
+  EXPECT_EQ(WarmRatio({.weight_bytes = 30e6, .activation_bytes = 0, .copies = 4}, kL2), 0);
+  Measurement row = SampleRow();
+  row.bytes = 35.3e6;
+  row.time_us.median = 9.3;  // 3.8e12 bytes a second
+  const CardPeak peak{.name = "card", .hbm_bytes_per_s = 3.35e12, .bf16_flop_per_s = 1e20};
+  row.warm_ratio = 0;
+  EXPECT_FALSE(CheckAgainstPeak(row, peak).ok());
+  row.warm_ratio = WarmRatio(router, kL2);
+  EXPECT_TRUE(CheckAgainstPeak(row, peak).ok());
+}
+
 TEST(CheckAgainstPeak, RefusesMoreOperationsThanTheFormatsTensorCoresCanDo) {
   Measurement row = SampleRow();
   row.flops = row.time_us.median * 1e-6 * 1.5e15;
