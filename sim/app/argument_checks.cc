@@ -37,13 +37,6 @@ std::vector<std::string> VerbNames(const CLI::App& app) {
   return names;
 }
 
-/// "a, b, c".
-std::string Listed(const std::vector<std::string>& names) {
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
-  return list;
-}
-
 std::vector<std::string> OptionNames(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
@@ -60,6 +53,12 @@ const CLI::App& LastVerb(const CLI::App& app, std::string& call) {
 }
 
 }  // namespace
+
+std::string Listed(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list.append(list.empty() ? "" : ", ").append(name);
+  return list;
+}
 
 CLI::Validator WholeNumber(int64_t least, uint64_t most) {
   const std::string range = "from " + std::to_string(least) + " to " + std::to_string(most);

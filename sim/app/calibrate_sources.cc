@@ -113,10 +113,9 @@ Status KeepOps(const std::vector<std::string>& ops, Imported& imported) {
   for (const std::string& op : ops) {
     if (known.contains(op)) continue;
     const std::vector<std::string> names(known.begin(), known.end());
-    std::string list;
-    for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
-    return Error{"no row of kernel '" + op + "'; there are " + list + DidYouMean(op, names),
-                 "--ops"};
+    return Error{
+        "no row of kernel '" + op + "'; there are " + Listed(names) + DidYouMean(op, names),
+        "--ops"};
   }
   std::erase_if(imported.rows, [&](const auto& row) { return !is_kept(row.op); });
   std::erase_if(imported.refused, [&](const auto& row) {

@@ -49,10 +49,9 @@ Result<const StudyCase*> FindCase(const Study& study, const std::string& name) {
     }
     names.push_back(CaseName(c));
   }
-  std::string allowed;
-  for (const std::string& known : names) allowed += (allowed.empty() ? "" : ", ") + known;
-  return Error{"unknown case '" + name + "'; the scenario has " + allowed + DidYouMean(name, names),
-               "--case"};
+  return Error{
+      "unknown case '" + name + "'; the scenario has " + Listed(names) + DidYouMean(name, names),
+      "--case"};
 }
 
 Status Explain(const ExplainArguments& arguments) {
