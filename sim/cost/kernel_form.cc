@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include "sim/cost/kv_work.h"
 
@@ -197,20 +196,10 @@ KernelPlace ChunkPlace(const KernelAxes& axes) {
   return {Octaves(tokens), Octaves(pairs / std::max(tokens, 1.0)), Octaves(chunks), 0};
 }
 
-/// Latents: the tokens read count full, and how many sequences they are of half.
-KernelPlace AttendLatentPlace(const KernelAxes& axes) {
-  KernelPlace place = AttendPlace(axes);
-  std::swap(place[0], place[1]);
-  place[0] *= 2;
-  place[1] /= 2;
-  return place;
-}
-
-/// A chunk's tokens, heads, the width of one, twice, since it decides how lanes share the work, and
-/// bits.
+/// A chunk's tokens, heads, half, the width of one, and bits.
 KernelPlace PackPlace(const KernelAxes& axes) {
   const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
-  return {Octaves(tokens), Octaves(heads), 2 * Octaves(head_dim), Octaves(key_bits + value_bits)};
+  return {Octaves(tokens), Octaves(heads) / 2, Octaves(head_dim), Octaves(key_bits + value_bits)};
 }
 
 /// Elements written, whoever's heads they are of; heads and bits half, the width of a head full.
@@ -236,7 +225,7 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
     {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
     {"attend", kCacheShape, kAttendAxes, AttendPlace, false, AttendWork},
-    {"attend_mla", kLatentShape, kAttendAxes, AttendLatentPlace, false, AttendLatentWork},
+    {"attend_mla", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
     {"attend_prefill", kCacheShape, kChunkAxes, ChunkPlace, true, AttendPrefillWork},
     {"mla_prefill", kExpandedShape, kChunkAxes, ChunkPlace, true, AttendExpandedWork},
     {"append", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},

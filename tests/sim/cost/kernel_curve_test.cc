@@ -186,15 +186,16 @@ TEST(KernelForm, APastIsExpandedByALaunchOfItsOwn) {
             2 * form.work(Chunks(1, 128, 50), 0).memory[0]);
 }
 
-/// Blocks that take a row each leave time in steps.
-TEST(KernelForm, RowsBeyondWholePassesCostAPass) {
+/// Blocks that take a row each, one at a time on each of 132 multiprocessors, leave time in steps.
+TEST(KernelForm, RowsBeyondAWholeRoundCostARound) {
   const KernelForm& form = FormOf("sampling");
   KernelFeatures f;
   f[Feature::kWidth] = 4;
-  f[Feature::kTokens] = 128;
-  const double one = form.work(f, 128).chain;
-  f[Feature::kTokens] = 129;
-  EXPECT_EQ(form.work(f, 128).chain, 2 * one);
+  f[Feature::kTokens] = 132;
+  const double one = form.work(f, 16).chain;
+  f[Feature::kTokens] = 133;
+  EXPECT_EQ(form.work(f, 16).chain, 2 * one);
+  EXPECT_EQ(form.work(f, 32).chain, one);
   EXPECT_EQ(form.work(f, 0).chain, 1);
 }
 
@@ -261,7 +262,7 @@ TEST(KernelForm, CombineGoesInRoundsOfBlocksOfColumns) {
     f[Feature::kTokens] = tokens;
     f[Feature::kAssignments] = 6 * tokens;
     f[Feature::kHidden] = hidden;
-    return form.work(f, 16).chain;
+    return form.work(f, 128).chain;
   };
   EXPECT_EQ(chain(528, 2048), 6);  // 1,056 blocks at a time
   EXPECT_EQ(chain(529, 2048), 12);
