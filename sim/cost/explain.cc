@@ -204,7 +204,6 @@ OpLine StepCost::LineOf(const CountedOp& counted, Priced& gaps) {
 
 std::vector<OpLine> StepCost::Explain(const StepShape& step) {
   routed_tokens_ = static_cast<double>(step.rows_per_group);
-  RowOpsOf(step);
   lowering_.Lower(step, SlowestLoad(step), ops_);
   std::vector<OpLine> lines;
   std::array<Seconds, kStepPartCount> parts{};

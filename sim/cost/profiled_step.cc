@@ -113,13 +113,8 @@ std::optional<StepCost::Priced> StepCost::PriceFlush(const KvAppend& op, int64_t
 }
 
 void StepCost::AddGaps(double each, int64_t count, Priced& gaps) {
-  if (each <= 0 || product_bytes_ <= 0) return;
-  // What products read between two launches of this kernel, against what the cache holds.
-  const double between = product_bytes_ / static_cast<double>(count);
-  const double replaced = between / (between + l2_.count());
-  gaps.Add({.seconds = graph_gap_.count() * replaced,
-            .label = Label::kAnalytic,
-            .band = analytic_error_},
+  if (each <= 0) return;
+  gaps.Add({.seconds = graph_gap_.count(), .label = Label::kAnalytic, .band = analytic_error_},
            count);
 }
 

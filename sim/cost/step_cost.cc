@@ -93,7 +93,6 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
       host_per_prefill_token_(efficiencies.host_per_prefill_token),
       eager_launch_(efficiencies.eager_launch),
       graph_gap_(efficiencies.graph_gap),
-      l2_(device.l2_capacity),
       analytic_error_(efficiencies.error),
       rules_(efficiencies.rules),
       kv_format_(kv.stores.front().name),
@@ -130,18 +129,7 @@ StepCost::RowOps& StepCost::RowOpsOf(const StepShape& step) {
       rows.selection != step.selection) {
     FillRowOps(step, rows);
   }
-  product_bytes_ = rows.product_bytes;
   return rows;
-}
-
-double StepCost::ProductBytes(const std::vector<CountedOp>& ops) {
-  double bytes = 0;
-  for (const CountedOp& counted : ops) {
-    const auto* gemm = std::get_if<Gemm>(&counted.op);
-    if (gemm != nullptr)
-      bytes += Features(*gemm).bytes.count() * static_cast<double>(counted.count);
-  }
-  return bytes;
 }
 
 void StepCost::FillRowOps(const StepShape& step, RowOps& rows) {
@@ -154,8 +142,6 @@ void StepCost::FillRowOps(const StepShape& step, RowOps& rows) {
   rows.before = rows.ops.size();
   if (step.rows_per_group > 0) lowering_.LowerAfterCache(step, rows.ops);
   rows.launches = LaunchCount(rows.ops);
-  rows.product_bytes = ProductBytes(rows.ops);
-  product_bytes_ = rows.product_bytes;
   for (const CountedOp& counted : rows.ops) {
     const bool by_load = std::holds_alternative<ExpertGemm>(counted.op) ||
                          std::holds_alternative<ExpertExchange>(counted.op);

@@ -138,13 +138,11 @@ class StepCost {
     size_t before = 0;           // of ops, those before the cache
     std::vector<Each> priced{};  // [op]
     int64_t launches = 0;
-    double product_bytes = 0;  // moved by dense products
   };
-  /// Of the step, remembered; sets product_bytes_.
+  /// Of the step, remembered.
   RowOps& RowOpsOf(const StepShape& step);
   void FillRowOps(const StepShape& step, RowOps& rows);
   [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step, Priced& gaps);
-  [[nodiscard]] static double ProductBytes(const std::vector<CountedOp>& ops);
   [[nodiscard]] static int64_t LaunchCount(const std::vector<CountedOp>& ops);
 
   /// The attention group that a step waits for.
@@ -170,8 +168,7 @@ class StepCost {
   /// Windows that sequences which decode empty: inside the launch that appends, as are those of
   /// chunks in theirs.
   [[nodiscard]] std::optional<Priced> PriceFlush(const KvAppend& op, int64_t count);
-  /// What `count` launches of `each` seconds wait for that products have driven out of the cache
-  /// (docs/model/calibration.md).
+  /// The gaps of `count` launches of `each` seconds.
   void AddGaps(double each, int64_t count, Priced& gaps);
   [[nodiscard]] Priced PriceExperts(const ExpertGemm& op);
   [[nodiscard]] std::optional<KernelTime> ProfiledTime(const Op& op);
@@ -192,7 +189,6 @@ class StepCost {
   Seconds host_per_prefill_token_;
   Seconds eager_launch_;
   Seconds graph_gap_;
-  Bytes l2_;
   ErrorBand analytic_error_;
   RuleCosts rules_;
   std::string kv_format_;
@@ -200,7 +196,6 @@ class StepCost {
   std::optional<ProfileCost> profile_;
   StepQuantile quantile_ = StepQuantile::kExpected;
   double routed_tokens_ = 0;      // on each GPU, in the step being priced
-  double product_bytes_ = 0;      // moved by dense products, likewise
   std::vector<RowOps> row_ops_;   // direct mapped
   std::vector<CountedOp> ops_;    // of the cache, or in Explain all; reused from call to call
   std::vector<CountedOp> group_;  // reused from call to call
