@@ -182,7 +182,7 @@ std::optional<ProfileCost::Covered> ProfileCost::CoveredTime(const KernelChoice&
   // Whoever serves takes the faster form, also a little before the rows of that form begin.
   for (const KernelChoice::Candidate& each : choice.candidates) {
     const KernelCurve& curve = curves_[each.kernel];
-    if (curve.InRange(launch, each.shape) || !curve.IsNear(launch, each.shape)) continue;
+    if (each.kernel == best->kernel || !curve.IsNear(launch, each.shape)) continue;
     const KernelTime time = curve.At(launch, each.shape, floor);
     if (IsSurelyFaster(time, best->time)) best = Covered{.time = time, .kernel = each.kernel};
   }
@@ -288,6 +288,13 @@ KernelTime ProfileCost::ProductsTime(const Launch& launch, const std::optional<C
   return permutes ? Sum(products, TimeOf(permute_, launch.features)) : products;
 }
 
+bool ProfileCost::MayPermute(const Launch& launch) const {
+  return std::ranges::any_of(gate_up_.candidates, [&](const KernelChoice::Candidate& each) {
+    return profile_->kernels[each.kernel].variant == kPermuted &&
+           curves_[each.kernel].IsNear(launch, each.shape);
+  });
+}
+
 ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) {
   const auto covered = [&](const KernelChoice& choice) { return CoveredTime(choice, launch, 0); };
   const bool whole = !layer_.empty() && has_route();
@@ -295,11 +302,14 @@ ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) {
     if (const auto layer = covered(layer_)) return {.first = &layer_, .products = layer->time};
   }
   const bool combines = !combine_.choice.empty();
-  // Both products in one launch, unless only two launches are known.
+  // Both products in one launch, unless only two launches are known or they are the faster.
   const auto one = covered(fused_);
-  if (one) return {.first = &fused_, .combines = combines, .products = one->time};
-  const auto up = covered(gate_up_);
+  const bool competes = one && !down_.empty() && MayPermute(launch);
+  const auto up = !one || competes ? covered(gate_up_) : std::nullopt;
   const auto down = up ? covered(down_) : std::nullopt;
+  if (one && !(down && IsSurelyFaster(ProductsTime(launch, up, down), one->time))) {
+    return {.first = &fused_, .combines = combines, .products = one->time};
+  }
   const bool two = !gate_up_.empty() && !down_.empty();
   // Where no rows reach, a layer is extrapolated as a whole if its shape was measured.
   const bool own_layer = whole && layer_.candidates.front().shape.has_value();

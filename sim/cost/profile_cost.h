@@ -128,7 +128,8 @@ class ProfileCost {
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const Launch& launch,
                                 double floor) const;
   /// The same, of a candidate whose rows reach the launch: measured or interpolated; or nothing.
-  /// One whose rows begin within an octave of it takes over where it is faster beyond both errors.
+  /// Another whose rows begin within an octave of it takes over where it is faster beyond both
+  /// errors.
   [[nodiscard]] std::optional<Covered> CoveredTime(const KernelChoice& choice, const Launch& launch,
                                                    double floor) const;
   void ChooseRoutes();
@@ -140,6 +141,8 @@ class ProfileCost {
   [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
   [[nodiscard]] ExpertParts PartsFor(const Launch& launch);
+  /// Whether rows of products on permuted tokens reach the launch, or nearly.
+  [[nodiscard]] bool MayPermute(const Launch& launch) const;
   /// Both products by two launches, and the permutation before those that need one.
   [[nodiscard]] KernelTime ProductsTime(const Launch& launch, const std::optional<Covered>& up,
                                         const std::optional<Covered>& down);

@@ -225,6 +225,31 @@ TEST_F(ProfiledStep, AFormWhoseRowsBeginNearbyTakesOverWhereItIsFasterBeyondBoth
   EXPECT_EQ(experts(0.5, kFar), alone);
 }
 
+/// Both products of an expert well above the roofline in one launch, and in two on permuted tokens
+/// that take `share` of its time together, all measured at the step's 64 tokens.
+std::shared_ptr<const Profile> OneLaunchAndTwo(const ModelSpec& model, double share) {
+  Profile profile = *ExpertProfile(model);
+  profile.kernels[0] = Slower(profile.kernels[0], 10, 64);
+  for (const char* op : {"gate_up", "down"}) {
+    profile.kernels.push_back(Slower(profile.kernels[0], share / 2, 64));
+    profile.kernels.back().op = op;
+    profile.kernels.back().variant = "prefill";
+  }
+  return std::make_shared<const Profile>(profile);
+}
+
+TEST_F(ProfiledStep, TwoLaunchesOnPermutedTokensAreTakenWhereTheyAreFasterBeyondBothErrors) {
+  SetLoads(16);
+  const auto experts = [&](double share) {
+    StepCost cost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
+                  efficiencies_, OneLaunchAndTwo(model_, share));
+    return cost.Predict(step_.Shape()).experts.count();
+  };
+  const double alone = experts(2);
+  EXPECT_NEAR(experts(0.5), 0.5 * alone, 0.01 * alone);
+  EXPECT_EQ(experts(0.99), alone);  // + 1 % of it is more than alone - 1 %
+}
+
 /// Prefill attention over caches in bf16 and fp8, of constant times.
 std::shared_ptr<const Profile> ChunkProfile(double bf16_seconds, double fp8_seconds) {
   Profile profile;
