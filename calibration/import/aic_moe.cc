@@ -42,7 +42,7 @@ class LoadLaw {
       load = BalancedLoad(shape, tile_rows_);
     } else if (distribution.starts_with(kPowerLaw)) {
       const std::optional<double> alpha = ParseCell(distribution.substr(kPowerLaw.size()));
-      if (alpha && *alpha > 0 && *alpha != 1) {
+      if (alpha && *alpha > 0 && *alpha <= kSteepestLaw && *alpha != 1) {
         load = PowerLawLoad(shape, *alpha, tile_rows_, kDraws);
       }
     }

@@ -23,10 +23,14 @@ struct LayerShape {
 /// ceil(E / k) tokens they are spread evenly first. `tile_rows` pads every expert's rows.
 ExpertLoad BalancedLoad(const LayerShape& shape, int64_t tile_rows);
 
+/// Steeper ones overflow where 0.01^(1 - alpha) does.
+inline constexpr double kSteepestLaw = 100;
+
 /// The fullest rank under "power_law_<alpha>": expert weights are drawn with density x^-alpha over
 /// [1, 0.8 T] ([0.01, 2] when T k <= E), scaled to T k assignments, rounded, capped at T rows per
 /// expert, what is cut off going to each rank's emptiest experts in turn. The collector's draw is
-/// not published, so the mean over `draws` own draws is returned. REQUIRES: alpha > 0, != 1.
+/// not published, so the mean over `draws` own draws is returned. REQUIRES: 0 < alpha <=
+/// kSteepestLaw, alpha != 1.
 ExpertLoad PowerLawLoad(const LayerShape& shape, double alpha, int64_t tile_rows, int draws);
 
 }  // namespace moecast::calibration
