@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "scenario.pb.h"
+#include "experts.pb.h"
 #include "scenarios/convert_rules.h"
 #include "scenarios/similarity_file.h"
 #include "sim/base/files.h"

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <set>
 
-#include "scenario.pb.h"
+#include "model_change.pb.h"
 #include "scenarios/convert.h"
 
 namespace moecast {

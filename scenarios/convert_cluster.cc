@@ -2,6 +2,8 @@
 #include <bit>
 #include <functional>
 
+#include "cluster.pb.h"
+#include "cost.pb.h"
 #include "scenario.pb.h"
 #include "scenarios/convert.h"
 #include "sim/base/text.h"

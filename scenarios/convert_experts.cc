@@ -1,5 +1,5 @@
 // Rules of expert selection that look at one token, and the choice among rules by load.
-#include "scenario.pb.h"
+#include "experts.pb.h"
 #include "scenarios/convert.h"
 #include "scenarios/convert_rules.h"
 #include "sim/base/text.h"

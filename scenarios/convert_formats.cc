@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "scenario.pb.h"
+#include "formats.pb.h"
+#include "model.pb.h"
 #include "scenarios/convert.h"
 #include "sim/base/text.h"
 

@@ -2,7 +2,7 @@
 #include <bit>
 #include <string>
 
-#include "scenario.pb.h"
+#include "kv.pb.h"
 #include "scenarios/convert.h"
 #include "sim/base/text.h"
 #include "sim/policy/kv/cached_layers.h"

@@ -1,7 +1,7 @@
 // Pruning: experts taken out of the model.
 #include <algorithm>
 
-#include "scenario.pb.h"
+#include "experts.pb.h"
 #include "scenarios/convert.h"
 
 namespace moecast {

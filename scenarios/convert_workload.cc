@@ -1,8 +1,10 @@
 #include <cmath>
 
+#include "routing.pb.h"
 #include "scenario.pb.h"
 #include "scenarios/convert.h"
 #include "sim/base/text.h"
+#include "workload.pb.h"
 
 namespace moecast {
 namespace {

@@ -1,4 +1,4 @@
-#include "scenario.pb.h"
+#include "model.pb.h"
 #include "scenarios/import_parts.h"
 
 namespace moecast {

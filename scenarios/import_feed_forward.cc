@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "scenario.pb.h"
+#include "model.pb.h"
 #include "scenarios/import_parts.h"
 
 namespace moecast {

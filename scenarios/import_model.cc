@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "scenario.pb.h"
+#include "model.pb.h"
 #include "scenarios/catalog.h"
 #include "scenarios/convert.h"
 #include "scenarios/import_parts.h"

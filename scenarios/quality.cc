@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "quality.pb.h"
+#include "scenario.pb.h"
 #include "scenarios/catalog.h"
 #include "scenarios/convert.h"
 #include "scenarios/tree_edit.h"

@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kIntroduction =
     R"(# Scenario files
 
-Printed from `scenarios/scenario.proto` by `ninja -C build/dev scenario_reference`; a test compares the two.
+Printed from `scenarios/scenario.proto` and what it imports by `ninja -C build/dev scenario_reference`; a test compares the two.
 
 A scenario is one YAML (or JSON) file. Reading is strict: unknown, doubled or missing keys, wrong types and values out of range are errors, all
 reported at once with file, line and column. Units are part of the key, never of the value. Anchors, aliases and tags are not supported.
