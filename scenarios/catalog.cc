@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "sim/base/comma_list.h"
 #include "sim/base/files.h"
 #include "sim/base/text.h"
 
@@ -11,10 +12,8 @@ namespace {
 
 Error UnknownName(const std::string& kind, const std::string& name,
                   const std::vector<std::string>& known) {
-  std::string list;
-  for (const std::string& each : known) list += (list.empty() ? "" : ", ") + each;
-  return {.message = "'" + name + "' is not in the catalog of " + kind + "; known: " + list +
-                     DidYouMean(name, known),
+  return {.message = "'" + name + "' is not in the catalog of " + kind +
+                     "; known: " + CommaList(known) + DidYouMean(name, known),
           .where = {}};
 }
 

@@ -5,16 +5,11 @@
 #include <algorithm>
 
 #include "field_rules.pb.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 
 namespace moecast {
 namespace {
-
-std::string Join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
 
 std::string Range(const pb::FieldRule& rule) {
   std::string text;
@@ -67,9 +62,9 @@ std::string AllowedValues(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_STRING:
       return "text";
     case FieldDescriptor::CPPTYPE_ENUM:
-      return "one of " + Join(ValueNames(field));
+      return "one of " + CommaList(ValueNames(field));
     default:
-      return IsMessage(field) ? "a mapping with " + Join(FieldNames(*field.message_type()))
+      return IsMessage(field) ? "a mapping with " + CommaList(FieldNames(*field.message_type()))
                               : "a mapping of names to texts";
   }
 }
@@ -83,7 +78,7 @@ std::string AllowedKeys(std::string_view name, const Descriptor& type) {
   });
   const std::string hint =
       with_unit != names.end() ? "; did you mean '" + *with_unit + "'?" : DidYouMean(name, names);
-  return "allowed: " + Join(names) + hint;
+  return "allowed: " + CommaList(names) + hint;
 }
 
 std::string JoinPath(const std::string& parent, std::string_view child) {

@@ -4,6 +4,9 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <span>
+
+#include "sim/base/comma_list.h"
 
 namespace moecast {
 namespace {
@@ -93,10 +96,7 @@ int64_t ModelConfig::RequiredInteger(Keys keys) const {
   const bool present =
       std::any_of(keys.begin(), keys.end(), [this](std::string_view key) { return Has(key); });
   if (!present) {
-    std::string others;
-    for (const std::string_view key : keys) {
-      if (key != *keys.begin()) others += (others.empty() ? "" : ", ") + std::string(key);
-    }
+    const std::string others = CommaList(std::span(keys.begin(), keys.end()).subspan(1));
     Problem(*keys.begin(), others.empty()
                                ? "is missing"
                                : "is missing, and so is every other name for it (" + others + ")");

@@ -9,6 +9,7 @@
 #include "field_rules.pb.h"
 #include "scenarios/fields.h"
 #include "scenarios/yaml_scalar.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 
 namespace moecast {
@@ -209,20 +210,16 @@ class Walker {
                const std::string& path) {
     for (int i = 0; i < type.real_oneof_decl_count(); ++i) {
       const OneofDescriptor& choice = *type.oneof_decl(i);
-      std::string arms;
-      std::string given;
-      int count = 0;
+      std::vector<std::string> arms;
+      std::vector<std::string> given;
       for (int j = 0; j < choice.field_count(); ++j) {
-        const std::string& arm = choice.field(j)->name();
-        arms += (arms.empty() ? "" : ", ") + arm;
-        if (!seen.contains(arm)) continue;
-        given += (given.empty() ? "" : ", ") + arm;
-        ++count;
+        arms.push_back(choice.field(j)->name());
+        if (seen.contains(arms.back())) given.push_back(arms.back());
       }
-      if (count == 1) continue;
+      if (given.size() == 1) continue;
       problems_.Add(PlaceOf(node), path,
-                    "expected exactly one of " + arms + ", got " +
-                        (count == 0 ? std::string("none") : given));
+                    "expected exactly one of " + CommaList(arms) + ", got " +
+                        (given.empty() ? "none" : CommaList(given)));
     }
   }
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <utility>
+
+#include "sim/base/comma_list.h"
 
 namespace moecast {
 namespace {
@@ -22,20 +25,16 @@ Status CheckLayer(const std::vector<int32_t>& slots, int32_t last_expert, size_t
   return Problem(place + " has no slot for expert " + std::to_string(missing));
 }
 
-/// "[0,1,2]".
-std::string ListText(const std::vector<int32_t>& values, size_t first, size_t count) {
-  std::string text = "[";
-  for (size_t i = first; i < first + count; ++i) {
-    text += (i == first ? "" : ", ") + std::to_string(values[i]);
-  }
-  return text + "]";
+/// "[0, 1, 2]".
+std::string ListText(std::span<const int32_t> values) {
+  return "[" + CommaList(values, [](int32_t value) { return std::to_string(value); }) + "]";
 }
 
 std::string RenderSglang(const ExpertPlacement& placement) {
   std::string text = "{\"physical_to_logical_map\": [";
   for (size_t layer = 0; layer < placement.physical_to_logical.size(); ++layer) {
     const std::vector<int32_t>& slots = placement.physical_to_logical[layer];
-    text += (layer == 0 ? "\n  " : ",\n  ") + ListText(slots, 0, slots.size());
+    text += (layer == 0 ? "\n  " : ",\n  ") + ListText(slots);
   }
   return text + "\n]}\n";
 }
@@ -48,8 +47,7 @@ Result<std::string> RenderTrtllm(const ExpertPlacement& placement) {
                      "\ninitial_global_assignments:\n";
   for (size_t i = 0; i < placement.layers.size(); ++i) {
     const std::vector<int32_t>& slots = placement.physical_to_logical[i];
-    text +=
-        "  " + std::to_string(placement.layers[i]) + ": " + ListText(slots, 0, slots.size()) + "\n";
+    text += "  " + std::to_string(placement.layers[i]) + ": " + ListText(slots) + "\n";
   }
   return text + "layer_updates_per_iter: 0\n";
 }
@@ -68,7 +66,8 @@ Result<std::string> RenderVllmAscend(const ExpertPlacement& placement) {
     for (size_t device = 0; device < devices; ++device) {
       text += (device == 0 ? "\n    {" : ",\n    {");
       text += "\"device_id\": " + std::to_string(device) +
-              ", \"device_expert\": " + ListText(slots, device * each, each) + "}";
+              ", \"device_expert\": " + ListText(std::span(slots).subspan(device * each, each)) +
+              "}";
     }
     text += "]}";
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "sim/base/check.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 #include "traces/request_lines.h"
 
@@ -69,11 +70,7 @@ std::string NamesOf(const CsvLayout& layout, CsvField field) {
 }
 
 std::string AllowedColumns(const CsvLayout& layout) {
-  std::string text = std::string(layout.title) + " may have ";
-  for (const CsvColumn& column : layout.columns) {
-    text.append(&column == layout.columns.data() ? "" : ", ").append(column.name);
-  }
-  return text;
+  return std::string(layout.title) + " may have " + CommaList(layout.columns, &CsvColumn::name);
 }
 
 Error UnknownColumn(const CsvLayout& layout, std::string_view name) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 
 namespace moecast {
@@ -14,12 +15,6 @@ namespace {
 std::string PlaceOf(const std::string& file, const YAML::Mark& mark) {
   if (mark.is_null()) return file;
   return file + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1);
-}
-
-std::string Join(const std::vector<std::string>& names) {
-  std::string all;
-  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-  return all;
 }
 
 /// True when a document marker follows text. yaml-cpp's own way of counting documents never ends on
@@ -65,7 +60,7 @@ void YamlFields::AllowOnly(std::initializer_list<std::string_view> keys) {
     const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";
     if (std::find(allowed.begin(), allowed.end(), key) == allowed.end()) {
       errors_->push_back({"unknown field '" + Path(key) + "'" + DidYouMean(key, allowed) +
-                              " (fields here: " + Join(allowed) + ")",
+                              " (fields here: " + CommaList(allowed) + ")",
                           Where(entry.first)});
     } else if (!seen.insert(key).second) {
       errors_->push_back({"field '" + Path(key) + "' is given twice", Where(entry.first)});
@@ -142,7 +137,7 @@ size_t YamlFields::OneOf(const std::string& key, const std::vector<std::string>&
   const std::string text = node->IsScalar() ? node->Scalar() : "";
   const auto found = std::find(names.begin(), names.end(), text);
   if (found != names.end()) return static_cast<size_t>(found - names.begin());
-  Fail(key, "is '" + text + "', allowed are " + Join(names) + DidYouMean(text, names));
+  Fail(key, "is '" + text + "', allowed are " + CommaList(names) + DidYouMean(text, names));
   return 0;
 }
 

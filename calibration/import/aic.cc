@@ -5,6 +5,7 @@
 #include <set>
 
 #include "calibration/import/aic_tables.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 
 namespace moecast::calibration {
@@ -102,12 +103,10 @@ Result<Imported> ImportAic(const fs::path& folder, const ImportTarget& target) {
   }
   if (!engines.contains(target.engine)) {
     const std::vector<std::string> names(engines.begin(), engines.end());
-    std::string list;
-    for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
     const std::string wanted = target.engine.empty()
                                    ? "--engine says whose tables to read"
                                    : "no tables of engine '" + target.engine + "'";
-    return Error{wanted + "; there are " + list + DidYouMean(target.engine, names),
+    return Error{wanted + "; there are " + CommaList(names) + DidYouMean(target.engine, names),
                  folder.string()};
   }
   if (!errors.empty()) return errors;

@@ -5,6 +5,7 @@
 
 #include "calibration/serving/fit_serving.h"
 #include "sim/base/check.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 
 namespace moecast::serving {
@@ -76,9 +77,7 @@ namespace {
 /// "[a, b, c]".
 template <class Values, class Text>
 std::string Listed(const Values& values, const Text& text) {
-  std::string list;
-  for (const auto& value : values) list += (list.empty() ? "[" : ", ") + text(value);
-  return list + "]";
+  return "[" + CommaList(values, text) + "]";
 }
 
 void AddRuleCosts(std::ostream& yaml, const RuleCosts& costs) {

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 
 namespace moecast {
@@ -54,12 +55,6 @@ const CLI::App& LastVerb(const CLI::App& app, std::string& call) {
 
 }  // namespace
 
-std::string Listed(const std::vector<std::string>& names) {
-  std::string list;
-  for (const std::string& name : names) list.append(list.empty() ? "" : ", ").append(name);
-  return list;
-}
-
 CLI::Validator WholeNumber(int64_t least, uint64_t most) {
   const std::string range = "from " + std::to_string(least) + " to " + std::to_string(most);
   return {[=](const std::string& text) {
@@ -79,7 +74,7 @@ CLI::Validator NonNegative() {
 }
 
 CLI::Validator OneOf(std::vector<std::string> names) {
-  const std::string allowed = Listed(names);
+  const std::string allowed = CommaList(names);
   return {[allowed, names = std::move(names)](const std::string& text) {
             if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
             return "expected one of " + allowed + ", got '" + text + "'" + DidYouMean(text, names);
@@ -114,7 +109,8 @@ std::string WrongVerb(const CLI::App& app, std::span<char* const> words) {
   if (names.empty() || (!words.empty() && words.front()[0] == '-')) return {};
   const std::string call = (app.get_parent() != nullptr ? "moecast " : "") + app.get_name();
   if (words.empty()) {
-    return call + " needs a verb: " + Listed(names) + " (" + call + " --help says what they do)\n";
+    return call + " needs a verb: " + CommaList(names) + " (" + call +
+           " --help says what they do)\n";
   }
   const std::string word = words.front();
   for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {

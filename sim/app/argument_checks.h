@@ -16,9 +16,6 @@ namespace moecast {
 
 inline constexpr uint64_t kMostWhole = std::numeric_limits<uint64_t>::max();
 
-/// "a, b, c".
-std::string Listed(const std::vector<std::string>& names);
-
 /// Accepts decimal whole numbers from `least` to `most`: no sign trick, exponent or unit.
 CLI::Validator WholeNumber(int64_t least, uint64_t most);
 

@@ -16,6 +16,7 @@
 #include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/files.h"
 #include "sim/base/text.h"
 
@@ -114,7 +115,7 @@ Status KeepOps(const std::vector<std::string>& ops, Imported& imported) {
     if (known.contains(op)) continue;
     const std::vector<std::string> names(known.begin(), known.end());
     return Error{
-        "no row of kernel '" + op + "'; there are " + Listed(names) + DidYouMean(op, names),
+        "no row of kernel '" + op + "'; there are " + CommaList(names) + DidYouMean(op, names),
         "--ops"};
   }
   std::erase_if(imported.rows, [&](const auto& row) { return !is_kept(row.op); });

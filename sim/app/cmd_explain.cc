@@ -7,6 +7,7 @@
 #include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/text.h"
 #include "sim/run/explain_step.h"
 
@@ -50,7 +51,7 @@ Result<const StudyCase*> FindCase(const Study& study, const std::string& name) {
     names.push_back(CaseName(c));
   }
   return Error{
-      "unknown case '" + name + "'; the scenario has " + Listed(names) + DidYouMean(name, names),
+      "unknown case '" + name + "'; the scenario has " + CommaList(names) + DidYouMean(name, names),
       "--case"};
 }
 

@@ -10,6 +10,7 @@
 #include "sim/app/argument_checks.h"
 #include "sim/app/commands.h"
 #include "sim/app/scenario_arguments.h"
+#include "sim/base/comma_list.h"
 #include "sim/base/files.h"
 #include "sim/base/text.h"
 #include "sim/replay/gate_measures.h"
@@ -66,9 +67,7 @@ Result<Sample> ReadSample(const TuneArguments& arguments) {
 
 template <class Numbers, class Print>
 std::string ListOf(const Numbers& numbers, const Print& print) {
-  std::string text;
-  for (const auto number : numbers) text += (text.empty() ? "" : ", ") + print(number);
-  return "[" + text + "]";
+  return "[" + CommaList(numbers, print) + "]";
 }
 
 std::string Whole(int64_t number) { return std::to_string(number); }

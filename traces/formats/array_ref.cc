@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "sim/base/check.h"
+#include "sim/base/comma_list.h"
 
 namespace moecast {
 namespace {
@@ -94,11 +95,7 @@ std::optional<int64_t> ElementCount(std::span<const int64_t> shape) {
 }
 
 std::string ShapeText(std::span<const int64_t> shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  }
-  return text + "]";
+  return "[" + CommaList(shape, [](int64_t length) { return std::to_string(length); }) + "]";
 }
 
 void ToDoubles(std::span<const char> bytes, ElementType type, std::span<double> out) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "sim/base/comma_list.h"
 #include "sim/base/files.h"
 #include "sim/base/text.h"
 #include "traces/routing_shape_fields.h"
@@ -163,10 +164,8 @@ std::string Quoted(const std::string& text) {
 }
 
 std::string ShapeYaml(const RoutingTwin& twin) {
-  std::string layers;
-  for (const int32_t layer : twin.header.moe_layers) {
-    layers += (layers.empty() ? "" : ", ") + std::to_string(layer);
-  }
+  const std::string layers =
+      CommaList(twin.header.moe_layers, [](int32_t layer) { return std::to_string(layer); });
   return "source: " + Quoted(twin.header.source) + "\nmodel: " + Quoted(twin.header.model) +
          "\nexperts: " + std::to_string(twin.header.experts) +
          "\ntop_k: " + std::to_string(twin.header.top_k) + "\nmoe_layers: [" + layers +
