@@ -17,6 +17,7 @@ void AddRun(const RunResult& run, RunTotals& totals) {
   }
   totals.arrived += run.summary.arrived;
   totals.rejected += run.summary.rejected;
+  totals.beyond_positions += run.summary.beyond_positions;
   totals.requests.rows_read += run.requests.rows_read;
   totals.requests.rows_without_output += run.requests.rows_without_output;
   totals.requests.rows_with_prefix += run.requests.rows_with_prefix;
@@ -102,6 +103,8 @@ std::string_view VerdictName(Verdict verdict) {
       return "BACKLOGGED";
     case Verdict::kOverloaded:
       return "OVERLOADED";
+    case Verdict::kNone:
+      return "NONE";
   }
   SIM_CHECK(false);
 }
@@ -193,6 +196,12 @@ std::vector<std::string> Caveats(const RunTotals& totals) {
     caveats.push_back(std::to_string(totals.rejected) + " of " + std::to_string(totals.arrived) +
                       " requests were rejected, because the KV cache can never hold them: no "
                       "figure counts them");
+  }
+  if (totals.beyond_positions > 0) {
+    caveats.push_back(std::to_string(totals.beyond_positions) + " of " +
+                      std::to_string(totals.arrived) +
+                      " requests are longer than the model's max_positions: an engine would refuse "
+                      "or cut them, here they run to their end");
   }
   const RoutingNotes& r = totals.routing;
   const uint64_t rows = r.prefill_rows + r.decode_rows;

@@ -18,7 +18,8 @@ struct RunTotals {
   RoutingNotes routing;
   RequestSourceNotes requests;
   uint64_t arrived = 0;
-  uint64_t rejected = 0;  // of them: no KV cache could ever hold them
+  uint64_t rejected = 0;          // of them: no KV cache could ever hold them
+  uint64_t beyond_positions = 0;  // of the others: longer than the model's longest sequence
   uint64_t events = 0;
 };
 RunTotals TotalsOf(const CaseResult& result);

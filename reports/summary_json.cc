@@ -177,6 +177,7 @@ object RunJson(const RunResult& run) {
           {"finished", s.finished},
           {"rejected", s.rejected},
           {"unfinished", s.unfinished},
+          {"beyond_positions", s.beyond_positions},
           {"measured", s.measured},
           {"exact_percentiles", s.ttft.exact && s.tpot.exact && s.itl.exact && s.e2e.exact},
           {"busy_s", s.busy.count()},

@@ -70,6 +70,10 @@ void Recorder::FlushGap() {
 }
 
 void Recorder::OnRequest(const RequestRecord& record) {
+  const bool rejected = record.outcome == RequestOutcome::kRejectedTooLong;
+  if (!rejected && record.input_tokens + record.output_tokens > config_.max_positions) {
+    ++totals_.beyond_positions;
+  }
   switch (record.outcome) {
     case RequestOutcome::kFinished:
       series_.Advance(record.finish, state_);
@@ -157,7 +161,7 @@ Summary Recorder::Finish(Time end) {
   summary.mean_decode_batch = PerStep(measured_decodes_, measured_steps_);
   summary.mean_distinct_experts = PerStep(distinct_experts_, measured_steps_);
   summary.mean_rank_imbalance = PerStep(rank_imbalance_, measured_steps_);
-  summary.verdict = backlog_.Judge();
+  summary.verdict = summary.measured > 0 ? backlog_.Judge() : Verdict::kNone;
   return summary;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,7 @@ namespace moecast {
 struct RecorderConfig {
   Slo slo;
   uint64_t warmup_requests = 0;  // the first N finished requests are not measured
+  int64_t max_positions = std::numeric_limits<int64_t>::max();  // longer requests are counted
   Duration sample_period{
       1'000'000'000};  // doubles whenever more than max_samples rows would be kept
   size_t max_samples = 2048;

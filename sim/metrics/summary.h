@@ -25,8 +25,9 @@ struct Slo {
 bool MeetsSlo(const RequestRecord& record, const Slo& slo);
 
 /// STABLE: the queue does not grow. BACKLOGGED: a queue formed that the run did not clear.
-/// OVERLOADED: work arrives faster than it is served throughout. docs/model/metrics.md, "Verdict".
-enum class Verdict { kStable, kBacklogged, kOverloaded };
+/// OVERLOADED: work arrives faster than it is served throughout. NONE: no request was measured, so
+/// there is no forecast to judge. From best to worst. docs/model/metrics.md, "Verdict".
+enum class Verdict { kStable, kBacklogged, kOverloaded, kNone };
 
 /// Latency figures in seconds over requests finished in the measured window.
 struct Latency {
@@ -40,7 +41,8 @@ Latency Summarise(const SampleSet& samples);
 struct Summary {
   Seconds window;  // length of the measured window
   uint64_t arrived = 0, finished = 0, rejected = 0, unfinished = 0;  // whole run (INV-1)
-  uint64_t measured = 0;  // finished requests in the window
+  uint64_t beyond_positions = 0;  // not rejected, though longer than the model's longest sequence
+  uint64_t measured = 0;          // finished requests in the window
   uint64_t measured_input_tokens = 0, measured_output_tokens = 0;
   double request_throughput = 0;  // requests/s
   double output_throughput = 0;   // generated tokens/s

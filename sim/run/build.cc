@@ -109,6 +109,7 @@ Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts 
   SIM_TRY(RequestSource requests, RequestSource::Open(scenario.workload, seed));
   parts.recorder.slo = scenario.slo;
   parts.recorder.warmup_requests = scenario.warmup_requests;
+  parts.recorder.max_positions = scenario.model.max_positions;
   return SimulatorInputs{
       .engine = scenario.engine,
       .parallelism = scenario.parallelism,

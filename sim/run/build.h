@@ -51,7 +51,7 @@ struct RunParts {
   MemoryPlan memory;
   uint32_t replication = 0;
   StepQuantile quantile = StepQuantile::kExpected;
-  RecorderConfig recorder;  // brings the sink; SLO and warm-up are filled in from the scenario
+  RecorderConfig recorder;  // brings the sink; the rest is filled in from the scenario
 };
 
 /// Every input of one run. REQUIRES: `scenario` outlives the inputs (StepCost points into it).

@@ -24,6 +24,13 @@ TEST(Caveats, RequestsThatNeverFitAreCounted) {
   EXPECT_THAT(Caveats(totals), ElementsAre(StartsWith("2 of 7 requests were rejected")));
 }
 
+TEST(Caveats, RequestsLongerThanTheModelsPositionsAreCounted) {
+  RunTotals totals;
+  totals.arrived = 7;
+  totals.beyond_positions = 3;
+  EXPECT_THAT(Caveats(totals), ElementsAre(StartsWith("3 of 7 requests are longer than")));
+}
+
 TEST(Caveats, AFormatWithoutItsUnitIsNamedOnceWithEverythingStoredInIt) {
   Study study = test::TinyStudy();
   Scenario& scenario = study.cases.front().scenario;

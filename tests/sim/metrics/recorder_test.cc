@@ -39,6 +39,36 @@ TEST(Recorder, LatenciesFollowTheirDefinitions) {
   EXPECT_DOUBLE_EQ(summary.total_throughput, 106 / 0.15);
 }
 
+TEST(Recorder, WithoutAMeasuredRequestThereIsNoVerdict) {
+  RequestRecord rejected = Finished(Duration(0), 6);
+  rejected.outcome = RequestOutcome::kRejectedTooLong;
+  Recorder recorder({});
+  recorder.OnArrival(Time{});
+  recorder.OnRequest(rejected);
+  EXPECT_EQ(recorder.Finish(Time(seconds(1))).verdict, Verdict::kNone);
+
+  Recorder measured({});
+  measured.OnArrival(Time{});
+  measured.OnRequest(Finished(Duration(0), 6));
+  EXPECT_EQ(measured.Finish(Time(seconds(1))).verdict, Verdict::kStable);
+}
+
+TEST(Recorder, CountsRequestsLongerThanTheModelsPositionsButNotThoseItRejected) {
+  RecorderConfig config;
+  config.max_positions = 106;  // a prompt of 100 tokens and 6
+  Recorder recorder(config);
+  RequestRecord rejected = Finished(Duration(0), 50);
+  rejected.outcome = RequestOutcome::kRejectedTooLong;
+  RequestRecord unfinished = Finished(Duration(0), 50);
+  unfinished.outcome = RequestOutcome::kUnfinished;
+  for (const RequestRecord& record :
+       {Finished(Duration(0), 6), Finished(Duration(0), 7), rejected, unfinished}) {
+    recorder.OnArrival(Time{});
+    recorder.OnRequest(record);
+  }
+  EXPECT_EQ(recorder.Finish(Time(seconds(1))).beyond_positions, 2u);
+}
+
 TEST(Recorder, SingleTokenRequestsHaveNoTpot) {
   Recorder recorder({});
   recorder.OnArrival(Time{});
