@@ -251,7 +251,7 @@ __device__ void Flush(const AppendPlan& plan, const FlushItem& item, uint8_t* sh
       .page = page_at(pages[0]),
       .second_page = tokens > kPageTokens ? page_at(pages[1]) : nullptr};
   LoadRing<kSide, kHeadDim>(plan, item, first, tokens, shared);
-  QuantiseTile<kSide>(tile, 0, kPageTokens);
+  QuantiseTile<kSide>(tile, WholePage{});
   __syncthreads();
 }
 

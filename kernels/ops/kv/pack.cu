@@ -113,7 +113,10 @@ struct Packer {
         .second_page = tokens > kPageTokens ? QuantisedPage(token + kPageTokens) : nullptr};
     CompleteRows();
     // Only a scheme without a window has a part of a page.
-    QuantiseTile<kSide>(tile, first - token, kWindow ? kPageTokens : end - token);
+    if constexpr (kWindow)
+      QuantiseTile<kSide>(tile, WholePage{});
+    else
+      QuantiseTile<kSide>(tile, PartOfPage{.first = first - token, .end = end - token});
   }
 
   // Writes the new tokens of the bf16 page at `token`.
@@ -128,7 +131,8 @@ struct Packer {
         .layout = kKeys ? plan.window_layout.keys : plan.window_layout.values,
         .page = WindowPage(token)};
     CompleteRows();
-    WriteCodes<kSide, ScaleAxis::kToken, KvElement::kBf16>(tile, 0, first - token, end - token);
+    WriteCodes<kSide, ScaleAxis::kToken, KvElement::kBf16>(
+        tile, 0, PartOfPage{.first = first - token, .end = end - token});
   }
 
   [[nodiscard]] __device__ bool Leaves(int token) const {

@@ -48,6 +48,19 @@ struct PageTile {
   [[nodiscard]] __device__ uint8_t* PageOf(int p) const { return p == 0 ? page : second_page; }
 };
 
+/// Tokens [first, end) of a page that a launch writes: all of them, which spares their tests, or a
+/// part.
+struct WholePage {
+  static constexpr bool kWhole = true;
+  static constexpr int first = 0;
+  static constexpr int end = kPageTokens;
+};
+struct PartOfPage {
+  static constexpr bool kWhole = false;
+  int first = 0;
+  int end = 0;
+};
+
 /// Low and high of two bf16 columns over `count` rows.
 __device__ __forceinline__ void RangeOfColumns(const uint8_t* first, int row_bytes, int count,
                                                __nv_bfloat162& low, __nv_bfloat162& high) {
@@ -83,11 +96,10 @@ __device__ __forceinline__ void RangeOfRow(const uint8_t* first, int start, floa
   high = fmaxf(__low2float(highest), __high2float(highest));
 }
 
-/// Ranges of the groups of tokens [first, end): quantisers to shared memory, scales and zeros to
-/// the page. kGroup / kPart lanes next to each other have a group.
-template <int kGroup, int kHeadDim>
-__device__ __forceinline__ void QuantiseTokenGroups(const PageTile<kHeadDim>& tile, int first,
-                                                    int end) {
+/// Ranges of the groups of the page's tokens: quantisers to shared memory, scales and zeros to the
+/// page. kGroup / kPart lanes next to each other have a group.
+template <int kGroup, int kHeadDim, class Tokens>
+__device__ __forceinline__ void QuantiseTokenGroups(const PageTile<kHeadDim>& tile, Tokens tokens) {
   constexpr int kPart = kGroup < 64 ? kGroup : 64;  // channels of a lane
   constexpr int kLanes = kGroup / kPart;
   constexpr int kParts = kPageTokens * kHeadDim / kPart;
@@ -106,7 +118,8 @@ __device__ __forceinline__ void QuantiseTokenGroups(const PageTile<kHeadDim>& ti
     }
     StoredScale stored;
     const Quantiser q = QuantiserOf(tile.part, low, high, stored);
-    if (i % kLanes != 0 || token < first || token >= end) continue;
+    if (i % kLanes != 0) continue;
+    if (!Tokens::kWhole && (token < tokens.first || token >= tokens.end)) continue;
     tile.quantisers[group] = q;
     StoreScale(tile.part, tile.page + tile.layout.scales, tile.page + tile.layout.zeros,
                group - token + MetadataPlace(token), stored);
@@ -140,29 +153,29 @@ __device__ void QuantiseChannelGroups(const PageTile<kHeadDim>& tile) {
   }
 }
 
-/// Bits of word `reg` of a unit that belong to tokens in [first, end) of its page; below 4 bits a
+/// Bits of word `reg` of a unit that belong to the given tokens of its page; below 4 bits a
 /// tile is always whole.
 template <KvSide kSide, int kBits>
-__device__ __forceinline__ uint32_t TokenMask(int token_tile, int reg, int first, int end) {
+__device__ __forceinline__ uint32_t TokenMask(int token_tile, int reg, PartOfPage tokens) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   if constexpr (kSide == KvSide::kKeys) {
     const int token = token_tile * kTile + lane / 4 + 8 * (reg % 2);
-    return token >= first && token < end ? ~0U : 0U;
+    return tokens.first <= token && token < tokens.end ? ~0U : 0U;
   } else {
     constexpr uint32_t kHalf = kBits == 8 ? 0x00ff00ffU : 0x0000ffffU;
     constexpr int kShift = kBits == 8 ? 8 : 16;
     const int token = token_tile * kTile + lane % 4 * 2 + 8 * (reg / 2);
-    return (token >= first && token < end ? kHalf : 0U) |
-           (token + 1 >= first && token + 1 < end ? kHalf << kShift : 0U);
+    return (tokens.first <= token && token < tokens.end ? kHalf : 0U) |
+           (tokens.first <= token + 1 && token + 1 < tokens.end ? kHalf << kShift : 0U);
   }
 }
 
-/// `words` of a unit for tokens in [first, end), `others` for the rest.
+/// `words` of a unit for the given tokens, `others` for the rest.
 template <KvSide kSide, int kBits>
 __device__ __forceinline__ uint4 WithOthers(const uint4& words, const uint4& others, int token_tile,
-                                            int first, int end) {
+                                            PartOfPage tokens) {
   const auto merged = [&](uint32_t fresh, uint32_t other, int reg) {
-    const uint32_t mask = TokenMask<kSide, kBits>(token_tile, reg, first, end);
+    const uint32_t mask = TokenMask<kSide, kBits>(token_tile, reg, tokens);
     return (fresh & mask) | (other & ~mask);
   };
   return make_uint4(merged(words.x, others.x, 0), merged(words.y, others.y, 1),
@@ -246,11 +259,11 @@ __host__ __device__ constexpr uint32_t WordBias() {
   return bias;
 }
 
-/// Writes the codes of tokens [first, end) of page p of the tile. Those before keep theirs. What
+/// Writes the codes of the given tokens of page p of the tile. Those before keep theirs. What
 /// stands for those to come must be numbers, as attention multiplies it by zero: the last unit's
 /// are zero or what they were, units without a token are left alone.
-template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim>
-__device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int end) {
+template <KvSide kSide, ScaleAxis kAxis, KvElement kElement, int kHeadDim, class Tokens>
+__device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, Tokens tokens) {
   constexpr int kBits = BitsOf(kElement);
   constexpr int kChannels = UnitChannelTiles(kBits);
   constexpr int kTokens = UnitTokenTiles(kBits);
@@ -259,8 +272,8 @@ __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int
   const int group_shift = GroupShift(tile.part);
   const uint32_t start =
       RowOfLane<kSide>(tile.rows + p * kPageTokens * tile.kRowBytes, tile.kRowBytes);
-  const int first_unit = first / (kTokens * kTile) * kAcross;
-  const int end_unit = (end + kTokens * kTile - 1) / (kTokens * kTile) * kAcross;
+  const int first_unit = tokens.first / (kTokens * kTile) * kAcross;
+  const int end_unit = (tokens.end + kTokens * kTile - 1) / (kTokens * kTile) * kAcross;
 #pragma unroll(kBits == 16 ? 4 : 1)
   for (int unit = first_unit + static_cast<int>(threadIdx.x) / 32; unit < end_unit;
        unit += kTileThreads / 32) {
@@ -284,66 +297,66 @@ __device__ void WriteCodes(const PageTile<kHeadDim>& tile, int p, int first, int
     auto* const to =
         reinterpret_cast<uint4*>(tile.PageOf(p) + tile.layout.codes + unit * kUnitBytes) +
         threadIdx.x % 32;
-    if constexpr (kBits >= 4) {
+    if constexpr (kBits >= 4 && !Tokens::kWhole) {
       const int token = unit / kAcross * kTile;
-      if (token < first || token + kTile > end)
-        words = WithOthers<kSide, kBits>(words, token < first ? *to : uint4{}, unit / kAcross,
-                                         first, end);
+      if (token < tokens.first || token + kTile > tokens.end)
+        words = WithOthers<kSide, kBits>(words, token < tokens.first ? *to : uint4{},
+                                         unit / kAcross, tokens);
     }
     *to = words;
   }
 }
 
 /// WriteCodes for the element of a part of the given axis; 1-bit keys have the channel axis.
-template <KvSide kSide, ScaleAxis kAxis, int kHeadDim>
-__device__ void WriteCodesOf(const PageTile<kHeadDim>& tile, int p, int first, int end) {
+template <KvSide kSide, ScaleAxis kAxis, int kHeadDim, class Tokens>
+__device__ void WriteCodesOf(const PageTile<kHeadDim>& tile, int p, Tokens tokens) {
   switch (tile.part.element) {
     case KvElement::kInt8:
-      return WriteCodes<kSide, kAxis, KvElement::kInt8>(tile, p, first, end);
+      return WriteCodes<kSide, kAxis, KvElement::kInt8>(tile, p, tokens);
     case KvElement::kInt4:
-      return WriteCodes<kSide, kAxis, KvElement::kInt4>(tile, p, first, end);
+      return WriteCodes<kSide, kAxis, KvElement::kInt4>(tile, p, tokens);
     case KvElement::kInt2:
-      return WriteCodes<kSide, kAxis, KvElement::kInt2>(tile, p, first, end);
+      return WriteCodes<kSide, kAxis, KvElement::kInt2>(tile, p, tokens);
     case KvElement::kInt1:
       if constexpr (kSide == KvSide::kValues || kAxis == ScaleAxis::kChannel)
-        return WriteCodes<kSide, kAxis, KvElement::kInt1>(tile, p, first, end);
+        return WriteCodes<kSide, kAxis, KvElement::kInt1>(tile, p, tokens);
       return;
     default:
       break;
   }
   if constexpr (kAxis == ScaleAxis::kToken) {
     if (tile.part.element == KvElement::kE4m3)
-      WriteCodes<kSide, kAxis, KvElement::kE4m3>(tile, p, first, end);
+      WriteCodes<kSide, kAxis, KvElement::kE4m3>(tile, p, tokens);
     else if (tile.part.element == KvElement::kE5m2)
-      WriteCodes<kSide, kAxis, KvElement::kE5m2>(tile, p, first, end);
+      WriteCodes<kSide, kAxis, KvElement::kE5m2>(tile, p, tokens);
     else
-      WriteCodes<kSide, kAxis, KvElement::kBf16>(tile, p, first, end);
+      WriteCodes<kSide, kAxis, KvElement::kBf16>(tile, p, tokens);
   }
 }
 
 /// Quantises the tile into its pages: metadata, then codes unless they are another layer's. Every
-/// thread of the block calls it; rows must be complete. Of a lone page the tokens before `first`
-/// keep their codes and metadata, and those from `end` on are none yet.
-template <KvSide kSide, int kHeadDim>
-__device__ void QuantiseTile(const PageTile<kHeadDim>& tile, int first, int end) {
+/// thread of the block calls it; rows must be complete. Of a part of a lone page the tokens before
+/// keep their codes and metadata, and those behind are none yet.
+template <KvSide kSide, int kHeadDim, class Tokens>
+__device__ void QuantiseTile(const PageTile<kHeadDim>& tile, Tokens tokens) {
   const bool channels = kSide == KvSide::kKeys && tile.part.axis == ScaleAxis::kChannel;
   if (tile.part.element != KvElement::kBf16) {
     if (channels)
       QuantiseChannelGroups(tile);
     else if (tile.part.group == 32)
-      QuantiseTokenGroups<32>(tile, first, end);
+      QuantiseTokenGroups<32>(tile, tokens);
     else if (tile.part.group == 64)
-      QuantiseTokenGroups<64>(tile, first, end);
+      QuantiseTokenGroups<64>(tile, tokens);
     else if constexpr (kHeadDim == 128)
-      QuantiseTokenGroups<128>(tile, first, end);
+      QuantiseTokenGroups<128>(tile, tokens);
     __syncthreads();
   }
   if (tile.part.shares_codes) return;
   if constexpr (kSide == KvSide::kKeys) {
     for (int p = 0; channels && p < tile.pages(); ++p)
-      WriteCodesOf<kSide, ScaleAxis::kChannel>(tile, p, first, end);
+      WriteCodesOf<kSide, ScaleAxis::kChannel>(tile, p, tokens);
   }
-  if (!channels) WriteCodesOf<kSide, ScaleAxis::kToken>(tile, 0, first, end);
+  if (!channels) WriteCodesOf<kSide, ScaleAxis::kToken>(tile, 0, tokens);
 }
 
 }  // namespace moecast::kernels
