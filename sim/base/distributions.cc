@@ -1,6 +1,5 @@
 #include "sim/base/distributions.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -57,47 +56,6 @@ int64_t SampleUniformInt(RngStream& rng, int64_t low, int64_t high) {
   const bool whole = range == std::numeric_limits<uint64_t>::max();
   const uint64_t offset = whole ? rng.NextU64() : rng.NextBelow(range + 1);
   return static_cast<int64_t>(static_cast<uint64_t>(low) + offset);
-}
-
-AliasTable::AliasTable(std::span<const double> weights) {
-  SIM_CHECK(!weights.empty() && weights.size() <= std::numeric_limits<uint32_t>::max());
-  double sum = 0;
-  for (const double weight : weights) {
-    SIM_CHECK(std::isfinite(weight) && weight >= 0);
-    sum += weight;
-  }
-  SIM_CHECK(std::isfinite(sum) && sum > 0);
-
-  // An entry that rounding leaves unpaired keeps its index for sure if its weight is positive, and
-  // gives way to the heaviest otherwise, so that weight zero is never drawn.
-  const auto heaviest =
-      static_cast<uint32_t>(std::max_element(weights.begin(), weights.end()) - weights.begin());
-  alias_.assign(weights.size(), heaviest);
-  std::vector<double> share(weights.size());  // of the average weight
-  std::vector<uint32_t> poor;
-  std::vector<uint32_t> rich;
-  for (uint32_t i = 0; i < weights.size(); ++i) {
-    threshold_.push_back(weights[i] > 0 ? 1.0 : 0.0);
-    share[i] = weights[i] / sum * static_cast<double>(weights.size());
-    (share[i] < 1 ? poor : rich).push_back(i);
-  }
-  while (!poor.empty() && !rich.empty()) {
-    const uint32_t giver = rich.back();
-    const uint32_t taker = poor.back();
-    poor.pop_back();
-    threshold_[taker] = share[taker];
-    alias_[taker] = giver;
-    share[giver] -= 1 - share[taker];
-    if (share[giver] < 1) {
-      rich.pop_back();
-      poor.push_back(giver);
-    }
-  }
-}
-
-uint32_t AliasTable::Sample(RngStream& rng) const {
-  const uint64_t index = rng.NextBelow(threshold_.size());
-  return rng.NextUniform() < threshold_[index] ? static_cast<uint32_t>(index) : alias_[index];
 }
 
 }  // namespace moecast

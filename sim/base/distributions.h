@@ -3,8 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
-#include <vector>
 
 #include "sim/base/rng.h"
 
@@ -21,18 +19,5 @@ double SampleGamma(RngStream& rng, double shape, double scale);
 double SampleLognormal(RngStream& rng, double mean, double cv);
 /// Uniform integer in [low, high]. REQUIRES: low <= high.
 int64_t SampleUniformInt(RngStream& rng, int64_t low, int64_t high);
-
-/// Draws an index with probability proportional to its weight in O(1). [Vose91]
-class AliasTable {
- public:
-  /// REQUIRES: 1 to 2^32 - 1 weights, each >= 0 and finite, sum > 0 and finite.
-  explicit AliasTable(std::span<const double> weights);
-  /// An index of positive weight.
-  [[nodiscard]] uint32_t Sample(RngStream& rng) const;
-
- private:
-  std::vector<double> threshold_;  // [index]: chance of keeping a uniformly drawn index
-  std::vector<uint32_t> alias_;    // [index]: what replaces it otherwise
-};
 
 }  // namespace moecast

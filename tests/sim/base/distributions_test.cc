@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <boost/math/distributions/gamma.hpp>
 #include <cmath>
 #include <cstdint>
@@ -13,7 +12,6 @@
 
 #include "sim/base/stats.h"
 #include "tests/support/distribution_distance.h"
-#include "tests/support/property.h"
 
 namespace moecast {
 namespace {
@@ -99,43 +97,6 @@ TEST(SampleUniformInt, HandlesOneValueAndTheWholeRange) {
     positive = positive || x > 0;
   }
   EXPECT_TRUE(negative && positive);
-}
-
-TEST(AliasTable, FrequenciesFollowTheWeights) {
-  const std::vector<double> weights = {1, 0, 3, 0.5, 5.5};
-  const AliasTable table(weights);
-  RngStream rng(Seed{.seed = 3}, "alias");
-  std::vector<double> counts(weights.size());
-  for (size_t i = 0; i < kCount; ++i) ++counts.at(table.Sample(rng));
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const double p = weights[i] / 10;
-    EXPECT_NEAR(counts[i] / kCount, p, 5 * std::sqrt(p * (1 - p) / kCount)) << i;
-  }
-}
-
-TEST(AliasTable, OneWeightIsAlwaysDrawn) {
-  const std::vector<double> weights = {1e-300};
-  RngStream rng(Seed{.seed = 3}, "alias");
-  EXPECT_EQ(AliasTable(weights).Sample(rng), 0U);
-}
-
-TEST(AliasTable, NeverDrawsWeightZero) {
-  test::ForAll("alias/zero weights", {.cases = 300}, [](RngStream& rng) {
-    std::vector<double> weights(1 + rng.NextBelow(40));
-    for (double& w : weights) w = rng.NextBelow(3) == 0 ? 0 : SampleLognormal(rng, 1, 50);
-    weights[rng.NextBelow(weights.size())] = 0.3;
-    const AliasTable table(weights);
-    for (int i = 0; i < 200; ++i) ASSERT_GT(weights[table.Sample(rng)], 0);
-  });
-}
-
-TEST(AliasTableDeathTest, RefusesImpossibleWeights) {
-  const auto make = [](std::vector<double> weights) { AliasTable{weights}; };
-  EXPECT_DEATH(make({}), "check failed");
-  EXPECT_DEATH(make({0, 0}), "check failed");
-  EXPECT_DEATH(make({1, -1e-9}), "check failed");
-  EXPECT_DEATH(make({1, std::numeric_limits<double>::quiet_NaN()}), "check failed");
-  EXPECT_DEATH(make({1e308, 1e308}), "check failed");
 }
 
 }  // namespace
