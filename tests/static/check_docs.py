@@ -1,11 +1,14 @@
-"""What the documents promise: links resolve, cited keys are listed, every invariant has a test, and
-every example is both explained and run."""
+"""What the documents promise: links resolve, named files exist, cited keys are listed, every
+invariant has a test, and every example is both explained and run."""
 
 import re
 
 import source_tree
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+OUR_PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, source_tree.FOLDERS))})/[\w./*-]*\w(?![{{\w])")
+PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b")  # models/NAME.yaml
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+\s+(.*)$", re.MULTILINE)
 CITATION = re.compile(r"//.*?\[([A-Z][A-Za-z]*\d\d)\b[^\]]*\]")
@@ -29,6 +32,15 @@ def link_findings(root, file):
             yield f"{file}: broken link {target}"
         elif fragment and path.suffix == ".md" and fragment not in anchors(path.read_text()):
             yield f"{file}: no heading for {target}"
+
+
+def path_findings(root, file):
+    """Paths of ours in inline code that name nothing; a file may be named without its ending."""
+    for code in CODE.findall(FENCE.sub("", source_tree.read(root, file))):
+        for path in OUR_PATH.findall(code):
+            pattern = PLACEHOLDER.sub("*", path)
+            if not any(root.glob(pattern)) and not any(root.glob(pattern + ".*")):
+                yield f"{file}: {path} does not exist"
 
 
 def citation_findings(root):
@@ -67,6 +79,8 @@ def check(root):
     findings = []
     for file in source_tree.files(root, (".md",)):
         findings += link_findings(root, file)
+        if file.name != "CHANGELOG.md":  # which names what there was
+            findings += path_findings(root, file)
     findings += citation_findings(root)
     findings += invariant_findings(root)
     findings += example_findings(root)

@@ -150,6 +150,12 @@ class Docs(TreeTest):
         self.refuses_change("docs/other.md", "[x](absent.md)\n", "docs/other.md", "absent.md")
         self.refuses_change("docs/other.md", "[x](../README.md#absent)\n", "heading")
 
+    def test_named_files_exist(self):
+        self.refuses_change("docs/other.md", "see `sim/b.cc`\n", "docs/other.md", "sim/b.cc")
+        for known in ("`sim/a.cc`", "`sim/a`", "`sim/*.cc`", "`sim`", "`scenarios/examples/NAME.yaml`",
+                      "`build/sim/b.cc`", "```\nls `sim/b.cc`\n```"):
+            self.accepts(check_docs.check, self.GOOD | {"docs/other.md": known + "\n"})
+
     def test_unlisted_citation(self):
         self.refuses_change("sim/a.cc", "// After [Nobody99].\n", "Nobody99")
 
