@@ -15,7 +15,6 @@ namespace moecast::kernels {
 namespace {
 
 using Bf16 = __nv_bfloat16;
-using Report = std::function<void(const std::string& line)>;
 
 // Probabilities and outputs are rounded to bf16, each worth 1.7e-3 alone; codes, scales and f16
 // probabilities add less.
@@ -127,11 +126,14 @@ std::string CompareRuns(const Case& c, AttendArgs args, const Eigen::MatrixXd& e
   return line;
 }
 
-void CheckCase(const Case& c, RngStream& rng, const Stream& stream, const Report& report) {
-  const AttendShape shape{.sequences = static_cast<int32_t>(c.lengths.size()),
-                          .query_heads = c.kv.kv_heads * c.queries_per_head,
-                          .kv = c.kv};
-  if (!Fits(shape, c.scheme)) return;
+AttendShape ShapeOf(const Case& c) {
+  return {.sequences = static_cast<int32_t>(c.lengths.size()),
+          .query_heads = c.kv.kv_heads * c.queries_per_head,
+          .kv = c.kv};
+}
+
+std::string CheckCase(const Case& c, RngStream& rng, const Stream& stream) {
+  const AttendShape shape = ShapeOf(c);
   const DrawnPages pages(c.scheme, c.kv, c.lengths, rng);
   const Operand query = Draw(rng, static_cast<Eigen::Index>(shape.sequences) * shape.query_heads,
                              c.kv.head_dim, kQueryScale);
@@ -158,7 +160,7 @@ void CheckCase(const Case& c, RngStream& rng, const Stream& stream, const Report
                       .pages_per_sequence = device_selected.pages_per_sequence};
   const Eigen::MatrixXd expected =
       Expected(c, pages, query, selected, static_cast<double>(args.softmax_scale));
-  report(CompareRuns(c, args, expected, out, stream));
+  return CompareRuns(c, args, expected, out, stream);
 }
 
 // Empty ones, single tokens, ends on and off pages and windows, one that many warps share.
@@ -179,37 +181,72 @@ KvScheme Pair(KvElement keys, KvElement values, int32_t head_dim) {
   return scheme;
 }
 
-}  // namespace
-
-void CheckAttend(uint64_t seed, const Stream& stream, const Report& report) {
-  RngStream rng({.seed = seed}, "kernels/check_attend");
+// Each scheme with other ratios of heads, other visible tokens.
+std::vector<Case> CasesOfSchemes(RngStream& rng) {
+  std::vector<Case> cases;
   for (const int32_t head_dim : {64, 128}) {
     for (const CheckScheme& named : SchemesForChecks(head_dim)) {
       const KvShape kv{.kv_heads = 2, .head_dim = head_dim};
-      Case c{named.name, named.scheme, kv, 8, Lengths(rng)};
-      CheckCase(c, rng, stream, report);
-      c.queries_per_head = 16;
-      CheckCase(c, rng, stream, report);
-      c.visible = {.sink = 10, .window = 200};
-      c.queries_per_head = 4;
-      c.name += ", sliding window";
-      CheckCase(c, rng, stream, report);
-      c.visible = {};
-      c.selects = true;
-      c.queries_per_head = 1;
-      c.name = named.name + ", selected pages";
-      CheckCase(c, rng, stream, report);
+      const std::vector<int32_t> lengths = Lengths(rng);
+      cases.push_back({named.name, named.scheme, kv, 8, lengths});
+      cases.push_back({named.name, named.scheme, kv, 16, lengths});
+      cases.push_back({named.name + ", sliding window",
+                       named.scheme,
+                       kv,
+                       4,
+                       lengths,
+                       {.sink = 10, .window = 200}});
+      cases.push_back({named.name + ", selected pages", named.scheme, kv, 1, lengths, {}, true});
     }
   }
+  return cases;
+}
+
+std::vector<Case> CasesOfPairs() {
+  std::vector<Case> cases;
   for (const KvElement keys :
        {KvElement::kBf16, KvElement::kInt8, KvElement::kInt4, KvElement::kInt2, KvElement::kInt1}) {
     for (const KvElement values : {KvElement::kBf16, KvElement::kE4m3, KvElement::kInt4,
                                    KvElement::kInt2, KvElement::kInt1}) {
       const std::string name =
           "keys " + std::string(Name(keys)) + ", values " + std::string(Name(values));
-      CheckCase({name, Pair(keys, values, 128), {.kv_heads = 1, .head_dim = 128}, 5, {700, 9, 64}},
-                rng, stream, report);
+      cases.push_back(
+          {name, Pair(keys, values, 128), {.kv_heads = 1, .head_dim = 128}, 5, {700, 9, 64}});
     }
+  }
+  return cases;
+}
+
+// Of as many units that on three blocks each has one whole sequence: BlocksFor of split_plan.h.
+std::vector<Case> CasesOfWholeSequences() {
+  const KvShape kv{.kv_heads = 1, .head_dim = 64};
+  const KvPart int4{.element = KvElement::kInt4, .axis = ScaleAxis::kToken, .group = 64};
+  return {{"bf16, long sequences", {}, kv, 8, {1300, 1300, 1300}},
+          {"int4, long sequences", {.keys = int4, .values = int4}, kv, 8, {5000, 5000, 5000}}};
+}
+
+// Those that fit.
+std::vector<Case> Cases(RngStream& rng) {
+  std::vector<Case> cases = CasesOfSchemes(rng);
+  for (const auto& more : {CasesOfPairs(), CasesOfWholeSequences()})
+    cases.insert(cases.end(), more.begin(), more.end());
+  std::erase_if(cases, [](const Case& c) { return !Fits(ShapeOf(c), c.scheme); });
+  return cases;
+}
+
+}  // namespace
+
+void CheckAttend(uint64_t seed, const CaseRange& range, const Stream& stream,
+                 const std::function<void(const std::string& line)>& report) {
+  RngStream rng({.seed = seed}, "kernels/check_attend");
+  const std::vector<Case> cases = Cases(rng);
+  const auto count = static_cast<int>(cases.size());
+  const std::string of = " of " + std::to_string(count) + " ";
+  Require(range.IsAll() || range.last <= count,
+          "--cases ends at " + std::to_string(range.last) + of + "cases of attend");
+  for (int n = range.first; n <= std::min(range.last, count); ++n) {
+    RngStream drawn({.seed = seed}, "kernels/check_attend/case", static_cast<uint64_t>(n));
+    report(std::to_string(n) + of + CheckCase(cases[static_cast<size_t>(n - 1)], drawn, stream));
   }
 }
 

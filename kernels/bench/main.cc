@@ -1,6 +1,7 @@
 // moecast_kernels: checks every kernel against its reference, then measures suites.
 //   moecast_kernels --suite all --out DIR --data kernels/data --commit HASH
 //   moecast_kernels --suite all --check        checks only
+//   moecast_kernels --suite attend --check --cases 1 20
 #include <cuda_runtime_api.h>
 
 #include <CLI/CLI.hpp>
@@ -25,6 +26,7 @@ struct Options {
   std::string commit = "unknown";
   std::vector<std::string> models;
   bool check_only = false;
+  std::pair<int, int> cases{CaseRange{}.first, CaseRange{}.last};
   bool force = false;
   uint64_t seed = 0;  // 0: a fresh one
 };
@@ -38,16 +40,27 @@ T OrThrow(Result<T> result) {
   return std::move(result).value();
 }
 
+void RunCheck(const NamedSuite& suite, uint64_t seed, const CaseRange& cases,
+              const Stream& stream) {
+  const ReportLine report = [&](const std::string& line) {
+    std::fprintf(stderr, "  %s: %s\n", suite.name.c_str(), line.c_str());
+  };
+  if (const auto* const check = std::get_if<CheckOfCases>(&suite.check))
+    return (*check)(seed, cases, stream, report);
+  if (!cases.IsAll())
+    throw std::runtime_error("--cases: the check of " + suite.name + " runs whole");
+  std::get<Check>(suite.check)(seed, stream, report);
+}
+
 // Each check that the wanted suites name, once.
-void RunChecks(const std::vector<NamedSuite>& suites, uint64_t seed, const Stream& stream) {
+void RunChecks(const std::vector<NamedSuite>& suites, uint64_t seed, const CaseRange& cases,
+               const Stream& stream) {
   std::fprintf(stderr, "checks with seed %llu\n", static_cast<unsigned long long>(seed));
-  std::vector<Check> done{nullptr};
+  std::vector<AnyCheck> done{std::monostate{}};
   for (const NamedSuite& suite : suites) {
     if (std::find(done.begin(), done.end(), suite.check) != done.end()) continue;
     done.push_back(suite.check);
-    suite.check(seed, stream, [&](const std::string& line) {
-      std::fprintf(stderr, "  %s: %s\n", suite.name.c_str(), line.c_str());
-    });
+    RunCheck(suite, seed, cases, stream);
   }
 }
 
@@ -153,7 +166,8 @@ void Run(const Options& options) {
   const Stream stream;
   const Environment environment = ReadEnvironment();
   const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  RunChecks(suites, options.seed != 0 ? options.seed : static_cast<uint64_t>(now), stream);
+  RunChecks(suites, options.seed != 0 ? options.seed : static_cast<uint64_t>(now),
+            {options.cases.first, options.cases.second}, stream);
   if (options.check_only) return;
   const ClockMonitor clocks(environment.pci_bus_id);
   if (!clocks.available())
@@ -191,11 +205,19 @@ int main(int argc, char** argv) {
   app.add_option("--commit", options.commit, "what was built, for environment.yaml");
   app.add_option("--seed", options.seed, "of the checks' data; 0 draws a fresh one");
   out->excludes(check);
+  app.add_option("--cases", options.cases, "FIRST LAST: these cases of the check only, from 1")
+      ->needs(check)
+      ->check(CLI::Range(1, moecast::kernels::CaseRange{}.last));
   app.add_flag("--force", options.force, "measure suites again whose file is there");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (options.cases.first > options.cases.second) {
+    std::fprintf(stderr, "--cases %d %d: FIRST comes after LAST\n", options.cases.first,
+                 options.cases.second);
+    return 2;
   }
   if (!options.check_only && options.out.empty()) {
     std::fprintf(stderr, "--out is required unless --check is given\n");

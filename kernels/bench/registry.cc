@@ -23,8 +23,8 @@ namespace moecast::kernels {
 
 const std::vector<NamedSuite>& AllSuites() {
   static const std::vector<NamedSuite> suites{
-      {"launch", RunLaunchSuite, nullptr},
-      {"stream", RunStreamSuite, nullptr},
+      {"launch", RunLaunchSuite, {}},
+      {"stream", RunStreamSuite, {}},
       {"small", RunSmallSuite, CheckSmall},
       {"glue", RunGlueSuite, CheckGlue},
       {"dense", RunDenseSuite, CheckDense},

@@ -184,6 +184,13 @@ TEST(AttendPlan, ManyUnits_AreNotCutWhereEachBlockHasAnEqualSegment) {
   EXPECT_EQ(Blocks(512 * 260, 512), 132);
 }
 
+TEST(AttendPlan, LongLaunches_AreCutEverywhere) {  // idle blocks would cost more than merges
+  constexpr int32_t kMost = 32 * 132 * 12;         // units
+  EXPECT_EQ(Blocks(kMost / 128 * 128, 128), 128);
+  EXPECT_EQ(Blocks((kMost / 128 + 1) * 128, 128), 132);
+  EXPECT_EQ(Blocks(128 * 1024, 128), 132);
+}
+
 TEST(AttendPlan, FewUnitsOfEqualSegments_AreCutWhereBlocksEnd) {
   for (const int32_t segments : {1, 8, 60, 128}) {
     for (const int32_t of : {1, 5, 12, 13, 40}) {

@@ -153,13 +153,16 @@ constexpr SegmentBlocks BlocksOfSegments(int32_t segments, int32_t most) {
 /// Blocks that take part where results of a segment that blocks share are dear: few units are cut
 /// only where segments of equal length end, or into equal parts of them, if that leaves few blocks
 /// idle; not at all where a block's workers take one unit each. Many units are cut everywhere,
-/// unless each block has one of the segments, all as long, and next to none is idle.
+/// unless each block has one of the segments, all as long, and next to none is idle: that saves a
+/// merge, which the idle blocks of a long launch cost more than.
 /// RETURNS: at most `units`.
 constexpr int BlocksFor(int32_t units, const SegmentBlocks& blocks, int workers) {
-  constexpr int32_t kFewRounds = 6;
+  constexpr int32_t kFewRounds = 6;  // of a unit for every worker
+  constexpr int32_t kManyRounds = 32;
   const int enough = BlocksFor(units, blocks.most, workers);
   if (units > kFewRounds * blocks.most * workers) {
-    const bool one_each = blocks.even == blocks.segments && 32 * blocks.even >= 31 * blocks.most &&
+    const bool one_each = units <= kManyRounds * blocks.most * workers &&
+                          blocks.even == blocks.segments && 32 * blocks.even >= 31 * blocks.most &&
                           units % blocks.segments == 0;
     return one_each ? blocks.even : enough;
   }
