@@ -39,6 +39,11 @@ uint32_t CodeAt(const std::vector<uint8_t>& pages, size_t start, KvElement eleme
   return word >> bit % 32 & ((1U << BitsOf(element)) - 1);
 }
 
+// Number of a token's group of channels in its page.
+size_t GroupAt(int group, int token) {
+  return static_cast<size_t>(group) * kPageTokens + static_cast<size_t>(token);
+}
+
 // One token's bytes against its row.
 void RequireLatent(KvElement element, const std::vector<uint8_t>& pages, size_t page, int token,
                    const MatrixXd& row) {
@@ -51,21 +56,20 @@ void RequireLatent(KvElement element, const std::vector<uint8_t>& pages, size_t 
   }
   for (int c = 0; c < kLatentChannels; ++c) {
     const uint32_t code = CodeAt(pages, start, element, c);
-    const int group = c / kLatentGroup * kPageTokens + token;
+    const size_t group = GroupAt(c / kLatentGroup, token);
     const auto scales = page + static_cast<size_t>(layout.scales);
     const auto zeros = page + static_cast<size_t>(layout.zeros);
     double error = 0;
     if (element == KvElement::kBf16) {
       error = std::abs(ValueOfBf16(static_cast<uint16_t>(code)) - row(0, c));
     } else if (element == KvElement::kE4m3) {
-      const auto scale =
-          static_cast<double>(ReadAt<float>(pages, scales + static_cast<size_t>(4 * group)));
+      const auto scale = static_cast<double>(ReadAt<float>(pages, scales + 4 * group));
       const double best = ValueOfE4m3(E4m3Of(row(0, c) / scale));
       const double got = ValueOfE4m3(static_cast<uint8_t>(code));
       error = std::abs(got - row(0, c) / scale) - std::abs(best - row(0, c) / scale) * (1 + 1e-4) -
               1e-7;
     } else {
-      const size_t at = static_cast<size_t>(2 * group);
+      const size_t at = 2 * group;
       const double scale = ValueOfHalf(ReadAt<uint16_t>(pages, scales + at));
       const double zero = ValueOfHalf(ReadAt<uint16_t>(pages, zeros + at));
       const double exact = std::clamp(reference::ExactCode(row(0, c), scale, zero), 0.0, 15.0);
@@ -85,7 +89,7 @@ void RequireScales(KvElement element, const std::vector<uint8_t>& pages, size_t 
   const reference::QuantisedPart want =
       reference::Quantise({.element = element, .group = kLatentGroup}, latent);
   for (int g = 0; g < kLatentChannels / kLatentGroup; ++g) {
-    const size_t group = static_cast<size_t>(g * kPageTokens + token);
+    const size_t group = GroupAt(g, token);
     const size_t at = page + static_cast<size_t>(layout.scales);
     const double scale = element == KvElement::kE4m3
                              ? static_cast<double>(ReadAt<float>(pages, at + 4 * group))
@@ -135,7 +139,8 @@ struct LatentPages {
   }
   // Byte of the page of a token.
   [[nodiscard]] size_t Page(int sequence, int token) const {
-    const auto entry = static_cast<size_t>(sequence * kPagesPerSequence + token / kPageTokens);
+    const size_t entry = static_cast<size_t>(sequence) * kPagesPerSequence +
+                         static_cast<size_t>(token / kPageTokens);
     return static_cast<size_t>(table[entry]) * static_cast<size_t>(layout.page_bytes);
   }
 };
@@ -218,8 +223,8 @@ void CheckRotation(RngStream& rng, const Stream& stream, const Report& report) {
       const MatrixXd r =
           hadamard ? reference::Hadamard(head_dim) : MatrixXd(0.25 * given.exact.transpose());
       MatrixXd want = x.exact;
-      for (int h = 0; h < kHeads; ++h)
-        want.middleCols(h * head_dim, head_dim) = x.exact.middleCols(h * head_dim, head_dim) * r;
+      for (Index c = 0; c < Index{kHeads} * head_dim; c += head_dim)
+        want.middleCols(c, head_dim) = x.exact.middleCols(c, head_dim) * r;
       const double error =
           RequireClose(ToMatrix(rotated, kRows, stride), want, kTolerance, "rotate");
       report("rotate heads of " + std::to_string(head_dim) + (hadamard ? " hadamard" : " given") +

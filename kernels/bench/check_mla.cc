@@ -1,5 +1,6 @@
 #include "kernels/bench/check_mla.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/bench/check_support.h"
@@ -47,7 +48,7 @@ MatrixXd Expected(const MlaCase& check, const DrawnLatents& latents, const Matri
 double CompareSequence(const MlaCase& check, const MatrixXd& expected, const MatrixXd& out,
                        int32_t sequence) {
   const int32_t heads = check.shape.query_heads;
-  const MatrixXd rows = out.middleRows(sequence * heads, heads);
+  const MatrixXd rows = out.middleRows(Eigen::Index{sequence} * heads, heads);
   if (expected.size() == 0) {
     Require(rows.array().isNaN().all(), Describe(check) + ": wrote a padding row");
     return 0;
@@ -70,6 +71,7 @@ std::string CheckCase(MlaCase check, RngStream& rng, const Stream& stream) {
   DeviceBuffer<uint8_t> workspace(AttendMlaWorkspaceBytes(s));
   workspace.Zero();
   std::vector<MatrixXd> expected;
+  expected.reserve(check.lengths.size());
   for (int32_t sequence = 0; sequence < s.sequences; ++sequence)
     expected.push_back(Expected(check, latents, query.exact, sequence, scale));
   double worst = 0;
@@ -113,12 +115,16 @@ std::vector<MlaCase> Cases() {
 
 }  // namespace
 
-void CheckMla(uint64_t seed, const Stream& stream,
+void CheckMla(uint64_t seed, const CaseRange& range, const Stream& stream,
               const std::function<void(const std::string& line)>& report) {
-  uint64_t index = 0;
-  for (const MlaCase& check : Cases()) {
-    RngStream rng({.seed = seed}, "kernels/check_mla", index++);
-    report(CheckCase(check, rng, stream));
+  const std::vector<MlaCase> cases = Cases();
+  const auto count = static_cast<int>(cases.size());
+  const std::string of = " of " + std::to_string(count) + " ";
+  Require(range.IsAll() || range.last <= count,
+          "--cases ends at " + std::to_string(range.last) + of + "cases of mla");
+  for (int n = range.first; n <= std::min(range.last, count); ++n) {
+    RngStream rng({.seed = seed}, "kernels/check_mla", static_cast<uint64_t>(n - 1));
+    report(std::to_string(n) + of + CheckCase(cases[static_cast<size_t>(n - 1)], rng, stream));
   }
 }
 

@@ -6,12 +6,13 @@
 #include <functional>
 #include <string>
 
+#include "kernels/bench/case_range.h"
 #include "kernels/harness/stream.h"
 
 namespace moecast::kernels {
 
-/// A Check of registry.h.
-void CheckMla(uint64_t seed, const Stream& stream,
+/// A CheckOfCases of registry.h.
+void CheckMla(uint64_t seed, const CaseRange& cases, const Stream& stream,
               const std::function<void(const std::string& line)>& report);
 
 }  // namespace moecast::kernels
