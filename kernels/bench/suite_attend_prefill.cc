@@ -157,14 +157,24 @@ void AppendMixedAlone(const HeadShape& heads, const FittedScheme& bf16, Rows& ro
   }
 }
 
-// A step goes on with one prompt that is partly cached, and begins others.
+// A step goes on with one prompt of which much or little is cached, and begins others.
 void AppendMixedPast(const HeadShape& heads, const FittedScheme& scheme, Rows& rows) {
   for (const int32_t mean : {128, 256, 512}) {
     for (const int32_t sequences : {2, 4, 8}) {
-      std::vector<ChunkLength> chunks = MixedChunks(sequences, mean);
-      chunks.front().past = 2 * mean;
-      rows.Append(heads, "lognormal", std::move(chunks), scheme);
+      for (const int32_t past : {2 * mean, mean / 4}) {
+        std::vector<ChunkLength> chunks = MixedChunks(sequences, mean);
+        chunks.front().past = past;
+        rows.Append(heads, "lognormal", std::move(chunks), scheme);
+      }
     }
+  }
+}
+
+// Over a past shorter than themselves: of a prompt whose first chunk filled up a step.
+void AppendLittlePast(const HeadShape& heads, const FittedScheme& scheme, Rows& rows) {
+  for (const int32_t past : {32, 128}) {
+    for (const int32_t tokens : {384, 1000, 2000})
+      rows.AppendEven(heads, 1, {.tokens = tokens, .past = past}, scheme);
   }
 }
 
@@ -210,19 +220,25 @@ std::vector<KvMeasurement> RunAttendPrefillSuite(const SuiteContext& context) {
                    {1, 2, 4}, rows);
   AppendShortAlone(wide_latents, fitted(wide_latents, "bf16"), {128, 256, 384, 704, 1472, 2944},
                    {1, 2, 4}, rows);
-  for (const HeadShape& heads :
-       {kNarrowHeads, kHeadShapes[1], kHeadShapes[2], sliding, kNarrowLatents, wide_latents})
+  for (const HeadShape& heads : {kHeadShapes[0], kNarrowHeads, kHeadShapes[1], kHeadShapes[2],
+                                 sliding, kNarrowLatents, wide_latents})
     AppendMixedAlone(heads, fitted(heads, "bf16"), rows);
   for (const HeadShape& heads : {kNarrowLatents, wide_latents})
     AppendShort(heads, fitted(heads, "bf16"), {1, 4}, rows);
-  for (const HeadShape& heads : {kNarrowHeads, kHeadShapes[1], kHeadShapes[2], kNarrowLatents})
+  for (const HeadShape& heads :
+       {kHeadShapes[0], kNarrowHeads, kHeadShapes[1], kHeadShapes[2], sliding, kNarrowLatents}) {
     AppendMixedPast(heads, fitted(heads, "bf16"), rows);
+    AppendLittlePast(heads, fitted(heads, "bf16"), rows);
+  }
+  for (const HeadShape& heads : {kHeadShapes[0], kHeadShapes[1], kHeadShapes[2], sliding})
+    AppendShortAlone(heads, fitted(heads, "bf16"), {600, 850, 1200, 3000}, {1, 2}, rows);
   for (const std::string_view name : kPastSchemes) {
     if (name == "bf16") continue;
     AppendShort(kHeadShapes[1], fitted(kHeadShapes[1], name), {1, 4}, rows);
     AppendShortBetween(kHeadShapes[1], fitted(kHeadShapes[1], name), rows);
-    AppendMixedPast(name == "int4" ? kHeadShapes[1] : kNarrowHeads,
-                    fitted(name == "int4" ? kHeadShapes[1] : kNarrowHeads, name), rows);
+    const HeadShape& heads = name == "int4" ? kHeadShapes[1] : kNarrowHeads;
+    AppendMixedPast(heads, fitted(heads, name), rows);
+    AppendLittlePast(heads, fitted(heads, name), rows);
   }
   return std::move(rows.measured);
 }
