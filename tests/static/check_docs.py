@@ -43,6 +43,13 @@ def path_findings(root, file):
                 yield f"{file}: {path} does not exist"
 
 
+def table_findings(root, file):
+    """Rows of tables that were wrapped like prose: they render as text."""
+    for number, line in enumerate(source_tree.read(root, file).splitlines(), 1):
+        if re.search(r"\| +\| :?-{3,}", line):
+            yield f"{file}:{number}: rows of a table stand in one line"
+
+
 def citation_findings(root):
     documents = "".join(source_tree.read(root, f) for f in source_tree.files(root, (".md",), ("docs",)))
     for file in source_tree.files(root, source_tree.CPP):
@@ -79,6 +86,7 @@ def check(root):
     findings = []
     for file in source_tree.files(root, (".md",)):
         findings += link_findings(root, file)
+        findings += table_findings(root, file)
         if file.name != "CHANGELOG.md":  # which names what there was
             findings += path_findings(root, file)
     findings += citation_findings(root)

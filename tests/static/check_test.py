@@ -156,6 +156,10 @@ class Docs(TreeTest):
                       "`build/sim/b.cc`", "```\nls `sim/b.cc`\n```"):
             self.accepts(check_docs.check, self.GOOD | {"docs/other.md": known + "\n"})
 
+    def test_tables_stand_row_by_row(self):
+        self.accepts(check_docs.check, self.GOOD | {"docs/other.md": "| a | b |\n| --- | --- |\n| 1 | |\n"})
+        self.refuses_change("docs/other.md", "| a | b | | --- | --- | | 1 | 2 |\n", "docs/other.md:1")
+
     def test_unlisted_citation(self):
         self.refuses_change("sim/a.cc", "// After [Nobody99].\n", "Nobody99")
 
