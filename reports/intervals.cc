@@ -31,12 +31,16 @@ std::vector<size_t> MovedFigures(const std::vector<CaseFigures>& cases,
   return moved;
 }
 
+/// `c.load` has a column only where it has a name.
 void AddRows(const StudyCase& c, const CaseFigures& figures, const std::vector<size_t>& moved,
              TextTable& table) {
   for (const auto& [level, range] :
        {std::pair("80 %", &Estimate::range80), std::pair("95 %", &Estimate::range95)}) {
     const bool first = range == &Estimate::range80;
-    std::vector<std::string> cells{first ? c.load : "", first ? c.variant : "", level};
+    std::vector<std::string> cells;
+    if (!c.load.empty()) cells.push_back(first ? c.load : "");
+    cells.push_back(first ? c.variant : "");
+    cells.emplace_back(level);
     for (const size_t f : moved) cells.push_back(Cell(Figures()[f], figures.estimates[f].*range));
     table.AddRow(std::move(cells));
   }
@@ -49,7 +53,7 @@ std::string RenderIntervals(const Study& study, const std::vector<CaseFigures>& 
   const std::vector<size_t> moved = MovedFigures(cases, shown);
   if (moved.empty()) return {};
   TextTable table;
-  table.AddColumn(Align::kLeft, {"load", ""});
+  if (!study.cases.front().load.empty()) table.AddColumn(Align::kLeft, {"load", ""});
   table.AddColumn(Align::kLeft, {"variant", ""});
   table.AddColumn(Align::kLeft, {"interval", ""});
   for (const size_t f : moved) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "field_rules.pb.h"
+#include "scenario.pb.h"
 #include "scenarios/fields.h"
 #include "scenarios/yaml_scalar.h"
 #include "sim/base/comma_list.h"
@@ -21,7 +22,8 @@ using google::protobuf::Reflection;
 
 class Walker {
  public:
-  Walker(ReadNotes& notes, Problems& problems) : notes_(notes), problems_(problems) {}
+  Walker(const Descriptor& root, ReadNotes& notes, Problems& problems)
+      : settable_(&root == pb::Scenario::descriptor()), notes_(notes), problems_(problems) {}
 
   void Fields(const YamlNode& node, Message& message, const std::string& path) {
     notes_.places.Record(path, node.place);
@@ -198,9 +200,9 @@ class Walker {
       if (!RuleOf(field).required() || seen.contains(field.name())) continue;
       const std::string field_path = JoinPath(path, field.name());
       std::string what = "is missing; expected " + Meaning(field);
-      if (!IsMessage(field)) {
-        what += ", " + AllowedValues(field) + "; write it in the file or pass --set " + field_path +
-                "=VALUE";
+      if (!IsMessage(field)) what += ", " + AllowedValues(field);
+      if (!IsMessage(field) && settable_) {
+        what += "; write it in the file or pass --set " + field_path + "=VALUE";
       }
       problems_.Add(PlaceOf(node), field_path, what);
     }
@@ -235,6 +237,7 @@ class Walker {
     return node.key.empty() ? node.place : node.key_place;
   }
 
+  bool settable_;  // `--set` reaches fields of a scenario, not those of a profile
   ReadNotes& notes_;
   Problems& problems_;
 };
@@ -244,12 +247,11 @@ class Walker {
 void ReadMessage(const YamlNode& node, Message& message, ReadNotes& notes, Problems& problems) {
   if (!node.is_mapping()) {
     problems.Add(node.place, "",
-                 "expected a mapping with " +
-                     std::to_string(message.GetDescriptor()->field_count()) +
-                     " possible keys, got " + node.Describe());
+                 "expected a mapping with " + CommaList(FieldNames(*message.GetDescriptor())) +
+                     ", got " + node.Describe());
     return;
   }
-  Walker(notes, problems).Fields(node, message, "");
+  Walker(*message.GetDescriptor(), notes, problems).Fields(node, message, "");
 }
 
 }  // namespace moecast

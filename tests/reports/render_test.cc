@@ -8,6 +8,7 @@
 
 #include "reports/console.h"
 #include "reports/csv_files.h"
+#include "reports/intervals.h"
 #include "reports/json_text.h"
 #include "reports/summary_json.h"
 #include "reports/text_table.h"
@@ -18,6 +19,7 @@ namespace {
 
 using test::HandMadeResult;
 using test::TinyStudy;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -53,6 +55,17 @@ TEST(Console, PrintsHalfWidthsAndMarksNoiseWithReplications) {
   EXPECT_THAT(text, HasSubstr("±248"));
   EXPECT_THAT(text, HasSubstr("~x1.00"));
   EXPECT_THAT(text, HasSubstr("not distinguishable"));
+}
+
+TEST(Intervals, LoadsHaveAColumnWhereTheyHaveNames) {
+  Study study = TinyStudy();
+  CaseFigures figures{.estimates = std::vector<Estimate>(Figures().size())};
+  figures.estimates[0].range80 = figures.estimates[0].range95 = Range{1, 2};
+  const std::vector<size_t> shown = {0};
+  EXPECT_THAT(RenderIntervals(study, {figures}, shown), HasSubstr("load"));
+  study.cases[0].load.clear();
+  const std::string text = RenderIntervals(study, {figures}, shown);
+  EXPECT_THAT(text, AllOf(Not(HasSubstr("load")), HasSubstr("native"), HasSubstr("95 %")));
 }
 
 TEST(Console, SaysWhatWasLeftOut) {
