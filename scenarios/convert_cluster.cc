@@ -152,7 +152,8 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
           .host_per_request = Seconds(in.host_per_request_us() * kMicro),
           .error = {.half80 = in.error_80(), .half95 = in.error_95()},
           .eager_launch = Seconds(in.eager_launch_us() * kMicro),
-          .graph_gap = Seconds(in.graph_gap_us() * kMicro)};
+          .graph_gap = Seconds(in.graph_gap_us() * kMicro),
+          .prompt_gap = Seconds(in.prompt_gap_us() * kMicro)};
 }
 
 }  // namespace moecast

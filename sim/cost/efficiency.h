@@ -46,6 +46,7 @@ struct Efficiencies {
   /// Per kernel priced by a profile, in every step: kernels are measured one behind another of
   /// their kind, whose start and end overlap; between different kernels they do not.
   Seconds graph_gap{};
+  Seconds prompt_gap{};  // beyond graph_gap, in steps with prompts
 };
 
 }  // namespace moecast

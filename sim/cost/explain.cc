@@ -178,7 +178,7 @@ void StepCost::ExplainBounds(const Body& op, OpLine& line) const {
   line.bound = BoundName(line);
 }
 
-OpLine StepCost::LineOf(const CountedOp& counted, Priced& gaps) {
+OpLine StepCost::LineOf(const CountedOp& counted, int64_t& gaps) {
   OpLine line{.name = std::string(OpName(counted.op)),
               .shape = std::visit([](const auto& op) { return ShapeOf(op); }, counted.op),
               .part = PartOf(counted.op),
@@ -207,21 +207,22 @@ std::vector<OpLine> StepCost::Explain(const StepShape& step) {
   lowering_.Lower(step, SlowestLoad(step), ops_);
   std::vector<OpLine> lines;
   std::array<Seconds, kStepPartCount> parts{};
-  Priced gaps;
+  int64_t gaps = 0;
   for (const CountedOp& counted : ops_) {
     lines.push_back(LineOf(counted, gaps));
     parts[static_cast<size_t>(lines.back().part)] += lines.back().all;
   }
-  if (gaps.time.count() > 0) {
+  const Seconds gap_time = PriceGaps(step, gaps).time;
+  if (gap_time.count() > 0) {
     lines.push_back({.name = "kernel.gaps",
-                     .shape = Join({"of ", Text(gaps.launches), " measured kernels"}),
+                     .shape = Join({"of ", Text(gaps), " measured kernels"}),
                      .part = StepPart::kDense,
-                     .count = gaps.launches,
-                     .each = Seconds(gaps.time.count() / static_cast<double>(gaps.launches)),
-                     .all = gaps.time,
+                     .count = gaps,
+                     .each = Seconds(gap_time.count() / static_cast<double>(gaps)),
+                     .all = gap_time,
                      .bound = "latency",
-                     .label = gaps.Worst(Label::kAnalytic)});
-    parts[static_cast<size_t>(StepPart::kDense)] += gaps.time;
+                     .label = Label::kAnalytic});
+    parts[static_cast<size_t>(StepPart::kDense)] += gap_time;
   }
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   const std::array<Seconds, kHostItems> host = HostTimes(step, gpu, LaunchCount(ops_));

@@ -33,6 +33,9 @@ class SpreadSum {
   std::array<ErrorBand, kErrorSources> sums_{};
 };
 
+/// How often a kernel that takes `each` seconds has a gap.
+int64_t GapsOf(double each, int64_t count) { return each > 0 ? count : 0; }
+
 /// Experts read whole and stored alike, as measured kernels do.
 bool IsEven(const ExpertGemm& op) { return op.read.whole() && op.mixed_format == nullptr; }
 
@@ -40,7 +43,6 @@ bool IsEven(const ExpertGemm& op) { return op.read.whole() && op.mixed_format ==
 
 void StepCost::Priced::Add(const KernelTime& each, int64_t count) {
   const double seconds = each.seconds * static_cast<double>(count);
-  launches += count;
   time += Seconds(seconds);
   by_label[static_cast<size_t>(each.label)] += Seconds(seconds);
   spread.half80 += seconds * each.band.half80;
@@ -48,7 +50,6 @@ void StepCost::Priced::Add(const KernelTime& each, int64_t count) {
 }
 
 void StepCost::Priced::Add(const Priced& other) {
-  launches += other.launches;
   time += other.time;
   for (size_t i = 0; i < by_label.size(); ++i) by_label[i] += other.by_label[i];
   spread.half80 += other.spread.half80;
@@ -78,7 +79,7 @@ StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
 }
 
 std::optional<StepCost::Priced> StepCost::PriceWrites(const KvAppend& op, int64_t count,
-                                                      Priced& gaps) {
+                                                      int64_t& gaps) {
   if (op.write == KvWrite::kFlush) return PriceFlush(op, count);
   KvAppend decodes = op;
   decodes.tokens -= std::exchange(decodes.chunk_tokens, 0);
@@ -90,7 +91,7 @@ std::optional<StepCost::Priced> StepCost::PriceWrites(const KvAppend& op, int64_
     const std::optional<KernelTime> time = KvTime(*profile_, KvLaunchOf(each), 0);
     if (!time) return std::nullopt;
     priced.Add(*time, count);
-    AddGaps(time->seconds, count, gaps);
+    gaps += GapsOf(time->seconds, count);
   }
   return priced;
 }
@@ -112,18 +113,21 @@ std::optional<StepCost::Priced> StepCost::PriceFlush(const KvAppend& op, int64_t
   return priced;
 }
 
-void StepCost::AddGaps(double each, int64_t count, Priced& gaps) {
-  if (each <= 0) return;
-  gaps.Add({.seconds = graph_gap_.count(), .label = Label::kAnalytic, .band = analytic_error_},
-           count);
+StepCost::Priced StepCost::PriceGaps(const StepShape& step, int64_t gaps) const {
+  const bool prompts = std::ranges::any_of(
+      step.attention, [](const AttentionLoad& load) { return load.prefill_chunks > 0; });
+  const Seconds each = prompts ? graph_gap_ + prompt_gap_ : graph_gap_;
+  Priced priced;
+  priced.Add({.seconds = each.count(), .label = Label::kAnalytic, .band = analytic_error_}, gaps);
+  return priced;
 }
 
-std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted, Priced& gaps) {
+std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted, int64_t& gaps) {
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
     if (!profile_->has_experts() || !IsEven(*experts)) return std::nullopt;
     const Priced priced = PriceExperts(*experts);
     const double each = priced.time.count() / static_cast<double>(counted.count);
-    AddGaps(each, counted.count, gaps);
+    gaps += GapsOf(each, counted.count);
     return priced;
   }
   if (const auto* write = std::get_if<KvAppend>(&counted.op)) {
@@ -133,11 +137,11 @@ std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted
   if (!time) return std::nullopt;
   Priced priced;
   priced.Add(*time, counted.count);
-  AddGaps(time->seconds, counted.count, gaps);
+  gaps += GapsOf(time->seconds, counted.count);
   return priced;
 }
 
-StepCost::Priced StepCost::PriceOf(const CountedOp& counted, Priced& gaps) {
+StepCost::Priced StepCost::PriceOf(const CountedOp& counted, int64_t& gaps) {
   if (!profile_) return {.time = AnalyticTime(counted)};
   if (const auto priced = ProfiledPrice(counted, gaps)) return *priced;
   Priced priced;
@@ -152,7 +156,7 @@ StepTime StepCost::PredictProfiled(const StepShape& step, RowOps& rows) {
   std::array<Seconds, kStepPartCount> parts{};
   StepTime time;
   SpreadSum spreads;
-  Priced gaps;
+  int64_t gaps = 0;
   const auto add = [&](const Priced& priced, StepPart part, ErrorSource source) {
     parts[static_cast<size_t>(part)] += priced.time;
     for (size_t i = 0; i < time.by_label.size(); ++i) time.by_label[i] += priced.by_label[i];
@@ -161,7 +165,7 @@ StepTime StepCost::PredictProfiled(const StepShape& step, RowOps& rows) {
   const auto add_rows = [&](size_t first, size_t end) {
     for (size_t i = first; i < end; ++i) {
       const RowOps::Each& each = rows.priced[i];
-      if (!each.by_load) gaps.Add(each.gaps);
+      if (!each.by_load) gaps += each.gaps;
       add(each.by_load ? PriceLoads(rows.ops[i], step, gaps) : each.price, each.part, each.source);
     }
   };
@@ -172,7 +176,7 @@ StepTime StepCost::PredictProfiled(const StepShape& step, RowOps& rows) {
     add(priced, PartOf(counted.op), SourceOf(counted.op));
   }
   add_rows(rows.before, rows.ops.size());
-  add(gaps, StepPart::kDense, ErrorSource::kElementwise);
+  add(PriceGaps(step, gaps), StepPart::kDense, ErrorSource::kElementwise);
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   const int64_t launches = rows.launches + LaunchCount(ops_);
   for (const Seconds item : HostTimes(step, gpu, launches)) time.host += item;
@@ -197,7 +201,7 @@ void StepCost::ExplainProfile(const CountedOp& counted, OpLine& line) {
   const auto note = [&line](const std::string& text) {
     line.note += (line.note.empty() ? "" : "; ") + text;
   };
-  Priced gaps;
+  int64_t gaps = 0;
   const Priced priced = PriceOf(counted, gaps);
   line.label = priced.Worst(line.label);
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {

@@ -115,7 +115,6 @@ class StepCost {
     Seconds time{};
     std::array<Seconds, kLabelCount> by_label{};
     ErrorBand spread{};
-    int64_t launches = 0;
     void Add(const KernelTime& each, int64_t count);
     void Add(const Priced& other);
     /// The worst label of any part, `otherwise` without one.
@@ -126,7 +125,7 @@ class StepCost {
   struct RowOps {
     struct Each {
       Priced price{};
-      Priced gaps{};
+      int64_t gaps = 0;
       StepPart part{};
       ErrorSource source{};
       bool by_load = false;  // priced anew in every step, from its expert loads
@@ -142,7 +141,7 @@ class StepCost {
   /// Of the step, remembered.
   RowOps& RowOpsOf(const StepShape& step);
   void FillRowOps(const StepShape& step, RowOps& rows);
-  [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step, Priced& gaps);
+  [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step, int64_t& gaps);
   [[nodiscard]] static int64_t LaunchCount(const std::vector<CountedOp>& ops);
 
   /// The attention group that a step waits for.
@@ -159,22 +158,22 @@ class StepCost {
 
   // With a profile: profiled_step.cc, profiled_time.cc.
   StepTime PredictProfiled(const StepShape& step, RowOps& rows);
-  /// What its kernels take longer for following others than their like goes to `gaps`.
-  [[nodiscard]] Priced PriceOf(const CountedOp& counted, Priced& gaps);
-  [[nodiscard]] std::optional<Priced> ProfiledPrice(const CountedOp& counted, Priced& gaps);
+  /// Its measured kernels, each of which has a gap, are added to `gaps`.
+  [[nodiscard]] Priced PriceOf(const CountedOp& counted, int64_t& gaps);
+  [[nodiscard]] std::optional<Priced> ProfiledPrice(const CountedOp& counted, int64_t& gaps);
+  /// What `gaps` kernels of the step take longer for following others than their like.
+  [[nodiscard]] Priced PriceGaps(const StepShape& step, int64_t gaps) const;
   /// Cache writes, `count` times: of sequences that decode by one kernel, of chunks by another.
   /// Nothing where the profile lacks either.
-  [[nodiscard]] std::optional<Priced> PriceWrites(const KvAppend& op, int64_t count, Priced& gaps);
+  [[nodiscard]] std::optional<Priced> PriceWrites(const KvAppend& op, int64_t count, int64_t& gaps);
   /// Windows that sequences which decode empty: inside the launch that appends, as are those of
   /// chunks in theirs.
   [[nodiscard]] std::optional<Priced> PriceFlush(const KvAppend& op, int64_t count);
-  /// The gaps of `count` launches of `each` seconds.
-  void AddGaps(double each, int64_t count, Priced& gaps);
   [[nodiscard]] Priced PriceExperts(const ExpertGemm& op);
   [[nodiscard]] std::optional<KernelTime> ProfiledTime(const Op& op);
   void ExplainProfile(const CountedOp& counted, OpLine& line);
 
-  [[nodiscard]] OpLine LineOf(const CountedOp& counted, Priced& gaps);
+  [[nodiscard]] OpLine LineOf(const CountedOp& counted, int64_t& gaps);
   void ExplainBounds(const ExpertGemm& op, OpLine& line) const;
   void ExplainWork(const CollectiveWork& work, OpLine& line) const;
   template <class Body>
@@ -189,6 +188,7 @@ class StepCost {
   Seconds host_per_prefill_token_;
   Seconds eager_launch_;
   Seconds graph_gap_;
+  Seconds prompt_gap_;
   ErrorBand analytic_error_;
   RuleCosts rules_;
   std::string kv_format_;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <tuple>
+#include <utility>
 
 #include "sim/base/rng.h"
 #include "sim/cost/step_cost.h"
@@ -137,6 +138,26 @@ TEST_F(ProfiledStep, GapsStandBetweenMeasuredKernelsHoweverTheyAreLaunched) {
 
   step_.graph = false;
   EXPECT_EQ(cost.Predict(step_.Shape()).dense.count(), with.dense.count());
+}
+
+TEST_F(ProfiledStep, GapsAreLongerInStepsWithPrompts) {
+  constexpr double kGap = 2e-6;
+  constexpr double kPromptGap = 5e-7;
+  SetLoads(24);
+  const auto gaps = [&](Efficiencies with) {
+    const double without = Cost(true).Predict(step_.Shape()).dense.count();
+    std::swap(with, efficiencies_);
+    const double time = Cost(true).Predict(step_.Shape()).dense.count() - without;
+    std::swap(with, efficiencies_);
+    return time;
+  };
+  Efficiencies longer = efficiencies_;
+  longer.graph_gap = Seconds(kGap);
+  longer.prompt_gap = Seconds(kPromptGap);
+  const auto layers = static_cast<double>(model_.moe_layer_count());  // one kernel each
+  EXPECT_NEAR(gaps(longer), layers * kGap, 1e-12);
+  test::AddPrefill(step_.groups[0], 8, 0, 8);
+  EXPECT_NEAR(gaps(longer), layers * (kGap + kPromptGap), 1e-12);
 }
 
 TEST_F(ProfiledStep, IntervalsOfIndependentSourcesJoinAsRootsOfSquares) {
