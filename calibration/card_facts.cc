@@ -42,7 +42,7 @@ class KeyLines {
     return found == values_.end() ? std::string() : found->second.first;
   }
   /// 0 when there is no such line. ERRORS: a value that is no number above 0.
-  [[nodiscard]] Result<double> Rate(std::string_view key) const {
+  [[nodiscard]] Result<double> Positive(std::string_view key) const {
     const auto found = values_.find(key);
     if (found == values_.end()) return 0.0;
     const auto& [text, where] = found->second;
@@ -62,14 +62,20 @@ Result<CardFacts> ParseEnvironment(std::string_view text, const std::string& fil
   CardFacts card;
   card.gpu = lines.Text("card");
   if (card.gpu.empty()) return Error{"card: is missing; name the GPU, as in h200_sxm", file};
-  SIM_TRY(card.hbm_bytes_per_s, lines.Rate("datasheet_hbm_bytes_per_s"));
-  SIM_TRY(card.bf16_flop_per_s, lines.Rate("datasheet_bf16_flop_per_s"));
-  SIM_TRY(card.fp8_flop_per_s, lines.Rate("datasheet_fp8_flop_per_s"));
+  SIM_TRY(card.hbm_bytes_per_s, lines.Positive("datasheet_hbm_bytes_per_s"));
+  SIM_TRY(card.bf16_flop_per_s, lines.Positive("datasheet_bf16_flop_per_s"));
+  SIM_TRY(card.fp8_flop_per_s, lines.Positive("datasheet_fp8_flop_per_s"));
   if (card.hbm_bytes_per_s == 0 || card.bf16_flop_per_s == 0) {
     return Error{
         "datasheet_hbm_bytes_per_s and datasheet_bf16_flop_per_s are needed: no row may "
         "be faster than them",
         file};
+  }
+  SIM_TRY(card.multiprocessors, lines.Positive("multiprocessors"));
+  SIM_TRY(card.cache_bytes, lines.Positive("l2_bytes"));
+  if (card.multiprocessors == 0 || card.cache_bytes == 0) {
+    return Error{"multiprocessors and l2_bytes are needed: what a launch does depends on them",
+                 file};
   }
   return card;
 }

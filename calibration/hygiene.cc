@@ -66,8 +66,11 @@ Status CheckAgreement(const Repeats& repeats) {
   return Ok();
 }
 
-KernelRow Merge(const Repeats& repeats) {
+/// The repeats as one row, which knows the card it was measured on.
+KernelRow Merge(const Repeats& repeats, const CardFacts& card) {
   KernelRow row = *repeats.front();
+  row.features[Feature::kMultiprocessors] = card.multiprocessors;
+  row.features[Feature::kCacheBytes] = card.cache_bytes;
   std::vector<double> times;
   for (const KernelRow* repeat : repeats) {
     times.push_back(repeat->time_ns);
@@ -119,7 +122,7 @@ Result<CleanRows> Clean(const Measurements& measurements) {
     }
     if (auto found = Contradiction(repeats)) clean.unexplained.push_back(std::move(*found));
     clean.merged += static_cast<int64_t>(repeats.size()) - 1;
-    clean.rows.push_back(Merge(repeats));
+    clean.rows.push_back(Merge(repeats, measurements.card));
   }
   if (disagreeing > kMostNamed) {
     errors.push_back({"and " + std::to_string(disagreeing - kMostNamed) +

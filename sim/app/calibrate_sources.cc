@@ -192,7 +192,9 @@ Result<calibration::Measurements> ImportTables(const CalibrateSources& sources) 
   measurements.card = {.gpu = target.gpu,
                        .hbm_bytes_per_s = entries.device.hbm_bandwidth.count(),
                        .bf16_flop_per_s = entries.device.peak_of(ComputeClass::kBf16).count(),
-                       .fp8_flop_per_s = entries.device.peak_of(ComputeClass::kFp8).count()};
+                       .fp8_flop_per_s = entries.device.peak_of(ComputeClass::kFp8).count(),
+                       .multiprocessors = static_cast<double>(entries.device.multiprocessors),
+                       .cache_bytes = entries.device.l2_capacity.count()};
   measurements.engine = sources.engine;
   measurements.rows = std::move(imported.rows);
   measurements.refused = std::move(imported.refused);

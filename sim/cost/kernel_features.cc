@@ -35,7 +35,9 @@ constexpr std::array<std::string_view, kFeatureCount> kNames{"tokens",
                                                              "ranks",
                                                              "message_bytes",
                                                              "bytes",
-                                                             "flops"};
+                                                             "flops",
+                                                             "multiprocessors",
+                                                             "cache_bytes"};
 
 }  // namespace
 

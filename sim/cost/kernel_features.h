@@ -42,8 +42,10 @@ enum class Feature {
   kMessageBytes,     // what one GPU contributes to a collective
   kBytes,            // compulsory traffic of one launch
   kFlops,            // arithmetic of one launch
+  kMultiprocessors,  // of the GPU, as is the next; no launch's own
+  kCacheBytes,       // of the last cache before device memory
 };
-inline constexpr size_t kFeatureCount = 31;
+inline constexpr size_t kFeatureCount = 33;
 
 /// "tokens", "padded_rows", "kv_bytes_per_token", ...: column names of measurements and profiles.
 std::string_view FeatureName(Feature feature);

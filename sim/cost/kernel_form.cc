@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "sim/base/check.h"
 #include "sim/cost/kv_work.h"
 
 namespace moecast {
@@ -79,32 +80,36 @@ KernelWork RouteWork(const KernelFeatures& f, double) {
           .chain = kFloor};
 }
 
-/// Of moved bytes, those beyond what the card's cache may keep: its size lies between this and
-/// twice this, which fits tell by the two terms.
-constexpr double kCachedBytes = 1 << 25;
-double Beyond(double bytes, double kept) { return std::max(bytes - kept, 0.0); }
+/// Of moved bytes, those beyond what the GPU's cache keeps. What it really keeps of a stream lies
+/// between the powers of two around its size, which fits tell by two terms.
+struct BeyondCache {
+  double lower = 0;
+  double upper = 0;
+};
+BeyondCache BeyondCacheOf(const KernelFeatures& f, double bytes) {
+  const double kept = std::exp2(std::logb(f[kCacheBytes]));
+  return {.lower = std::max(bytes - kept, 0.0), .upper = std::max(bytes - 2 * kept, 0.0)};
+}
 
-/// Rounds of `blocks` that run side by side, `per_pass` / 16 of them on a multiprocessor. The cards
-/// that rows are measured on have kMultiprocessors.
-double Rounds(double blocks, double per_pass) {
-  constexpr double kMultiprocessors = 132;
+/// Rounds of `blocks` that run side by side, `per_pass` / 16 of them on a multiprocessor.
+double Rounds(const KernelFeatures& f, double blocks, double per_pass) {
   constexpr double kOnePerMultiprocessor = 16;
-  return std::ceil(blocks * kOnePerMultiprocessor / (per_pass * kMultiprocessors));
+  SIM_CHECK(f[kMultiprocessors] > 0);
+  return std::ceil(blocks * kOnePerMultiprocessor / (per_pass * f[kMultiprocessors]));
 }
 
 /// The same, of blocks of a token and kColumns columns.
 double RoundsOfColumns(const KernelFeatures& f, double per_pass) {
   constexpr double kColumns = 1024;
-  return Rounds(f[kTokens] * std::ceil(f[kHidden] / kColumns), per_pass);
+  return Rounds(f, f[kTokens] * std::ceil(f[kHidden] / kColumns), per_pass);
 }
 
 /// Rows of slots move, in bf16 the bytes that the cache takes or not.
 KernelWork SlotsWork(const KernelFeatures& f, double chain) {
   constexpr double kBytes = 2;
   const double slots = f[kAssignments] * f[kHidden];
-  return {.memory = {slots, f[kTokens] * f[kHidden], Beyond(kBytes * slots, kCachedBytes),
-                     Beyond(kBytes * slots, 2 * kCachedBytes)},
-          .chain = chain};
+  const BeyondCache beyond = BeyondCacheOf(f, kBytes * slots);
+  return {.memory = {slots, f[kTokens] * f[kHidden], beyond.lower, beyond.upper}, .chain = chain};
 }
 
 /// A block adds up the slots of a token one after the other.
@@ -144,8 +149,9 @@ KernelWork PrefillAttentionWork(const KernelFeatures& f, double) {
 /// A block takes a row, so that rows go in whole rounds.
 KernelWork WidthWork(const KernelFeatures& f, double per_pass) {
   const double moved = f[kTokens] * f[kWidth];
-  return {.memory = {moved, Beyond(moved, kCachedBytes), Beyond(moved, 2 * kCachedBytes)},
-          .chain = per_pass > 0 ? Rounds(f[kTokens], per_pass) * f[kWidth] : kFloor};
+  const BeyondCache beyond = BeyondCacheOf(f, moved);
+  return {.memory = {moved, beyond.lower, beyond.upper},
+          .chain = per_pass > 0 ? Rounds(f, f[kTokens], per_pass) * f[kWidth] : kFloor};
 }
 KernelWork MessageWork(const KernelFeatures& f, double) {
   return {.memory = {f[kMessageBytes]}, .chain = kFloor};

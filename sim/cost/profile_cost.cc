@@ -91,6 +91,8 @@ KernelFeatures ShapeFeatures(const ExpertLayerShape& shape) {
 ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpec& device,
                          std::optional<ExpertLayerShape> experts)
     : profile_(std::move(profile)),
+      multiprocessors_(static_cast<double>(device.multiprocessors)),
+      cache_bytes_(device.l2_capacity.count()),
       seconds_per_byte_(1 / device.hbm_bandwidth.count()),
       experts_(std::move(experts)),
       memo_(size_t{1} << kMemoBits) {
@@ -204,7 +206,7 @@ bool ProfileCost::has_experts() const {
 }
 
 KernelFeatures ProfileCost::ExpertFeatures(double tokens, const ExpertLoad& load) const {
-  KernelFeatures f = ShapeFeatures(*experts_);
+  KernelFeatures f = OnDevice(ShapeFeatures(*experts_));
   f[kTokens] = tokens;
   f[kAssignments] = load.assignments;
   f[kDistinct] = load.distinct;
@@ -227,8 +229,9 @@ bool ProfileCost::FindUse(const KernelQuery& query) {
   return false;
 }
 
-std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, const KernelFeatures& f,
+std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, KernelFeatures f,
                                             double floor) {
+  f = OnDevice(f);
   const bool known = FindUse(query);
   if (!known) {
     uses_.push_back({.op = std::string(query.op),
@@ -255,8 +258,14 @@ std::string ProfileCost::DescribeLast() const {
   return Describe(uses_[last_use_].choice, uses_[last_use_].last);
 }
 
+KernelFeatures ProfileCost::OnDevice(KernelFeatures f) const {
+  f[kMultiprocessors] = multiprocessors_;
+  f[kCacheBytes] = cache_bytes_;
+  return f;
+}
+
 KernelFeatures ProfileCost::RouteFeatures(double tokens) const {
-  KernelFeatures f = ShapeFeatures(*experts_);
+  KernelFeatures f = OnDevice(ShapeFeatures(*experts_));
   f[kTokens] = tokens;
   f[kAssignments] = tokens * f[kTopK];
   return f;

@@ -56,7 +56,7 @@ class ProfileCost {
 
   /// The time of one launch, or nothing when the profile has no such kernel. The last answer of
   /// every (op, format, slot) is kept. COST: no allocation after the first call of each.
-  std::optional<KernelTime> Find(const KernelQuery& query, const KernelFeatures& f, double floor);
+  std::optional<KernelTime> Find(const KernelQuery& query, KernelFeatures f, double floor);
   /// The rows behind the last answer of Find.
   [[nodiscard]] std::string DescribeLast() const;
 
@@ -139,6 +139,8 @@ class ProfileCost {
     return routes_[static_cast<size_t>(rule)].choice;
   }
   [[nodiscard]] std::string Describe(const KernelChoice& choice, const KernelFeatures& f) const;
+  /// The same launch, with what kernels need to know of the GPU.
+  [[nodiscard]] KernelFeatures OnDevice(KernelFeatures f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
   [[nodiscard]] ExpertParts PartsFor(const Launch& launch);
   /// Whether rows of products on permuted tokens reach the launch, or nearly.
@@ -152,6 +154,8 @@ class ProfileCost {
   [[nodiscard]] KernelFeatures ExpertFeatures(double tokens, const ExpertLoad& load) const;
 
   std::shared_ptr<const Profile> profile_;
+  double multiprocessors_;
+  double cache_bytes_;
   double seconds_per_byte_;
   std::array<double, kComputeClassCount> seconds_per_flop_{};
   std::vector<KernelCurve> curves_;  // [kernel of the profile]

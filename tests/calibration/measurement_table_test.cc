@@ -16,7 +16,8 @@ using testing::HasSubstr;
 
 constexpr const char* kEnvironment =
     "card: h200_sxm\ndatasheet_hbm_bytes_per_s: 4800000000000\n"
-    "datasheet_bf16_flop_per_s: 989400000000000\nweights: cold: rotate\n";
+    "datasheet_bf16_flop_per_s: 989400000000000\nmultiprocessors: 132\nl2_bytes: 62914560\n"
+    "weights: cold: rotate\n";
 
 std::string ErrorOf(const std::string& csv) {
   Measurements into;
@@ -81,16 +82,31 @@ TEST(Environment, WithoutDatasheetRatesNothingCouldBeChecked) {
   EXPECT_FALSE(ParseEnvironment("card: h200_sxm\n", "environment.yaml").ok());
 }
 
+TEST(Environment, WhatTheWorkOfKernelsDependsOnIsNeeded) {
+  const std::string whole = kEnvironment;
+  for (const std::string needed : {"multiprocessors", "l2_bytes"}) {
+    std::string text = whole;
+    text.replace(text.find(needed), needed.size(), "unread");
+    const auto card = ParseEnvironment(text, "e.yaml");
+    ASSERT_FALSE(card.ok());
+    EXPECT_THAT(ToString(card.errors()), HasSubstr(needed));
+  }
+  const auto card = ParseEnvironment(whole, "e.yaml");
+  ASSERT_TRUE(card.ok());
+  EXPECT_EQ(card->multiprocessors, 132);
+  EXPECT_EQ(card->cache_bytes, 60 * 1024 * 1024);
+}
+
 TEST(Environment, EveryLineIsReadOrRefusedWithItsPlace) {
   const auto error_of = [](const std::string& line) {
     const auto card = ParseEnvironment(kEnvironment + line, "e.yaml");
     return card.ok() ? "" : ToString(card.errors());
   };
   EXPECT_EQ(error_of("\n# a comment\r\ncommit: 1a2b\r\n"), "");
-  EXPECT_THAT(error_of("cards [\n"), HasSubstr("e.yaml:5: expected 'key: value', got 'cards ['"));
-  EXPECT_THAT(error_of("card: b200\n"), HasSubstr("e.yaml:5: card: appears twice"));
+  EXPECT_THAT(error_of("cards [\n"), HasSubstr("e.yaml:7: expected 'key: value', got 'cards ['"));
+  EXPECT_THAT(error_of("card: b200\n"), HasSubstr("e.yaml:7: card: appears twice"));
   EXPECT_THAT(error_of("datasheet_fp8_flop_per_s: fast\n"),
-              HasSubstr("e.yaml:5: datasheet_fp8_flop_per_s: expected a number above 0"));
+              HasSubstr("e.yaml:7: datasheet_fp8_flop_per_s: expected a number above 0"));
 }
 
 class Folders : public testing::Test {

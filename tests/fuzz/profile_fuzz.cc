@@ -15,7 +15,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const moecast::KernelProfile& kernel : profile->kernels) {
     const moecast::KernelCurve curve(kernel);
     for (const moecast::ShapeProfile& shape : kernel.shapes) {
-      static_cast<void>(curve.At(shape.shape, curve.FindShape(shape.shape), 0));
+      moecast::KernelFeatures launch = shape.shape;
+      launch[moecast::Feature::kMultiprocessors] = 1;
+      static_cast<void>(curve.At(launch, curve.FindShape(launch), 0));
     }
   }
   return 0;

@@ -186,10 +186,11 @@ TEST(KernelForm, APastIsExpandedByALaunchOfItsOwn) {
             2 * form.work(Chunks(1, 128, 50), 0).memory[0]);
 }
 
-/// Blocks that take a row each, one at a time on each of 132 multiprocessors, leave time in steps.
+/// Blocks that take a row each, one at a time on every multiprocessor, leave time in steps.
 TEST(KernelForm, RowsBeyondAWholeRoundCostARound) {
   const KernelForm& form = FormOf("sampling");
   KernelFeatures f;
+  f[Feature::kMultiprocessors] = 132;
   f[Feature::kWidth] = 4;
   f[Feature::kTokens] = 132;
   const double one = form.work(f, 16).chain;
@@ -245,6 +246,7 @@ TEST(KernelForm, OnlyBytesThatNoCacheKeepsAreBeyond) {
   constexpr double kMebibyte = 1 << 20;
   KernelFeatures f;
   f[Feature::kTokens] = 1024;
+  f[Feature::kCacheBytes] = 60 * kMebibyte;
   const auto beyond = [&](double mebibytes) {
     f[Feature::kWidth] = mebibytes * kMebibyte / 1024;
     const KernelWork work = FormOf("norm").work(f, 0);
@@ -253,6 +255,8 @@ TEST(KernelForm, OnlyBytesThatNoCacheKeepsAreBeyond) {
   EXPECT_EQ(beyond(32), std::pair(0.0, 0.0));
   EXPECT_EQ(beyond(48), std::pair(16.0, 0.0));
   EXPECT_EQ(beyond(80), std::pair(48.0, 16.0));
+  f[Feature::kCacheBytes] = 126 * kMebibyte;
+  EXPECT_EQ(beyond(80), std::pair(16.0, 0.0));
 }
 
 TEST(KernelForm, CombineGoesInRoundsOfBlocksOfColumns) {
@@ -262,6 +266,7 @@ TEST(KernelForm, CombineGoesInRoundsOfBlocksOfColumns) {
     f[Feature::kTokens] = tokens;
     f[Feature::kAssignments] = 6 * tokens;
     f[Feature::kHidden] = hidden;
+    f[Feature::kMultiprocessors] = 132;
     return form.work(f, 128).chain;
   };
   EXPECT_EQ(chain(528, 2048), 6);  // 1,056 blocks at a time
