@@ -3,6 +3,7 @@
 #include <cmath>
 #include <optional>
 
+#include "calibration/csv_reader.h"
 #include "calibration/serving/bench_fields.h"
 #include "sim/base/files.h"
 #include "sim/base/lines.h"
@@ -22,9 +23,9 @@ constexpr const char* kFormats =
 /// One row of a CSV of points.
 class PointRow {
  public:
-  PointRow(const std::vector<std::string>& names, std::vector<std::string_view> cells,
+  PointRow(const std::vector<std::string>& names, const std::vector<std::string_view>& cells,
            std::string where, Errors& errors)
-      : names_(names), cells_(std::move(cells)), where_(std::move(where)), errors_(errors) {}
+      : names_(names), cells_(cells), where_(std::move(where)), errors_(errors) {}
 
   ServingPoint Read() {
     ServingPoint point{.where = where_};
@@ -80,7 +81,7 @@ class PointRow {
   }
 
   const std::vector<std::string>& names_;
-  std::vector<std::string_view> cells_;
+  const std::vector<std::string_view>& cells_;
   std::string where_;
   Errors& errors_;
 };
@@ -89,15 +90,11 @@ Status CheckHeader(const std::vector<std::string>& names, const std::string& whe
   const std::vector<std::string> known{"concurrency", "input_tokens", "output_tokens", "ttft_ms",
                                        "tpot_ms",     "requests",     "length_ratio",  "statistic"};
   Errors errors;
-  for (size_t i = 0; i < names.size(); ++i) {
-    const bool set = names[i].starts_with("set:") && names[i].size() > 4;
-    const bool is_known = std::find(known.begin(), known.end(), names[i]) != known.end();
+  for (const std::string& name : names) {
+    const bool set = name.starts_with("set:") && name.size() > 4;
+    const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
     if (!set && !is_known) {
-      errors.push_back({"unknown column '" + names[i] + "'" + DidYouMean(names[i], known), where});
-    }
-    if (std::find(names.begin(), names.begin() + static_cast<ptrdiff_t>(i), names[i]) !=
-        names.begin() + static_cast<ptrdiff_t>(i)) {
-      errors.push_back({"column '" + names[i] + "' appears twice", where});
+      errors.push_back({"unknown column '" + name + "'" + DidYouMean(name, known), where});
     }
   }
   for (const char* needed : {"concurrency", "input_tokens", "output_tokens"}) {
@@ -145,23 +142,14 @@ Result<std::vector<ServingPoint>> ParseJson(const std::string& text, const std::
 
 Result<std::vector<ServingPoint>> ParsePointTable(const std::string& text,
                                                   const std::string& name) {
-  std::string_view rest = text;
-  std::vector<std::string> names;
-  for (const std::string_view cell : SplitCells(TakeLine(rest))) names.emplace_back(cell);
-  SIM_RETURN_IF_ERROR(CheckHeader(names, name + ":1"));
+  SIM_TRY(const calibration::CsvText csv, calibration::SplitCsv(text, name));
+  SIM_RETURN_IF_ERROR(CheckHeader(csv.columns, name + ":1"));
   std::vector<ServingPoint> points;
   Errors errors;
-  for (int number = 2; !rest.empty() && errors.size() < kMostProblems; ++number) {
-    const std::string_view line = TakeLine(rest);
-    if (line.empty()) continue;
-    const std::string where = name + ":" + std::to_string(number);
-    std::vector<std::string_view> cells = SplitCells(line);
-    if (cells.size() != names.size()) {
-      return Error{std::to_string(cells.size()) + " cells in a table of " +
-                       std::to_string(names.size()) + " columns",
-                   where};
-    }
-    points.push_back(PointRow(names, std::move(cells), where, errors).Read());
+  for (const calibration::CsvLine& line : csv.lines) {
+    const std::string where = name + ":" + std::to_string(line.number);
+    points.push_back(PointRow(csv.columns, line.cells, where, errors).Read());
+    if (errors.size() >= kMostProblems) break;
   }
   if (!errors.empty()) return errors;
   if (points.empty()) return Error{"holds no point", name};

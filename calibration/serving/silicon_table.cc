@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-#include "sim/base/lines.h"
+#include "calibration/csv_reader.h"
 #include "sim/base/text.h"
 
 namespace moecast::serving {
@@ -20,8 +20,8 @@ constexpr size_t kMostProblems = 20;
 class Row {
  public:
   Row(const std::map<std::string, size_t, std::less<>>& columns,
-      std::vector<std::string_view> cells, std::string where, Errors& errors)
-      : columns_(columns), cells_(std::move(cells)), where_(std::move(where)), errors_(errors) {}
+      const std::vector<std::string_view>& cells, std::string where, Errors& errors)
+      : columns_(columns), cells_(cells), where_(std::move(where)), errors_(errors) {}
 
   [[nodiscard]] std::string Text(std::string_view column) const {
     return std::string(cells_[columns_.find(column)->second]);
@@ -53,7 +53,7 @@ class Row {
 
  private:
   const std::map<std::string, size_t, std::less<>>& columns_;
-  std::vector<std::string_view> cells_;
+  const std::vector<std::string_view>& cells_;
   std::string where_;
   Errors& errors_;
 };
@@ -149,11 +149,9 @@ SiliconRow ReadRow(Row& row) {
 
 Result<std::vector<SiliconRow>> ParseSiliconTable(const std::string& text,
                                                   const std::string& name) {
-  std::string_view rest = text;
+  SIM_TRY(const calibration::CsvText csv, calibration::SplitCsv(text, name));
   std::map<std::string, size_t, std::less<>> columns;
-  for (const std::string_view cell : SplitCells(TakeLine(rest))) {
-    columns.emplace(std::string(cell), columns.size());
-  }
+  for (const std::string& column : csv.columns) columns.emplace(column, columns.size());
   for (const char* needed :
        {"id", "backend", "backend_version", "model_path", "system", "isl", "osl", "batch_size",
         "tp_size", "moe_tp_size", "moe_ep_size", "silicon_ttft_ms", "silicon_tpot_ms",
@@ -164,18 +162,10 @@ Result<std::vector<SiliconRow>> ParseSiliconTable(const std::string& text,
   }
   std::vector<SiliconRow> rows;
   Errors errors;
-  for (int number = 2; !rest.empty() && errors.size() < kMostProblems; ++number) {
-    const std::string_view line = TakeLine(rest);
-    if (line.empty()) continue;
-    const std::string where = name + ":" + std::to_string(number);
-    std::vector<std::string_view> cells = SplitCells(line);
-    if (cells.size() != columns.size()) {
-      return Error{std::to_string(cells.size()) + " cells in a table of " +
-                       std::to_string(columns.size()) + " columns",
-                   where};
-    }
-    Row row(columns, std::move(cells), where, errors);
+  for (const calibration::CsvLine& line : csv.lines) {
+    Row row(columns, line.cells, name + ":" + std::to_string(line.number), errors);
     rows.push_back(ReadRow(row));
+    if (errors.size() >= kMostProblems) break;
   }
   if (!errors.empty()) return errors;
   return rows;

@@ -16,7 +16,7 @@ RESTRICTED = {
 }
 
 # Who else, besides tests, may include such a layer.
-INCLUDED_BY = {"calibration": ("sim/app",)}
+INCLUDED_BY = {"calibration": ("calibration/serving", "sim/app")}
 
 # Header prefix -> folders whose files may include it.
 LIBRARIES = {
