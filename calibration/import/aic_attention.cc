@@ -97,16 +97,14 @@ void ReadAttention(const Table& table, const ImportTarget& target, Imported& int
   TableFields fields(table, errors);
   const AttentionColumns columns(fields);
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AttentionRow r = ReadRow(fields, columns);
     KernelRow row = AicRow(fields, target, op);
     row.time_ns = fields.Positive(columns.latency) * kNsPerMs;
     if (r.compute.name.empty() || r.kv.name.empty()) {
       LeaveOut(into, "format '" + std::string(fields.Text(columns.kv_dtype)) + "' or '" +
                          std::string(fields.Text(columns.dtype)) + "' is not known");
-      continue;
+      return;
     }
     fill(r, row);
     // Heads of one width run one kernel; a window and products in 8 bits are kernels of their own.
@@ -119,7 +117,7 @@ void ReadAttention(const Table& table, const ImportTarget& target, Imported& int
     const bool eight_bit = r.kv.bytes_per_element < 2 || r.compute.bytes_per_element < 2;
     AddRow(into, std::move(row), eight_bit ? ComputeClass::kFp8 : ComputeClass::kBf16,
            target.device);
-  }
+  });
 }
 
 }  // namespace

@@ -61,9 +61,7 @@ void ReadAicNccl(const Table& table, const ImportTarget& target, Imported& into,
   const size_t dtype = fields.Need("nccl_dtype"), gpus = fields.Need("num_gpus");
   const size_t elements = fields.Need("message_size"), latency = fields.Need("latency");
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AicFormat format = AicFormatOf(fields.Text(dtype));
     const std::string_view name = NcclOpOf(fields.Text(op));
     KernelRow row = AicRow(fields, target, std::string(name));
@@ -75,13 +73,13 @@ void ReadAicNccl(const Table& table, const ImportTarget& target, Imported& into,
     if (name.empty() || format.name.empty()) {
       LeaveOut(into, "collective '" + std::string(fields.Text(op)) + "' of '" +
                          std::string(fields.Text(dtype)) + "' is not known");
-      continue;
+      return;
     }
     row.variant = fields.Text(source);
     row.format = kCollectiveFormat;
     row.label = std::string(fields.Text(elements)) + " elements of " + std::string(format.name);
     AddRow(into, std::move(row), format.compute, target.device);
-  }
+  });
 }
 
 void ReadAicCustomAllReduce(const Table& table, const ImportTarget& target, Imported& into,
@@ -91,9 +89,7 @@ void ReadAicCustomAllReduce(const Table& table, const ImportTarget& target, Impo
   const size_t gpus = fields.Need("num_gpus"), elements = fields.Need("message_size");
   const size_t latency = fields.Need("latency");
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AicFormat format = AicFormatOf(fields.Text(dtype));
     KernelRow row = AicRow(fields, target, "all_reduce");
     row.features[kRanks] = static_cast<double>(fields.Whole(gpus, 2));
@@ -102,13 +98,13 @@ void ReadAicCustomAllReduce(const Table& table, const ImportTarget& target, Impo
     row.time_ns = fields.Positive(latency) * kNsPerMs;
     if (format.name.empty()) {
       LeaveOut(into, "format '" + std::string(fields.Text(dtype)) + "' is not known");
-      continue;
+      return;
     }
     row.variant = fields.Text(source);
     row.format = kCollectiveFormat;
     row.label = std::string(fields.Text(elements)) + " elements of " + std::string(format.name);
     AddRow(into, std::move(row), format.compute, target.device);
-  }
+  });
 }
 
 void ReadAicDeepEpLowLatency(const Table& table, const ImportTarget& target, Imported& into,
@@ -118,17 +114,15 @@ void ReadAicDeepEpLowLatency(const Table& table, const ImportTarget& target, Imp
   const std::array<size_t, 2> times{fields.Need("dispatch_avg_t_us"),
                                     fields.Need("combine_avg_t_us")};
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
   into.files.back().rows *= 2;  // a line holds two operations
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     for (const bool dispatch : {true, false}) {
       KernelRow row = DeepEpRow(fields, columns, target, dispatch);
       row.time_ns = fields.Positive(times[dispatch ? 0 : 1]) * kNsPerUs;
       row.variant = std::string(fields.Text(columns.source)) + "_low_latency";
       AddRow(into, std::move(row), ComputeClass::kBf16, target.device);
     }
-  }
+  });
 }
 
 void ReadAicDeepEpNormal(const Table& table, const ImportTarget& target, Imported& into,
@@ -145,10 +139,8 @@ void ReadAicDeepEpNormal(const Table& table, const ImportTarget& target, Importe
                        .transmit = fields.Need("combine_transmit_us"),
                        .notify = fields.Need("combine_notify_us")};
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
   into.files.back().rows *= 2;  // a line holds two operations
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     for (const bool dispatch : {true, false}) {
       const Direction& c = dispatch ? out : back;
       KernelRow row = DeepEpRow(fields, columns, target, dispatch);
@@ -159,7 +151,7 @@ void ReadAicDeepEpNormal(const Table& table, const ImportTarget& target, Importe
                     std::to_string(fields.Whole(c.multiprocessors, 1)) + "_sms";
       AddRow(into, std::move(row), ComputeClass::kBf16, target.device);
     }
-  }
+  });
 }
 
 }  // namespace moecast::calibration

@@ -11,9 +11,7 @@ void ReadAicGemm(const Table& table, const ImportTarget& target, Imported& into,
   const size_t m = fields.Need("m"), n = fields.Need("n"), k = fields.Need("k");
   const size_t latency = fields.Need("latency");
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AicFormat format = AicFormatOf(fields.Text(dtype));
     KernelRow row = AicRow(fields, target, "gemm");
     KernelFeatures& f = row.features;
@@ -26,13 +24,13 @@ void ReadAicGemm(const Table& table, const ImportTarget& target, Imported& into,
     row.time_ns = fields.Positive(latency) * kNsPerMs;
     if (format.name.empty()) {
       LeaveOut(into, "weight format '" + std::string(fields.Text(dtype)) + "' is not known");
-      continue;
+      return;
     }
     row.variant = fields.Text(source);
     row.format = format.name;
     row.label = "m " + std::string(fields.Text(m));
     AddRow(into, std::move(row), format.compute, target.device);
-  }
+  });
 }
 
 void ReadAicQuantize(const Table& table, const ImportTarget& target, Imported& into,
@@ -41,9 +39,7 @@ void ReadAicQuantize(const Table& table, const ImportTarget& target, Imported& i
   const size_t op = fields.Need("op_name"), m = fields.Need("m"), k = fields.Need("k");
   const size_t dtype = fields.Need("quant_dtype"), latency = fields.Need("latency");
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AicFormat format = AicFormatOf(fields.Text(dtype));
     KernelRow row = AicRow(fields, target, "quantize");
     KernelFeatures& f = row.features;
@@ -53,13 +49,13 @@ void ReadAicQuantize(const Table& table, const ImportTarget& target, Imported& i
     row.time_ns = fields.Positive(latency) * kNsPerMs;
     if (format.name.empty()) {
       LeaveOut(into, "format '" + std::string(fields.Text(dtype)) + "' is not known");
-      continue;
+      return;
     }
     row.variant = fields.Text(op);
     row.format = format.name;
     row.label = "m " + std::string(fields.Text(m)) + ", k " + std::string(fields.Text(k));
     AddRow(into, std::move(row), format.compute, target.device);
-  }
+  });
 }
 
 }  // namespace moecast::calibration

@@ -48,9 +48,7 @@ void ReadMla(const Table& table, const ImportTarget& target, Imported& into, Err
   const size_t batch = fields.Need("batch_size"), length = fields.Need("isl");
   const size_t step = fields.Need("step"), latency = fields.Need("latency");
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AicFormat kv = AicFormatOf(fields.Text(kv_dtype));
     const MlaRow r{.batch = static_cast<double>(fields.Whole(batch, 1)),
                    .length = static_cast<double>(fields.Whole(length, 1)),
@@ -61,11 +59,11 @@ void ReadMla(const Table& table, const ImportTarget& target, Imported& into, Err
     row.time_ns = fields.Positive(latency) * kNsPerMs;
     if (fields.Text(name).ends_with("_module")) {
       LeaveOut(into, "a module of projections and attention, not one kernel");
-      continue;
+      return;
     }
     if (kv.name.empty()) {
       LeaveOut(into, "format '" + std::string(fields.Text(kv_dtype)) + "' is not known");
-      continue;
+      return;
     }
     fill(r, row.features);
     row.variant = "mla_" + std::string(fields.Text(source));
@@ -74,7 +72,7 @@ void ReadMla(const Table& table, const ImportTarget& target, Imported& into, Err
                 std::string(fields.Text(length)) + ", past " + std::string(fields.Text(step));
     AddRow(into, std::move(row),
            kv.bytes_per_element < 2 ? ComputeClass::kFp8 : ComputeClass::kBf16, target.device);
-  }
+  });
 }
 
 }  // namespace
@@ -95,9 +93,7 @@ void ReadAicMlaBmm(const Table& table, const ImportTarget& target, Imported& int
   const size_t dtype = fields.Need("bmm_dtype"), tokens = fields.Need("num_tokens");
   const size_t heads = fields.Need("num_heads"), latency = fields.Need("latency");
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AicFormat format = AicFormatOf(fields.Text(dtype));
     KernelRow row = AicRow(fields, target, std::string(fields.Text(name)));
     KernelFeatures& f = row.features;
@@ -108,13 +104,13 @@ void ReadAicMlaBmm(const Table& table, const ImportTarget& target, Imported& int
     row.time_ns = fields.Positive(latency) * kNsPerMs;
     if (format.name.empty()) {
       LeaveOut(into, "weight format '" + std::string(fields.Text(dtype)) + "' is not known");
-      continue;
+      return;
     }
     row.variant = fields.Text(source);
     row.format = format.name;
     row.label = std::string(fields.Text(heads)) + " heads";
     AddRow(into, std::move(row), format.compute, target.device);
-  }
+  });
 }
 
 }  // namespace moecast::calibration

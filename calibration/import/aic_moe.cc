@@ -94,16 +94,14 @@ void ReadAicMoe(const Table& table, const ImportTarget& target, Imported& into, 
   TableFields fields(table, errors);
   const MoeColumns columns(fields);
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
   LoadLaw law(target.expert_tile_rows);
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const AicFormat format = AicFormatOf(fields.Text(columns.dtype));
     const LayerShape shape{.tokens = fields.Whole(columns.tokens, 1),
                            .experts = fields.Whole(columns.experts, 1),
                            .top_k = fields.Whole(columns.top_k, 1),
                            .ranks = fields.Whole(columns.ranks, 1)};
-    if (!CheckShape(fields, columns, shape)) continue;
+    if (!CheckShape(fields, columns, shape)) return;
     KernelRow row = AicRow(fields, target, "experts");
     row.features[Feature::kHidden] = static_cast<double>(fields.Whole(columns.hidden, 1));
     row.features[Feature::kIntermediate] =
@@ -113,13 +111,13 @@ void ReadAicMoe(const Table& table, const ImportTarget& target, Imported& into, 
     if (format.name.empty()) {
       LeaveOut(into,
                "weight format '" + std::string(fields.Text(columns.dtype)) + "' is not known");
-      continue;
+      return;
     }
     const std::string distribution(fields.Text(columns.distribution));
     const std::optional<ExpertLoad> load = law.Find(shape, distribution);
     if (!load) {
       LeaveOut(into, "the law of distribution '" + distribution + "' is not known");
-      continue;
+      return;
     }
     FillFeatures(shape, *load, format, row);
     // A rank of several gathers from and scatters to tokens that are not its own.
@@ -128,7 +126,7 @@ void ReadAicMoe(const Table& table, const ImportTarget& target, Imported& into, 
     row.label = distribution + ", " + std::to_string(shape.tokens) + " tokens, " +
                 std::to_string(shape.ranks) + " ranks";
     AddRow(into, std::move(row), format.compute, target.device);
-  }
+  });
 }
 
 }  // namespace moecast::calibration

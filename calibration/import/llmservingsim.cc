@@ -91,9 +91,7 @@ void ReadLayers(const Reader& r, std::string_view rows_column) {
   const size_t layer = fields.Need("layer"), count = fields.Need(rows_column);
   const size_t time = fields.Need("time_us");
   r.into.files.back().ignored_columns = fields.Unasked();
-  if (!r.errors.empty()) return;
-  for (size_t i = 0; i < r.table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     KernelRow row = r.Row(fields, "");
     const auto rows = static_cast<double>(fields.Whole(count, 1));
     row.time_ns = fields.Positive(time) * kNsPerUs;
@@ -103,7 +101,7 @@ void ReadLayers(const Reader& r, std::string_view rows_column) {
     } else {
       LeaveOut(r.into, "layer '" + std::string(fields.Text(layer)) + "' is part of another here");
     }
-  }
+  });
 }
 
 void ReadMoe(const Reader& r) {
@@ -111,9 +109,7 @@ void ReadMoe(const Reader& r) {
   const size_t tokens = fields.Need("tokens"), active = fields.Need("activated_experts");
   const size_t time = fields.Need("time_us");
   r.into.files.back().ignored_columns = fields.Unasked();
-  if (!r.errors.empty()) return;
-  for (size_t i = 0; i < r.table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     KernelRow row = r.Row(fields, "experts");
     KernelFeatures& f = row.features;
     f[kTokens] = static_cast<double>(fields.Whole(tokens, 1));
@@ -123,7 +119,7 @@ void ReadMoe(const Reader& r) {
     if (f[kDistinct] > f[kAssignments] ||
         f[kDistinct] > static_cast<double>(r.model.moe->experts)) {
       fields.Fail(active, "at most tokens x top_k and the model's experts");
-      continue;
+      return;
     }
     // Slots go round the active experts, so loads differ by one row at most.
     const auto tile = static_cast<double>(r.target.expert_tile_rows);
@@ -146,7 +142,7 @@ void ReadMoe(const Reader& r) {
     } else {
       r.Add(std::move(row));
     }
-  }
+  });
 }
 
 void ReadAttention(const Reader& r) {
@@ -155,10 +151,8 @@ void ReadAttention(const Reader& r) {
   const size_t batch = fields.Need("n_decode"), cached = fields.Need("kv_decode");
   const size_t time = fields.Need("time_us");
   r.into.files.back().ignored_columns = fields.Unasked();
-  if (!r.errors.empty()) return;
   const Widths& w = r.widths;
-  for (size_t i = 0; i < r.table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const auto tokens = static_cast<double>(fields.Whole(chunk, 0));
     const auto before = static_cast<double>(fields.Whole(past, 0));
     const auto sequences = static_cast<double>(fields.Whole(batch, 0));
@@ -167,7 +161,7 @@ void ReadAttention(const Reader& r) {
     row.time_ns = fields.Positive(time) * kNsPerUs;
     if ((tokens > 0) == (sequences > 0)) {
       LeaveOut(r.into, tokens > 0 ? "mixes prefill with decode in one kernel" : "an empty step");
-      continue;
+      return;
     }
     KernelFeatures& f = row.features;
     f[kHeads] = w.heads;
@@ -181,7 +175,7 @@ void ReadAttention(const Reader& r) {
                 std::string(fields.Text(past)) + ", " + std::string(fields.Text(batch)) +
                 " decodes of " + std::string(fields.Text(cached));
     r.Add(std::move(row));
-  }
+  });
 }
 
 Result<Widths> WidthsOf(const ModelSpec& model, int64_t tensor, const std::string& where) {

@@ -51,7 +51,8 @@ class Table {
   CsvText csv_;
 };
 
-/// Reads cells of one row after another as numbers and words; collects problems.
+/// Reads cells of one row after another as numbers and words; collects problems. First the columns
+/// are asked for, then EachRow reads the rows.
 class TableFields {
  public:
   /// REQUIRES: both outlive this object.
@@ -64,7 +65,13 @@ class TableFields {
   /// Columns that were never asked for, in file order: they say nothing to the importer.
   [[nodiscard]] std::vector<std::string> Unasked() const;
 
-  void MoveTo(size_t row) { row_ = row; }
+  /// Calls `read` at row after row, until there are kMostProblems; at none when a column is
+  /// missing.
+  template <class Read>
+  void EachRow(const Read& read) {
+    if (!errors_->empty()) return;
+    for (row_ = 0; row_ < table_->rows() && !full(); ++row_) read();
+  }
   [[nodiscard]] std::string_view Text(size_t column) const { return table_->Cell(row_, column); }
   /// A whole number >= least, written "4" or "4.0"; else a problem and `least`.
   int64_t Whole(size_t column, int64_t least);

@@ -46,10 +46,8 @@ void ReadProjections(const Table& table, const ImportTarget& target, Imported& i
                out = fields.Need(Median("attn_post_proj"));
   const size_t up = fields.Need(Median("mlp_up_proj")), down = fields.Need(Median("mlp_down_proj"));
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
   into.files.back().rows *= 4;  // a line holds four products
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const auto width = static_cast<double>(fields.Whole(hidden, 1));
     const auto ranks = static_cast<double>(fields.Whole(tensor, 1));
     const double head = width / static_cast<double>(fields.Whole(heads, 1));
@@ -75,7 +73,7 @@ void ReadProjections(const Table& table, const ImportTarget& target, Imported& i
         AddRow(into, std::move(row), ComputeClass::kBf16, target.device);
       }
     }
-  }
+  });
 }
 
 void ReadAttention(const Table& table, const ImportTarget& target, Imported& into, Errors& errors) {
@@ -88,9 +86,7 @@ void ReadAttention(const Table& table, const ImportTarget& target, Imported& int
   const size_t prefill = fields.Need(Median("attn_prefill"));
   const size_t decode = fields.Need(Median("attn_decode"));
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     const auto ranks = static_cast<double>(fields.Whole(tensor, 1));
     const auto all_heads = static_cast<double>(fields.Whole(heads, 1));
     const double head = static_cast<double>(fields.Whole(hidden, 1)) / all_heads;
@@ -114,7 +110,7 @@ void ReadAttention(const Table& table, const ImportTarget& target, Imported& int
     if (ReadTime(fields, tokens > 0 ? prefill : decode, into, row)) {
       AddRow(into, std::move(row), ComputeClass::kBf16, target.device);
     }
-  }
+  });
 }
 
 void ReadAllReduce(const Table& table, const ImportTarget& target, Imported& into, Errors& errors) {
@@ -123,9 +119,7 @@ void ReadAllReduce(const Table& table, const ImportTarget& target, Imported& int
   const size_t collective = fields.Need("collective");
   const size_t time = fields.Need(Median("all_reduce"));
   into.files.back().ignored_columns = fields.Unasked();
-  if (!errors.empty()) return;
-  for (size_t i = 0; i < table.rows() && !fields.full(); ++i) {
-    fields.MoveTo(i);
+  fields.EachRow([&] {
     KernelRow row = RowOf(fields, target, "all_reduce");
     row.format = kCollectiveFormat;
     const int64_t ranks = fields.Whole(workers, 1);
@@ -139,7 +133,7 @@ void ReadAllReduce(const Table& table, const ImportTarget& target, Imported& int
     } else if (ReadTime(fields, time, into, row)) {
       AddRow(into, std::move(row), ComputeClass::kBf16, target.device);
     }
-  }
+  });
 }
 
 }  // namespace
