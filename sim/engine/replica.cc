@@ -28,9 +28,12 @@ void SummariseExperts(std::span<const ExpertLoad> loads, size_t ranks, StepRecor
 
 }  // namespace
 
-int64_t CapturedBatch(std::span<const int64_t> captured, int64_t rows) {
-  const auto it = std::lower_bound(captured.begin(), captured.end(), rows);
-  return it == captured.end() ? 0 : *it;
+void ReplayGraph(std::span<const int64_t> captured, StepShape& shape) {
+  const auto it = std::lower_bound(captured.begin(), captured.end(), shape.rows_per_group);
+  if (it == captured.end()) return;
+  shape.graph = true;
+  shape.rows_per_group = *it;
+  shape.logit_rows_per_group = *it;
 }
 
 Replica::Replica(const Config& config)
@@ -97,13 +100,7 @@ StepShape Replica::Shape() const {
     shape.rows_per_group = std::max(shape.rows_per_group, group.load.tokens());
     shape.logit_rows_per_group = std::max(shape.logit_rows_per_group, group.emitting);
   }
-  if (step_.prefill_tokens > 0) return shape;
-  const int64_t padded = CapturedBatch(config_.engine.graph_batch_sizes, shape.rows_per_group);
-  if (padded > 0) {
-    shape.graph = true;
-    shape.rows_per_group = padded;
-    shape.logit_rows_per_group = padded;
-  }
+  if (step_.prefill_tokens == 0) ReplayGraph(config_.engine.graph_batch_sizes, shape);
   return shape;
 }
 

@@ -20,9 +20,9 @@
 
 namespace moecast {
 
-/// The next captured batch size at or above `rows`, or 0 when the step must be launched eagerly.
-/// REQUIRES: `captured` ascending.
-int64_t CapturedBatch(std::span<const int64_t> captured, int64_t rows);
+/// Makes a step without prompt tokens replay the smallest captured graph that holds its rows, all
+/// of which it then computes; leaves it eager where none does. REQUIRES: `captured` ascending.
+void ReplayGraph(std::span<const int64_t> captured, StepShape& shape);
 
 class Replica {
  public:

@@ -118,13 +118,7 @@ StepShape ShapeOf(const Scenario& scenario, const StepQuestion& q, const Batch& 
     shape.logit_rows_per_group =
         std::max(shape.logit_rows_per_group, load.decode_sequences + (prompt_ends ? 1 : 0));
   }
-  if (q.prefill_tokens > 0) return shape;
-  const int64_t padded = CapturedBatch(scenario.engine.graph_batch_sizes, shape.rows_per_group);
-  if (padded > 0) {
-    shape.graph = true;
-    shape.rows_per_group = padded;
-    shape.logit_rows_per_group = padded;
-  }
+  if (q.prefill_tokens == 0) ReplayGraph(scenario.engine.graph_batch_sizes, shape);
   return shape;
 }
 

@@ -9,13 +9,21 @@
 namespace moecast::testing {
 namespace {
 
-TEST(CapturedBatch, NextCapturedSizeOrZeroAboveTheLargest) {
-  const std::vector<int64_t> captured{1, 2, 4, 8};
-  EXPECT_EQ(CapturedBatch(captured, 1), 1);
-  EXPECT_EQ(CapturedBatch(captured, 3), 4);
-  EXPECT_EQ(CapturedBatch(captured, 8), 8);
-  EXPECT_EQ(CapturedBatch(captured, 9), 0);
-  EXPECT_EQ(CapturedBatch({}, 1), 0);
+/// The rows of a step of `rows` sequences after ReplayGraph, or 0 when it stays eager.
+int64_t GraphRows(std::vector<int64_t> captured, int64_t rows) {
+  StepShape shape{.rows_per_group = rows, .logit_rows_per_group = rows};
+  ReplayGraph(captured, shape);
+  EXPECT_EQ(shape.logit_rows_per_group, shape.rows_per_group);
+  EXPECT_TRUE(shape.graph || shape.rows_per_group == rows);
+  return shape.graph ? shape.rows_per_group : 0;
+}
+
+TEST(ReplayGraph, TakesTheNextCapturedSizeAndNoneAboveTheLargest) {
+  EXPECT_EQ(GraphRows({1, 2, 4, 8}, 1), 1);
+  EXPECT_EQ(GraphRows({1, 2, 4, 8}, 3), 4);
+  EXPECT_EQ(GraphRows({1, 2, 4, 8}, 8), 8);
+  EXPECT_EQ(GraphRows({1, 2, 4, 8}, 9), 0);
+  EXPECT_EQ(GraphRows({}, 1), 0);
 }
 
 Sequence MakeSequence(uint64_t id, Lengths lengths) {
