@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -53,9 +54,37 @@ TEST(Catalog, EveryEntryLoads) {
   ExpectLoads("cost.efficiencies", "efficiencies");
 }
 
+TEST(Catalog, EveryKvSchemeLoadsOnTheCachesItIsFor) {
+  Catalog catalog(kCatalog);
+  int loaded = 0;
+  for (const std::string& name : Names("kv_schemes")) {
+    const YamlNode entry = catalog.Find("kv_schemes", name).value();
+    if (entry.Find("parametric") != nullptr) continue;  // stands only in the policy of its name
+    const YamlNode* caches = entry.Find("caches");
+    const bool latent = caches != nullptr && caches->text == "latent";
+    const Result<Study> study = Parse(
+        kMinimal,
+        {Override("model", latent ? "DeepSeek-V2-Lite" : "Qwen3-8B"), Override("kv.scheme", name)});
+    EXPECT_TRUE(study.ok()) << ToString(study.errors());
+    ++loaded;
+  }
+  EXPECT_GE(loaded, 12);
+}
+
+TEST(Catalog, EveryChangeFitsAModel) {
+  const std::vector<std::string> models{"Llama-2-7B", "Qwen3-32B", "DeepSeek-V2-Lite"};
+  for (const std::string& name : Names("changes")) {
+    const bool fits = std::any_of(models.begin(), models.end(), [&](const std::string& model) {
+      return Parse(kMinimal, {Override("model", model), Override("change", name)}).ok();
+    });
+    EXPECT_TRUE(fits) << name;
+  }
+}
+
 TEST(Catalog, EveryNumberHasASource) {
   Catalog catalog(kCatalog);
-  for (const char* kind : {"models", "gpus", "fabrics", "formats", "kv_schemes", "efficiencies"}) {
+  for (const char* kind :
+       {"models", "gpus", "fabrics", "formats", "kv_schemes", "efficiencies", "changes"}) {
     for (const std::string& name : Names(kind)) {
       const Result<YamlNode> entry = catalog.Find(kind, name);
       ASSERT_TRUE(entry.ok()) << ToString(entry.errors());
