@@ -59,8 +59,13 @@ std::vector<RouteCase> RouteCases() {
   // Every number of elements a lane, one block and several, several rounds of tokens, odd counts.
   for (const int32_t tokens : {1, 16, 17, 128, 333, 4100})
     cases.push_back({{tokens, 8, 256, 64, 32}, {}, false});
-  for (const int32_t experts : {5, 33, 64, 200, 300, 512})
+  for (const int32_t experts : {5, 33, 64, 200, 300, 512}) {
     cases.push_back({{23, 5, experts, 1088, 32}, {}, false});
+    cases.push_back({{777, 5, experts, 64, 32}, {}, false});
+  }
+  // Many tokens are chosen for by other blocks.
+  for (const ScoreRule& score : ScoreRules())
+    cases.push_back({{300, 6, 96, 192, 32}, {.score = score, .skip = SkipRules().back()}, true});
   cases.push_back({{70, 16, 512, 64, 32}, {.batch = {.kind = BatchKind::kOea, .base_k = 3}}, true});
   cases.push_back({{300, 8, 160, 64, 32}, {.batch = {.kind = BatchKind::kXShare, .budget = 9}}});
   cases.push_back({{1, 8, 64, 64, 32}, {.batch = {.kind = BatchKind::kXShare, .budget = 3}}});

@@ -31,34 +31,46 @@ __device__ inline unsigned ExclusiveScan(unsigned value, unsigned* warp_totals, 
   return __reduce_add_sync(kAll, Lane() < warp ? of_warp : 0U) + inclusive - value;
 }
 
-/// First rows of every expert, from the cluster's counts; the first block lists the active experts.
-template <int kBlocks>
-__device__ void PlaceExperts(const ExpertShape& shape, const RouteBuffers& buffers,
-                             const SelectShared& shared, unsigned own) {
-  const int expert = static_cast<int>(threadIdx.x);
-  const int me = kBlocks > 1 ? BlockInCluster() : 0;
+/// Rows of a thread's expert: in the whole batch, and those of the blocks before this one.
+struct ExpertRows {
+  unsigned all = 0;
   unsigned before = 0;
-  unsigned all = own;
-  if (kBlocks > 1 && expert < shape.experts) {
+};
+
+/// From the counts of the cluster's blocks.
+template <int kBlocks>
+__device__ ExpertRows RowsInCluster(const ExpertShape& shape, const SelectShared& shared,
+                                    unsigned own) {
+  const int expert = static_cast<int>(threadIdx.x);
+  ExpertRows sum{.all = own};
+  if constexpr (kBlocks > 1) {
+    if (expert >= shape.experts) return sum;
     unsigned rows[kBlocks];
 #pragma unroll
     for (int block = 0; block < kBlocks; ++block)
       rows[block] = LoadFrom(block, &shared.rows[expert]);
-    all = 0;
+    sum.all = 0;
 #pragma unroll
     for (int block = 0; block < kBlocks; ++block) {
-      all += rows[block];
-      if (block < me) before += rows[block];
+      sum.all += rows[block];
+      if (block < BlockInCluster()) sum.before += rows[block];
     }
   }
+  return sum;
+}
+
+/// First row of this block's rows of every expert; the first block lists the active experts.
+__device__ inline void PlaceExperts(const ExpertShape& shape, const RouteBuffers& buffers,
+                                    const SelectShared& shared, const ExpertRows& rows,
+                                    bool is_first) {
+  const int expert = static_cast<int>(threadIdx.x);
   unsigned total = 0;
   const unsigned place =
-      ExclusiveScan(all + (all > 0 ? 1U << kRowBits : 0U), shared.warp_totals, total);
-  if (kBlocks > 1) ClusterArriveRelaxed();  // the scan needed what was read of the others
-  if (expert < shape.experts) shared.first_row[expert] = (place & kRowMask) + before;
+      ExclusiveScan(rows.all + (rows.all > 0 ? 1U << kRowBits : 0U), shared.warp_totals, total);
+  if (expert < shape.experts) shared.first_row[expert] = (place & kRowMask) + rows.before;
   __syncthreads();
-  if (me != 0) return;
-  if (all > 0) {
+  if (!is_first) return;
+  if (rows.all > 0) {
     buffers.active_experts[place >> kRowBits] = expert;
     buffers.offsets[place >> kRowBits] = static_cast<int>(place & kRowMask);
   }
@@ -68,13 +80,23 @@ __device__ void PlaceExperts(const ExpertShape& shape, const RouteBuffers& buffe
   }
 }
 
-/// Writes the slots of this block's tokens, with their rows. A warp per token.
+/// Rows of this block that a thread's expert has.
+__device__ inline unsigned RowsInBlock(const ExpertShape& shape, const SelectShared& shared) {
+  const int expert = static_cast<int>(threadIdx.x);
+  unsigned rows = 0;
+  if (expert < shape.experts) {
+    for (int w = 0; w < shared.words; ++w)
+      rows += static_cast<unsigned>(__popc(shared.token_bits[expert * shared.words + w]));
+  }
+  return rows;
+}
+
+/// Gives the slots of this block's tokens their rows. A warp per token.
 __device__ inline void PlaceSlots(const ExpertShape& shape, const RouteBuffers& buffers,
                                   const SelectShared& shared, int first_token, int tokens) {
   if (Lane() >= shape.top_k) return;
   for (int token = static_cast<int>(threadIdx.x) / 32; token < tokens; token += kSelectWarps) {
     const int local = token * shape.top_k + Lane();
-    const int slot = first_token * shape.top_k + local;
     const int expert = shared.chosen[local];
     int row = -1;
     if (expert < shape.experts) {
@@ -84,9 +106,17 @@ __device__ inline void PlaceSlots(const ExpertShape& shape, const RouteBuffers& 
       row += __popc(bits[token / 32] & ((1U << (token % 32)) - 1U));
       buffers.slot_token[row] = first_token + token;
     }
-    buffers.position_of_slot[slot] = row;
-    buffers.expert_of_slot[slot] = expert;
-    buffers.weight_of_slot[slot] = shared.weights[local];
+    buffers.position_of_slot[first_token * shape.top_k + local] = row;
+  }
+}
+
+/// Writes what this block chose.
+__device__ inline void StoreChosen(const ExpertShape& shape, const RouteBuffers& buffers,
+                                   const SelectShared& shared, int first_token, int tokens) {
+  const int first = first_token * shape.top_k;
+  for (int i = static_cast<int>(threadIdx.x); i < tokens * shape.top_k; i += kSelectThreads) {
+    buffers.expert_of_slot[first + i] = shared.chosen[i];
+    buffers.weight_of_slot[first + i] = shared.weights[i];
   }
 }
 
@@ -96,18 +126,17 @@ template <int kBlocks>
 __device__ void Align(const ExpertShape& shape, const RouteBuffers& buffers,
                       const SelectShared& shared, int first_token, int tokens) {
   const int expert = static_cast<int>(threadIdx.x);
-  unsigned rows = 0;
-  if (expert < shape.experts) {
-    for (int w = 0; w < shared.words; ++w)
-      rows += static_cast<unsigned>(__popc(shared.token_bits[expert * shared.words + w]));
-    shared.rows[expert] = rows;
-  }
+  const unsigned own = RowsInBlock(shape, shared);
+  if (expert < shape.experts) shared.rows[expert] = own;
   if (kBlocks > 1) {
     ClusterArrive();
     ClusterWait();
   }
-  PlaceExperts<kBlocks>(shape, buffers, shared, rows);
+  PlaceExperts(shape, buffers, shared, RowsInCluster<kBlocks>(shape, shared, own),
+               kBlocks == 1 || BlockInCluster() == 0);
+  if (kBlocks > 1) ClusterArriveRelaxed();  // the scan needed what was read of the others
   PlaceSlots(shape, buffers, shared, first_token, tokens);
+  StoreChosen(shape, buffers, shared, first_token, tokens);
   if (kBlocks > 1) ClusterWait();  // the others have read this block
 }
 

@@ -1,8 +1,10 @@
 // A block multiplies a few 16-expert tiles with a few 8-token tiles over one split of K, which its
-// eight warps share; their sums meet in shared memory.
+// eight warps share; their sums meet in shared memory. Of many tokens it takes several rounds, with
+// the weights in registers all the while.
 #include <algorithm>
 #include <cstddef>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/ops/launch.h"
 #include "kernels/ops/ptx.cuh"
@@ -32,13 +34,13 @@ struct Unit {
 };
 
 template <int kRowTiles, int kTokenTiles>
-__device__ Unit UnitOfBlock(const ExpertShape& shape) {
+__device__ Unit UnitOfBlock(const ExpertShape& shape, int rounds) {
   const int tiles = LogitPitch(shape.experts) / kFragmentRows;
   const int row_groups = (tiles + kRowTiles - 1) / kRowTiles;
   const int splits = GateSplits(shape.hidden);
   const int block = static_cast<int>(blockIdx.x);
   return {block % row_groups * kRowTiles, block / row_groups % splits,
-          block / (row_groups * splits) * kTokenTiles * 8};
+          block / (row_groups * splits) * rounds * kTokenTiles * 8};
 }
 
 // Stores this warp's sums; out[token * pitch + row].
@@ -136,46 +138,58 @@ __device__ __forceinline__ void WriteSums(const ExpertShape& shape, const Unit& 
 }
 
 // The weights depend on no earlier kernel, so they are on their way before the wait.
-template <int kRowTiles, int kTokenTiles>
+template <int kRowTiles, int kTokenTiles, bool kRounds>
 __global__ void __launch_bounds__(kThreads)
     GateKernel(ExpertShape shape, const __nv_bfloat16* __restrict__ x,
-               const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial) {
+               const __nv_bfloat16* __restrict__ gate, float* __restrict__ partial, int rounds) {
   extern __shared__ __align__(16) float sums[];  // [kWarps][tokens][pitch]
-  const Unit unit = UnitOfBlock<kRowTiles, kTokenTiles>(shape);
+  Unit unit = UnitOfBlock<kRowTiles, kTokenTiles>(shape, rounds);
+  const int end = min(unit.token + rounds * kTokenTiles * 8, shape.tokens);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int first_block = (unit.split * kWarps + warp) * kBlocksPerWarp;
   ptx::GridDependencyLaunch();
   uint4 a[kBlocksPerWarp][kRowTiles][2] = {};
   LoadWeights(shape, gate, unit.expert_tile, first_block, a);
   ptx::GridDependencyWait();
-  float acc[kRowTiles][kTokenTiles][4] = {};
-  Multiply(shape, x, unit.token, first_block, a, acc);
-  StoreSums<kRowTiles, kTokenTiles>(acc, sums + warp * kTokenTiles * 8 * kPitch<kRowTiles>);
-  __syncthreads();
-  WriteSums<kRowTiles, kTokenTiles>(shape, unit, sums, partial);
+  do {
+    float acc[kRowTiles][kTokenTiles][4] = {};
+    Multiply(shape, x, unit.token, first_block, a, acc);
+    StoreSums<kRowTiles, kTokenTiles>(acc, sums + warp * kTokenTiles * 8 * kPitch<kRowTiles>);
+    __syncthreads();
+    WriteSums<kRowTiles, kTokenTiles>(shape, unit, sums, partial);
+    unit.token += kTokenTiles * 8;
+    if (kRounds && unit.token < end) __syncthreads();  // before the next round's sums
+  } while (kRounds && unit.token < end);
 }
+
+constexpr int kMostTiles = 4;  // of tokens; only these take more than one round
 
 struct Tiling {
   int row_tiles;
   int token_tiles;
+  int rounds;  // of token_tiles
   int blocks;
 };
 
 // The tiling whose waves of blocks read the least: a wave takes as long as one block's reads.
 Tiling Choose(const ExpertShape& shape) {
   constexpr int kMultiprocessors = 132;  // of the cards this is built for
+  constexpr std::pair<int, int> kTokens[] = {{1, 1},          {2, 1},          {kMostTiles, 1},
+                                             {kMostTiles, 2},  // tiles, rounds
+                                             {kMostTiles, 4}, {kMostTiles, 8}, {kMostTiles, 16}};
   const int tiles = LogitPitch(shape.experts) / kFragmentRows;
   Tiling best{};
   int least = 0;
   for (const int rows : {1, 2, 4}) {
-    for (const int tokens : {1, 2, 4}) {
+    for (const auto& [tokens, rounds] : kTokens) {
+      const int of_block = tokens * 8 * rounds;
       const int blocks = (tiles + rows - 1) / rows * GateSplits(shape.hidden) *
-                         ((shape.tokens + tokens * 8 - 1) / (tokens * 8));
+                         ((shape.tokens + of_block - 1) / of_block);
       const int waves = (blocks + kMultiprocessors - 1) / kMultiprocessors;
-      const int reads = waves * (rows * kFragmentRows + tokens * 8);
+      const int reads = waves * (rows * kFragmentRows + of_block);
       if (least != 0 && reads >= least) continue;
       least = reads;
-      best = {rows, tokens, blocks};
+      best = {rows, tokens, rounds, blocks};
     }
   }
   return best;
@@ -195,9 +209,10 @@ void GateProduct(const ExpertShape& shape, const __nv_bfloat16* x, const __nv_bf
   const Tiling tiling = Choose(shape);
   WithConstant(tiling.row_tiles, [&](auto rows) {
     WithConstant(tiling.token_tiles, [&](auto tokens) {
-      Launch(GateKernel<rows(), tokens()>,
+      Launch(tiling.rounds == 1 ? GateKernel<rows(), tokens(), false>
+                                : GateKernel<rows(), kMostTiles, true>,
              {tiling.blocks, kThreads, kSharedBytes<rows(), tokens()>}, stream, shape, x, gate,
-             partial);
+             partial, tiling.rounds);
     });
   });
 }

@@ -148,9 +148,9 @@ __device__ __noinline__ int TakeBestExactly(unsigned (&keys)[kPerLane], int coun
 
 /// The `count` best keys, ties to the lower expert: lane j gets rank j's expert, or `nobody` where
 /// fewer may be chosen. REQUIRES: count < 32.
-/// A rank is one warp-wide maximum of keys whose low bits say which expert they are. Should the
-/// bits that are left not tell two neighbouring ranks apart, the ranks are taken again with all of
-/// them.
+/// A rank is one warp-wide maximum of keys whose low bits say which expert they are. Two
+/// neighbouring ranks that the bits that are left do not tell apart are put in order by all of
+/// them; should there be three, or should they be the last, the ranks are taken again.
 template <int kPerLane>
 __device__ int TakeBest(const unsigned (&keys)[kPerLane], int count, int nobody) {
   constexpr unsigned kIndexBits = 9;
@@ -162,25 +162,34 @@ __device__ int TakeBest(const unsigned (&keys)[kPerLane], int count, int nobody)
     packed[i] = keys[i] == kNever ? kNever : (keys[i] & ~kIndexMask) | (kIndexMask - index);
   }
   unsigned mine = kNever;
-  bool alike = false;
-  unsigned last = ~0U;
 #pragma unroll 1
   for (int rank = 0; rank <= count; ++rank) {
     const unsigned top = __reduce_max_sync(kAll, LaneMax(packed));
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) packed[i] = packed[i] == top ? kNever : packed[i];
     if (Lane() == rank) mine = top;
-    alike = alike || (top != kNever && (top ^ last) <= kIndexMask);
-    last = top;
   }
-  if (alike) {
+  const bool chosen = mine != kNever;
+  const int expert = static_cast<int>(kIndexMask - (mine & kIndexMask));
+  const unsigned next = __shfl_down_sync(kAll, mine, 1);
+  const unsigned alike =
+      __ballot_sync(kAll, Lane() < count && next != kNever && (mine ^ next) <= kIndexMask);
+  if (alike == 0) return chosen && Lane() < count ? expert : nobody;
+  if ((alike & alike << 1) != 0 || (alike >> (count - 1) & 1U) != 0) {
     unsigned copy[kPerLane];
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) copy[i] = keys[i];
     return TakeBestExactly(copy, count, nobody);
   }
-  return mine == kNever || Lane() >= count ? nobody
-                                           : static_cast<int>(kIndexMask - (mine & kIndexMask));
+  const bool is_first = (alike >> Lane() & 1U) != 0;
+  const bool is_second = (alike << 1 >> Lane() & 1U) != 0;
+  const int partner = Lane() + (is_first ? 1 : 0) - (is_second ? 1 : 0);
+  const unsigned key = KeyAt(keys, chosen ? expert : 0);
+  const unsigned other_key = __shfl_sync(kAll, key, partner);
+  const int other = __shfl_sync(kAll, expert, partner);
+  const bool swap = is_first ? other_key > key : other_key < key;
+  if (!chosen || Lane() >= count) return nobody;
+  return swap ? other : expert;
 }
 
 }  // namespace moecast::kernels::route

@@ -1,5 +1,6 @@
 // Selection: a warp takes a token from its logits to experts and weights; the cluster then aligns
-// the batch. See route.h for the pipeline, the included headers for its parts.
+// the batch, or, of many tokens, a launch of its own. See route.h for the pipeline, the included
+// headers for its parts.
 #include <cstddef>
 #include <type_traits>
 
@@ -7,134 +8,15 @@
 #include "kernels/ops/ptx.cuh"
 #include "kernels/ops/route/align.cuh"
 #include "kernels/ops/route/batch_set.cuh"
-#include "kernels/ops/route/expert_groups.cuh"
-#include "kernels/ops/route/rank_experts.cuh"
+#include "kernels/ops/route/choose.cuh"
 #include "kernels/ops/route/route.h"
 #include "kernels/ops/route/select_shared.cuh"
+#include "kernels/ops/route/spread.cuh"
 
 namespace moecast::kernels {
 namespace {
 
 using namespace route;
-
-// Keys by which experts are chosen and the scores that become weights. Without bias, groups or a
-// sum over all experts, the order of the logits is enough: keys are logits and scores are only
-// computed for the chosen.
-template <int kPerLane, bool kScoreAll>
-struct TokenScores {
-  unsigned keys[kPerLane];
-  float scores[kScoreAll ? kPerLane : 1];
-};
-
-template <int kPerLane, bool kScoreAll>
-__device__ void ReadToken(const ExpertShape& shape, const ScoreRule& rule,
-                          const float (&bias)[kPerLane], const float* partial, int token,
-                          float* row, TokenScores<kPerLane, kScoreAll>& out) {
-  float values[kPerLane];
-  LoadLogits(shape, partial, token, values);
-  const int first = Lane() * kPerLane;
-  if constexpr (kScoreAll) {
-    ScoreAll(shape, rule.score, values);
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      out.scores[i] = values[i];
-      values[i] += bias[i];
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < kPerLane; ++i)
-    out.keys[i] = first + i < shape.experts ? OrderedBits(values[i]) : kNever;
-  if constexpr (kScoreAll) {
-    if (rule.grouping != GroupKind::kNone)
-      ForbidByGroups(shape, rule, reinterpret_cast<unsigned*>(row), out.keys);
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) row[first + i] = out.scores[i];
-    __syncwarp();
-  }
-}
-
-// Lane j's score, of rank j's expert; 0 where there is none. Softmax scores of kScoreAll sum to one
-// over all experts, others have the best expert's as their unit.
-template <int kPerLane, bool kScoreAll>
-__device__ float ScoreOf(const ExpertShape& shape, ScoreKind kind,
-                         const TokenScores<kPerLane, kScoreAll>& token, const float* row,
-                         int expert) {
-  const bool none = expert == shape.experts;
-  if constexpr (kScoreAll) return none ? 0.0F : row[expert];
-  const float value = FromOrderedBits(KeyAt(token.keys, none ? 0 : expert));
-  const float best = __shfl_sync(kAll, value, 0);
-  if (none) return 0;
-  return kind == ScoreKind::kSoftmax ? __expf(value - best) : Sigmoid(value);
-}
-
-// Whether the rule keeps lane j's expert, given that it has one.
-__device__ bool Kept(const SkipRule& rule, int top_k, float score) {
-  if (rule.kind == SkipKind::kNone || rule.kind == SkipKind::kUniform)
-    return rule.Keeps(Lane(), score, score, 0, 0, 0);
-  const float best = __shfl_sync(kAll, score, 0);
-  const float own = Lane() < top_k ? score : 0.0F;
-  if (rule.kind == SkipKind::kRatio) return rule.Keeps(Lane(), score, best, 0, 0, 0);
-  const float mass = WarpSum<16>(own);
-  if (rule.kind == SkipKind::kAsetDerived) {
-    const float share = own / mass;
-    const float entropy = WarpSum<16>(share > 0 ? -share * __logf(share) : 0.0F);
-    const float ratio = top_k > 1 ? entropy / __logf(static_cast<float>(top_k)) : 0.0F;
-    return rule.Keeps(Lane(), score, best, 0, mass, ratio);
-  }
-  float before = own;
-#pragma unroll
-  for (int distance = 1; distance < kMaxTopK; distance *= 2) {
-    const float below = __shfl_up_sync(kAll, before, static_cast<unsigned>(distance));
-    if (Lane() >= distance) before += below;
-  }
-  return rule.Keeps(Lane(), score, best, before - own, mass, 0);
-}
-
-// One launch, as a warp sees it.
-template <int kPerLane>
-struct Selection {
-  const ExpertShape& shape;
-  const RoutingRule& rule;
-  const RouteBuffers& buffers;
-  const SelectShared& shared;
-  int first;             // token of the block's share
-  int tokens;            // of it
-  float bias[kPerLane];  // of this lane's experts
-
-  __device__ float* row() const { return shared.score_rows + threadIdx.x / 32 * shared.row; }
-};
-
-// Chooses for one token; its slots go to shared memory.
-template <int kPerLane, bool kScoreAll>
-__device__ void ChooseForToken(const Selection<kPerLane>& s, int local) {
-  const ScoreRule& rule = s.rule.score;
-  TokenScores<kPerLane, kScoreAll> token;
-  ReadToken(s.shape, rule, s.bias, s.buffers.partial_logits, s.first + local, s.row(), token);
-  const bool by_mass = rule.renormalise == Renormalise::kMass;
-  const bool in_set = s.rule.batch.kind != BatchKind::kNone;
-  const auto score_of = [&](int expert) {
-    return ScoreOf<kPerLane, kScoreAll>(s.shape, rule.score, token, s.row(), expert);
-  };
-  float norm = 1;
-  if (by_mass && in_set)
-    norm = WarpSum<16>(score_of(TakeBest(token.keys, rule.mass_k, s.shape.experts)));
-  if (in_set) ForbidOutsideSet(s.shared, token.keys);
-  const int ranks = by_mass && !in_set ? max(s.shape.top_k, rule.mass_k) : s.shape.top_k;
-  int expert = TakeBest(token.keys, ranks, s.shape.experts);
-  const float score = score_of(expert);
-  if (by_mass && !in_set) norm = WarpSum<16>(Lane() < rule.mass_k ? score : 0.0F);
-  const bool kept =
-      Kept(s.rule.skip, s.shape.top_k, score) && expert < s.shape.experts && Lane() < s.shape.top_k;
-  if (rule.renormalise == Renormalise::kKept) norm = WarpSum<16>(kept ? score : 0.0F);
-  __syncwarp();  // before the next token overwrites the row
-  if (Lane() >= s.shape.top_k) return;
-  if (!kept) expert = s.shape.experts;
-  const int slot = local * s.shape.top_k + Lane();
-  s.shared.chosen[slot] = static_cast<uint16_t>(expert);
-  s.shared.weights[slot] = kept ? __fdividef(score, norm) * rule.scale : 0.0F;
-  if (kept)
-    atomicOr(&s.shared.token_bits[expert * s.shared.words + local / 32], 1U << (local % 32));
-}
 
 // First pass of a batch rule over the block's tokens.
 template <int kPerLane, bool kScoreAll, int kBlocks>
@@ -156,19 +38,14 @@ template <int kPerLane, bool kScoreAll, int kBlocks>
 __global__ void __launch_bounds__(kSelectThreads)
     SelectKernel(ExpertShape shape, RoutingRule rule, const float* bias, RouteBuffers buffers) {
   extern __shared__ __align__(16) unsigned char memory[];
-  const SelectShared shared = SelectShared::At(memory, shape, kScoreAll ? kPerLane * 32 : 0);
-  ptx::GridDependencyLaunch();
   const int share = TokenShare(shape.tokens);
+  const SelectShared shared = SelectShared::At(memory, shape, share, kScoreAll ? kPerLane * 32 : 0);
+  ptx::GridDependencyLaunch();
   const int first = kBlocks > 1 ? BlockInCluster() * share : 0;
   Selection<kPerLane> s{
       shape, rule, buffers, shared, first, max(0, min(share, shape.tokens - first)), {}};
-#pragma unroll
-  for (int i = 0; i < kPerLane; ++i) {
-    const int expert = Lane() * kPerLane + i;
-    s.bias[i] = kScoreAll && bias != nullptr && expert < shape.experts ? bias[expert] : 0.0F;
-  }
-  for (int i = static_cast<int>(threadIdx.x); i < shape.experts * shared.words; i += kSelectThreads)
-    shared.token_bits[i] = 0;
+  LoadBias<kScoreAll>(bias, s);
+  ClearTokenBits(shape, shared);
   if (threadIdx.x < kSetWords) shared.best_bits[threadIdx.x] = 0;
   if (static_cast<int>(threadIdx.x) < shape.experts) shared.utility[threadIdx.x] = 0;
   __syncthreads();
@@ -180,18 +57,87 @@ __global__ void __launch_bounds__(kSelectThreads)
   Align<kBlocks>(shape, buffers, shared, first, s.tokens);
 }
 
+// Many tokens, first launch: a block chooses for its own and leaves its counts.
+template <int kPerLane, bool kScoreAll>
+__global__ void __launch_bounds__(kSelectThreads)
+    ChooseKernel(ExpertShape shape, RoutingRule rule, const float* bias, RouteBuffers buffers,
+                 RowCount* counts) {
+  extern __shared__ __align__(16) unsigned char memory[];
+  const SelectShared shared =
+      SelectShared::At(memory, shape, TokensOfBlock(shape.tokens), kScoreAll ? kPerLane * 32 : 0);
+  ptx::GridDependencyLaunch();
+  const BlockTokens here = TokensHere(shape.tokens);
+  Selection<kPerLane> s{shape, rule, buffers, shared, here.first, here.count, {}};
+  LoadBias<kScoreAll>(bias, s);
+  ClearTokenBits(shape, shared);
+  __syncthreads();
+  ptx::GridDependencyWait();
+  for (int local = static_cast<int>(threadIdx.x) / 32; local < s.tokens; local += kSelectWarps)
+    ChooseForToken<kPerLane, kScoreAll>(s, local);
+  __syncthreads();
+  const int pitch = LogitPitch(shape.experts);
+  const int expert = static_cast<int>(threadIdx.x);
+  const unsigned rows = RowsInBlock(shape, shared);
+  if (expert < pitch)
+    counts[static_cast<size_t>(blockIdx.x) * pitch + expert] = static_cast<RowCount>(rows);
+  StoreChosen(shape, buffers, shared, here.first, here.count);
+}
+
+// Second launch: the same blocks give the slots their rows.
+__global__ void __launch_bounds__(kSelectThreads)
+    PlaceKernel(ExpertShape shape, RouteBuffers buffers, const RowCount* counts) {
+  extern __shared__ __align__(16) unsigned char memory[];
+  const SelectShared shared = SelectShared::At(memory, shape, TokensOfBlock(shape.tokens), 0);
+  ptx::GridDependencyLaunch();
+  const int thread = static_cast<int>(threadIdx.x);
+  const BlockTokens here = TokensHere(shape.tokens);
+  const int first_slot = here.first * shape.top_k;
+  ClearTokenBits(shape, shared);
+  if (thread < shape.experts) shared.rows[thread] = shared.first_row[thread] = 0;
+  __syncthreads();
+  ptx::GridDependencyWait();
+  for (int i = thread; i < here.count * shape.top_k; i += kSelectThreads) {
+    const int expert = __ldcg(buffers.expert_of_slot + first_slot + i);
+    shared.chosen[i] = static_cast<uint16_t>(expert);
+    if (expert < shape.experts)
+      atomicOr(&shared.token_bits[expert * shared.words + i / shape.top_k / 32],
+               1U << (i / shape.top_k % 32));
+  }
+  const ExpertRows rows = RowsOfBlocks(shape, shared, counts);
+  PlaceExperts(shape, buffers, shared, rows, blockIdx.x == 0);
+  PlaceSlots(shape, buffers, shared, here.first, here.count);
+}
+
+// Sums of all splits, of tokens and of experts.
+size_t Logits(const ExpertShape& shape) {
+  return static_cast<size_t>(GateSplits(shape.hidden)) * static_cast<size_t>(shape.tokens) *
+         static_cast<size_t>(LogitPitch(shape.experts));
+}
+
 // Whether the order of the logits does not decide alone.
 bool NeedsAllScores(const RoutingRule& rule, const float* bias) {
   return bias != nullptr || rule.score.grouping != GroupKind::kNone ||
-         rule.batch.kind == BatchKind::kXShare ||
-         (rule.score.score == ScoreKind::kSoftmax && rule.score.renormalise == Renormalise::kNone);
+         rule.batch.kind == BatchKind::kXShare;
 }
 
 template <int kPerLane, bool kScoreAll>
 void LaunchSelect(const ExpertShape& shape, const RoutingRule& rule, const float* bias,
                   const RouteBuffers& buffers, cudaStream_t stream) {
+  const int row = kScoreAll ? kPerLane * 32 : 0;
+  if (Spreads(shape, rule.batch)) {
+    auto* const counts = reinterpret_cast<RowCount*>(buffers.partial_logits + Logits(shape));
+    const int share = TokensOfBlock(shape.tokens);
+    const auto launch = [&](int row_elements) {
+      return LaunchShape{(shape.tokens + share - 1) / share, kSelectThreads,
+                         SelectShared::At(nullptr, shape, share, row_elements).bytes};
+    };
+    Launch(ChooseKernel<kPerLane, kScoreAll>, launch(row), stream, shape, rule, bias, buffers,
+           counts);
+    Launch(PlaceKernel, launch(0), stream, shape, buffers, counts);
+    return;
+  }
   const int blocks = SelectBlocks(shape.tokens);
-  const size_t bytes = SelectShared::At(nullptr, shape, kScoreAll ? kPerLane * 32 : 0).bytes;
+  const size_t bytes = SelectShared::At(nullptr, shape, TokenShare(shape.tokens), row).bytes;
   const LaunchShape launch{blocks, kSelectThreads, bytes, blocks};
   const auto kernel = blocks == 1 ? SelectKernel<kPerLane, kScoreAll, 1>
                                   : SelectKernel<kPerLane, kScoreAll, kSelectCluster>;
@@ -201,8 +147,7 @@ void LaunchSelect(const ExpertShape& shape, const RoutingRule& rule, const float
 }  // namespace
 
 size_t PartialLogits(const ExpertShape& shape) {
-  return static_cast<size_t>(GateSplits(shape.hidden)) * static_cast<size_t>(shape.tokens) *
-         static_cast<size_t>(LogitPitch(shape.experts));
+  return Logits(shape) + SpreadCounts(shape) * sizeof(RowCount) / sizeof(float);
 }
 
 void Route(const ExpertShape& shape, const RoutingRule& rule, const __nv_bfloat16* x,

@@ -1,7 +1,9 @@
 // Routing of one MoE layer: gate scores, the experts of every token by a RoutingRule, and the
 // alignment that expert products read. Two launches: the gate product split along K, then one
-// cluster of blocks that selects, a warp per token, and compacts the slots by expert. A skipped
-// slot carries the id E, has position -1 and no row: it takes part in nothing.
+// cluster of blocks that selects, a warp per token, and compacts the slots by expert. From 257
+// tokens on, unless a rule asks the whole batch first, selection and compaction are launches of as
+// many blocks as the tokens fill. A skipped slot carries the id E, has position -1 and no row: it
+// takes part in nothing.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -32,7 +34,8 @@ struct RouteBuffers {
   int32_t* slot_token = nullptr;        // [T * k] rows of one expert are in token order
 };
 
-/// Elements of the gate product's scratch: its K is split, and every split has its own sums.
+/// Elements of the scratch: the gate product's K is split, and every split has its own sums; behind
+/// them the rows that blocks of many tokens have of every expert. More tokens never take less.
 size_t PartialLogits(const ExpertShape& shape);
 
 /// REQUIRES: hidden % 64 == 0, experts <= kMaxExperts, top_k <= min(kMaxTopK, experts),

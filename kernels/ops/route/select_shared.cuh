@@ -24,7 +24,7 @@ __host__ __device__ constexpr int SelectBlocks(int tokens) {
 __host__ __device__ constexpr int PerLane(int experts) {
   return experts <= 64 ? 2 : experts <= 128 ? 4 : experts <= 256 ? 8 : 16;
 }
-/// Tokens of one block, a contiguous run; the last blocks may have fewer or none.
+/// Tokens of one block of a cluster, a contiguous run; the last blocks may have fewer or none.
 __host__ __device__ constexpr int TokenShare(int tokens) {
   const int blocks = SelectBlocks(tokens);
   return (tokens + blocks - 1) / blocks;
@@ -45,12 +45,12 @@ struct SelectShared {
   int row;                      // elements of a score row
   size_t bytes;                 // of all
 
-  /// Lays the arrays out from `base`; with a null base only `bytes` means anything.
+  /// Lays the arrays out from `base` for `share` tokens of the block; with a null base only `bytes`
+  /// means anything.
   __host__ __device__ static SelectShared At(unsigned char* base, const ExpertShape& shape,
-                                             int row_elements) {
+                                             int share, int row_elements) {
     SelectShared shared{};
     const auto experts = static_cast<size_t>(LogitPitch(shape.experts));
-    const int share = TokenShare(shape.tokens);
     shared.words = (share + 31) / 32;
     shared.row = row_elements;
     size_t at = 0;
