@@ -19,6 +19,15 @@ constexpr unsigned kAll = 0xffffffffU;
 template <bool kWindow>
 constexpr int kThreads = kWindow ? kTileThreads : 256;
 
+// Blocks of a multiprocessor, which the registers of a thread follow from. A launch that fills few
+// has more of them for each.
+template <bool kWindow>
+struct Residency {
+  static constexpr int kFew = kWindow ? 6 : 4;
+  static constexpr int kMany = 8;
+  static constexpr int kMostOfFew = 132 * (kWindow ? 6 : 3);  // blocks of such a launch
+};
+
 // What a launch needs beside its arguments.
 struct AppendPlan {
   AppendArgs args;
@@ -300,8 +309,8 @@ __device__ void FlushDue(const AppendPlan& plan, int base, const uint32_t (&due)
   }
 }
 
-template <int kHeadDim, bool kWindow>
-__global__ void __launch_bounds__(kThreads<kWindow>, kWindow ? 8 : 4)
+template <int kHeadDim, bool kWindow, int kResident>
+__global__ void __launch_bounds__(kThreads<kWindow>, kResident)
     AppendKernel(const __grid_constant__ AppendPlan plan) {
   ptx::GridDependencyLaunch();
   if constexpr (kWindow) {
@@ -333,6 +342,15 @@ int WarpsOf(KvElement element, const KvShape& shape) {
   return (shape.kv_heads + rows - 1) / rows;
 }
 
+template <int kHeadDim, bool kWindow>
+void LaunchBlocks(const AppendPlan& plan, int blocks, size_t shared_bytes, cudaStream_t stream) {
+  using Of = Residency<kWindow>;
+  Launch(blocks <= Of::kMostOfFew ? AppendKernel<kHeadDim, kWindow, Of::kFew>
+                                  : AppendKernel<kHeadDim, kWindow, Of::kMany>,
+         {.blocks = blocks, .threads = kThreads<kWindow>, .shared_bytes = shared_bytes}, stream,
+         plan);
+}
+
 template <int kHeadDim>
 void LaunchAppend(const AppendArgs& args, cudaStream_t stream) {
   const KvScheme& scheme = args.scheme;
@@ -349,16 +367,12 @@ void LaunchAppend(const AppendArgs& args, cudaStream_t stream) {
   const auto blocks = [&](int threads) {
     return (args.sequences * plan.warps + threads / 32 - 1) / (threads / 32);
   };
-  if (!window)
-    return Launch(AppendKernel<kHeadDim, false>,
-                  {.blocks = blocks(kThreads<false>), .threads = kThreads<false>}, stream, plan);
+  if (!window) return LaunchBlocks<kHeadDim, false>(plan, blocks(kThreads<false>), 0, stream);
   const int items = args.sequences * args.shape.kv_heads * 2 * (scheme.window.flush / kPageTokens);
   const int shared = std::max(TileBytes(scheme.keys, kHeadDim), TileBytes(scheme.values, kHeadDim));
-  Launch(AppendKernel<kHeadDim, true>,
-         {.blocks = std::max(blocks(kThreads<true>), std::min(items, kMostFlushBlocks)),
-          .threads = kThreads<true>,
-          .shared_bytes = static_cast<size_t>(shared)},
-         stream, plan);
+  LaunchBlocks<kHeadDim, true>(plan,
+                               std::max(blocks(kThreads<true>), std::min(items, kMostFlushBlocks)),
+                               static_cast<size_t>(shared), stream);
 }
 
 }  // namespace

@@ -135,6 +135,16 @@ struct Packer {
         tile, 0, PartOfPage{.first = first - token, .end = end - token});
   }
 
+  // Has the new rows of the page at `token` on their way to L2 before the launch in front ends.
+  __device__ void Prefetch(int token) const {
+    constexpr int kLineBytes = 128;
+    constexpr int kLines = kHeadDim * 2 / kLineBytes;  // of a row
+    const int thread = static_cast<int>(threadIdx.x);
+    const int mine = max(token, span.before) + thread / kLines;
+    if (mine < min(token + kPageTokens, span.after))
+      ptx::PrefetchL2(reinterpret_cast<const uint8_t*>(Row(mine)) + thread % kLines * kLineBytes);
+  }
+
   [[nodiscard]] __device__ bool Leaves(int token) const {
     return !kWindow || (token + kPageTokens > span.quantised && token < span.to_quantise &&
                         token >= plan.args.scheme.window.sink);
@@ -180,12 +190,16 @@ __global__ void __launch_bounds__(kTileThreads, 8)
   const bool idle = span.before == span.after || token >= span.after;
   // Idle blocks make room at once; one of the launch waits, lest it end before the one in front.
   if (idle && blockIdx.x + blockIdx.y + blockIdx.z > 0) return;
-  ptx::GridDependencyWait();
-  if (idle) return;
+  const auto run = [&]<KvSide kSide>(int head) {
+    const Packer<kSide, kHeadDim, kWindow> packer{plan, span, head, shared};
+    if (!idle) packer.Prefetch(token);
+    ptx::GridDependencyWait();
+    if (!idle) packer.Run(token);
+  };
   if (side_head < heads)
-    Packer<KvSide::kKeys, kHeadDim, kWindow>{plan, span, side_head, shared}.Run(token);
+    run.template operator()<KvSide::kKeys>(side_head);
   else
-    Packer<KvSide::kValues, kHeadDim, kWindow>{plan, span, side_head - heads, shared}.Run(token);
+    run.template operator()<KvSide::kValues>(side_head - heads);
 }
 
 template <int kHeadDim>
