@@ -30,7 +30,7 @@ using PointKey = std::tuple<std::string, std::string, std::string,
                             std::array<double, kFeatureCount>, KernelAxes>;
 
 PointKey KeyOf(const KernelRow& row) {
-  const KernelForm& form = FormOf(row.op);
+  const KernelForm& form = FormOf(row.op, row.variant);
   return {row.op, row.variant, row.format, ShapeOf(form, row.features).values,
           AxesOf(form, row.features)};
 }

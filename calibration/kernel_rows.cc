@@ -28,7 +28,7 @@ std::vector<KernelRows> GroupRows(const std::vector<KernelRow>& rows) {
   using Name = std::tuple<std::string, std::string, std::string>;
   std::map<Name, std::map<std::array<double, kFeatureCount>, std::vector<Point>>> groups;
   for (const KernelRow& row : rows) {
-    const KernelForm& form = FormOf(row.op);
+    const KernelForm& form = FormOf(row.op, row.variant);
     groups[{row.op, row.variant, row.format}][ShapeOf(form, row.features).values].push_back(
         {.row = &row,
          .fit = {.features = row.features, .seconds = row.time_ns * kSecondsPerNs},

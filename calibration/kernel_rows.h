@@ -32,7 +32,7 @@ struct KernelRows {
   std::string variant;
   std::string format;
   std::vector<ShapeRows> shapes;  // ascending by shape
-  [[nodiscard]] const KernelForm& form() const { return FormOf(op); }
+  [[nodiscard]] const KernelForm& form() const { return FormOf(op, variant); }
 };
 
 /// Sorted by op, variant, format. REQUIRES: `rows` outlive the result.

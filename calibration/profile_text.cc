@@ -64,7 +64,7 @@ std::string RowsText(const KernelForm& form, const std::vector<ProfileRow>& rows
 }
 
 std::string KernelText(const KernelProfile& kernel) {
-  const KernelForm& form = FormOf(kernel.op);
+  const KernelForm& form = FormOf(kernel.op, kernel.variant);
   std::string text = "  - op: " + kernel.op + "\n";
   if (!kernel.variant.empty()) text += "    variant: " + Quoted(kernel.variant) + "\n";
   text += "    format: " + kernel.format + "\n";

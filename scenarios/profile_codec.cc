@@ -145,7 +145,7 @@ class RowReader {
 
 KernelProfile ConvertKernel(const pb::ProfileKernel& in, const std::string& path,
                             const FieldReporter& report) {
-  const KernelForm& form = FormOf(in.op());
+  const KernelForm& form = FormOf(in.op(), in.variant());
   const auto band = [&](const google::protobuf::RepeatedField<double>& values, const char* name) {
     return ConvertBand(values, path + ".bands." + name, report);
   };

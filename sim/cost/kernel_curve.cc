@@ -188,7 +188,7 @@ std::string ShapeCurve::DescribeNearest(const KernelFeatures& f) const {
 }
 
 KernelCurve::KernelCurve(const KernelProfile& profile)
-    : form_(&FormOf(profile.op)),
+    : form_(&FormOf(profile.op, profile.variant)),
       any_shape_(profile.any_shape),
       bands_{profile.measured, profile.interpolated, profile.extrapolated},
       unseen_shape_(profile.unseen_shape) {
@@ -208,6 +208,7 @@ std::optional<size_t> KernelCurve::FindShape(const KernelFeatures& f) const {
 }
 
 KernelTime KernelCurve::At(const Launch& launch, std::optional<size_t> shape, double floor) const {
+  if (launch.form != form_) return At(Launch(*form_, launch.features), shape, floor);
   KernelTime time;
   if (shape) {
     time = shapes_[*shape].At(launch);

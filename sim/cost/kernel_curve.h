@@ -100,9 +100,11 @@ class KernelCurve {
                               double floor) const;
   /// Whether the launch is in the range of the shape's rows.
   [[nodiscard]] bool InRange(const Launch& launch, std::optional<size_t> shape) const {
+    if (launch.form != form_) return InRange(Launch(*form_, launch.features), shape);
     return shape && shapes_[*shape].InRange(launch);
   }
   [[nodiscard]] bool IsNear(const Launch& launch, std::optional<size_t> shape) const {
+    if (launch.form != form_) return IsNear(Launch(*form_, launch.features), shape);
     return shape && shapes_[*shape].IsNear(launch);
   }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "sim/base/check.h"
+#include "sim/cost/expert_work.h"
 #include "sim/cost/kv_work.h"
 
 namespace moecast {
@@ -18,6 +19,7 @@ constexpr std::array kTokenSlots{kTokens, kAssignments};
 constexpr std::array kCombineShape{kHidden};
 constexpr std::array kPermuteAxes{kTokens, kAssignments, kHidden};
 constexpr std::array kExpertAxes{kTokens, kAssignments, kDistinct, kPaddedRows, kMaxLoad};
+constexpr std::array kTiledAxes{kTokens, kAssignments, kDistinct, kMaxLoad};
 constexpr std::array kGemmShape{kN, kK};
 constexpr std::array kTokensOnly{kTokens};
 constexpr std::array kAttentionShape{kHeads, kKvBytesPerToken};
@@ -30,6 +32,7 @@ constexpr std::array kExpandedShape{kHeads};
 constexpr std::array kAttendAxes{kBatch, kContext, kMaxContext};
 constexpr std::array kChunkAxes{kTokens, kPairs, kContext, kBatch};
 constexpr std::array kWriteAxes{kNewTokens, kKvHeads, kHeadDim, kKeyBits, kValueBits};
+constexpr std::array kPackAxes{kNewTokens, kKvHeads, kHeadDim, kKeyBits, kValueBits, kResidual};
 constexpr std::span<const Feature> kNoShape{};
 constexpr std::array kDenseAxes{kTokens, kN, kK};
 constexpr std::array kTokensWidth{kTokens, kWidth};
@@ -45,34 +48,6 @@ constexpr double kFlopsPerMultiplyAdd = 2;
 /// Where no expert makes a chain, the chain is a floor: a least time that hides small work, besides
 /// the fixed time that hides none.
 constexpr double kFloor = 1;
-
-double Matrix(const KernelFeatures& f) { return f[kHidden] * f[kIntermediate]; }
-double RowElements(const KernelFeatures& f) {
-  return f[kAssignments] * (f[kHidden] + f[kIntermediate]);
-}
-
-/// How often weights of experts are read, in all: an expert's once per `rows_per_pass` of its rows
-/// begun. The fullest has m rows. What the others have is told by their padded rows, and their last
-/// passes are half full in the mean; where all have as many rows, by the fullest.
-double Passes(const KernelFeatures& f, double rows_per_pass) {
-  constexpr double kEven = 1.01;   // fullest over mean
-  constexpr double kTileRows = 8;  // that padded rows are counted in
-  if (rows_per_pass <= 0) return f[kDistinct];
-  const double of_fullest = std::ceil(f[kMaxLoad] / rows_per_pass);
-  if (f[kMaxLoad] * f[kDistinct] <= kEven * f[kAssignments]) return f[kDistinct] * of_fullest;
-  const double others = std::max(f[kDistinct] - 1, 0.0);
-  const double padded = f[kPaddedRows] - std::ceil(f[kMaxLoad] / kTileRows) * kTileRows;
-  const double begun = padded + others * (rows_per_pass - kTileRows) / 2;
-  return of_fullest + std::max(others, begun / rows_per_pass);
-}
-
-/// `kMatrices` of H x I per distinct expert.
-template <int kMatrices>
-KernelWork ExpertWork(const KernelFeatures& f, double rows_per_pass) {
-  return {.memory = {Passes(f, rows_per_pass) * kMatrices * Matrix(f), RowElements(f)},
-          .compute = kFlopsPerMultiplyAdd * kMatrices * f[kPaddedRows] * Matrix(f),
-          .chain = f[kMaxLoad] * (f[kHidden] + f[kIntermediate])};
-}
 
 KernelWork RouteWork(const KernelFeatures& f, double) {
   return {.memory = {f[kTokens] * f[kHidden], f[kTokens] * f[kExperts], f[kTokens] * f[kTopK]},
@@ -120,12 +95,6 @@ KernelWork CombineWork(const KernelFeatures& f, double per_pass) {
 
 KernelWork PermuteWork(const KernelFeatures& f, double per_pass) {
   return SlotsWork(f, per_pass > 0 ? RoundsOfColumns(f, per_pass) : kFloor);
-}
-
-KernelWork LayerWork(const KernelFeatures& f, double rows_per_pass) {
-  KernelWork work = ExpertWork<3>(f, rows_per_pass);
-  work.memory[2] = f[kTokens] * f[kHidden];
-  return work;
 }
 
 KernelWork GemmWork(const KernelFeatures& f, double) {
@@ -178,80 +147,85 @@ KernelPlace GemmPlace(const KernelAxes& axes) {
   return {Octaves(tokens), odd ? kReach<double> : 0, 0, 0};
 }
 
-/// Distinct experts, padded rows per expert, skew and tokens: rows below a tile cost the same, so
-/// padded rows keep apart what differs and together what does not. Skew and tokens count half.
-KernelPlace ExpertPlace(const KernelAxes& axes) {
-  const auto [tokens, assignments, distinct, padded_rows, max_load] = axes;
-  const double experts = std::max(distinct, 1.0);
-  const double mean_load = std::max(assignments / experts, 1.0);
-  return {Octaves(experts), Octaves(padded_rows / experts), Octaves(max_load / mean_load) / 2,
-          Octaves(tokens) / 2};
-}
-
 /// Sequences, tokens read and how much longer than the mean the longest sequence is, the last two
 /// half.
 KernelPlace AttendPlace(const KernelAxes& axes) {
-  const auto [sequences, context, longest, unused4, unused5] = axes;
+  const double sequences = axes[0];
+  const double context = axes[1];
+  const double longest = axes[2];
   const double mean = std::max(context / std::max(sequences, 1.0), 1.0);
   return {Octaves(sequences), Octaves(context) / 2, Octaves(longest / mean) / 2, 0};
 }
 
 /// New tokens, keys that one sees in the mean, and chunks.
 KernelPlace ChunkPlace(const KernelAxes& axes) {
-  const auto [tokens, pairs, context, chunks, unused5] = axes;
+  const double tokens = axes[0];
+  const double pairs = axes[1];
+  const double chunks = axes[3];
   return {Octaves(tokens), Octaves(pairs / std::max(tokens, 1.0)), Octaves(chunks), 0};
 }
 
-/// A chunk's tokens, heads, half, the width of one, and bits.
+/// A chunk's tokens, heads, half, the width of one, and bits; chunks that leave tokens of a window
+/// behind, which are not written as others are, stand apart.
 KernelPlace PackPlace(const KernelAxes& axes) {
-  const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
-  return {Octaves(tokens), Octaves(heads) / 2, Octaves(head_dim), Octaves(key_bits + value_bits)};
+  constexpr double kApart = 2;
+  const auto& [tokens, heads, head_dim, key_bits, value_bits, window] = axes;
+  const bool leaves = window > 0 && std::fmod(tokens, window) != 0;
+  return {Octaves(tokens), Octaves(heads) / 2, Octaves(head_dim) + (leaves ? kApart : 0),
+          Octaves(key_bits + value_bits)};
 }
 
 /// Elements written, whoever's heads they are of; heads and bits half, the width of a head full.
 KernelPlace WritePlace(const KernelAxes& axes) {
-  const auto [tokens, heads, head_dim, key_bits, value_bits] = axes;
+  const auto& [tokens, heads, head_dim, key_bits, value_bits, unused] = axes;
   return {Octaves(tokens * heads * head_dim), Octaves(heads) / 2, Octaves(head_dim),
           Octaves(key_bits + value_bits) / 2};
 }
+
+/// The compute-bound form of experts.
+constexpr std::string_view kPrefill = "prefill";
 
 /// Expert products of one shape go in steps that those of another do not.
 constexpr double kExpertsAlike = 0.3;
 
 constexpr auto kForms = std::to_array<KernelForm>({
-    {"gate_up", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<2>, kExpertsAlike},
-    {"down", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<1>, kExpertsAlike},
-    {"experts", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertWork<3>, kExpertsAlike},
-    {"layer", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork, kExpertsAlike},
-    {"route", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
-    {"combine", kCombineShape, kTokenSlots, LogPlace, true, CombineWork, kExpertsAlike},
-    {"permute", kNoShape, kPermuteAxes, LogPlace, true, PermuteWork},
-    {"gemm", kGemmShape, kTokensOnly, GemmPlace, false, GemmWork},
-    {"dense", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
-    {"decode_attention", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
-    {"prefill_attention", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
-    {"attend", kCacheShape, kAttendAxes, AttendPlace, false, AttendWork},
-    {"attend_mla", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
-    {"attend_prefill", kCacheShape, kChunkAxes, ChunkPlace, true, AttendPrefillWork},
-    {"mla_prefill", kExpandedShape, kChunkAxes, ChunkPlace, true, AttendExpandedWork},
-    {"append", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
-    {"flush", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
-    {"pack", kNoShape, kWriteAxes, PackPlace, false, PackWork},
-    {"norm", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
-    {"rope", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
-    {"activation", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
-    {"embedding", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
-    {"sampling", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
-    {"absorb_query", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
-    {"absorb_value", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
-    {"mla_past", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
-    {"mla_keys", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
-    {"all_reduce", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
-    {"all_gather", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
-    {"reduce_scatter", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
-    {"all_to_all", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+    {"gate_up", "", kExpertShape, kExpertAxes, ExpertPlace, true, GateUpWork, kExpertsAlike},
+    {"gate_up", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledGateUpWork,
+     kExpertsAlike},
+    {"down", "", kExpertShape, kExpertAxes, ExpertPlace, true, DownWork, kExpertsAlike},
+    {"down", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledDownWork, kExpertsAlike},
+    {"experts", "", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertsWork, kExpertsAlike},
+    {"layer", "", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork, kExpertsAlike},
+    {"layer", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledLayerWork, kExpertsAlike},
+    {"route", "", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
+    {"combine", "", kCombineShape, kTokenSlots, LogPlace, true, CombineWork, kExpertsAlike},
+    {"permute", "", kNoShape, kPermuteAxes, LogPlace, true, PermuteWork},
+    {"gemm", "", kGemmShape, kTokensOnly, GemmPlace, false, GemmWork},
+    {"dense", "", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
+    {"decode_attention", "", kAttentionShape, kDecodeAxes, LogPlace, false, DecodeAttentionWork},
+    {"prefill_attention", "", kAttentionShape, kPrefillAxes, LogPlace, false, PrefillAttentionWork},
+    {"attend", "", kCacheShape, kAttendAxes, AttendPlace, false, AttendWork},
+    {"attend_mla", "", kLatentShape, kAttendAxes, AttendPlace, false, AttendLatentWork},
+    {"attend_prefill", "", kCacheShape, kChunkAxes, ChunkPlace, false, AttendPrefillWork},
+    {"mla_prefill", "", kExpandedShape, kChunkAxes, ChunkPlace, false, AttendExpandedWork},
+    {"append", "", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
+    {"flush", "", kNoShape, kWriteAxes, WritePlace, false, KvWriteWork},
+    {"pack", "", kNoShape, kPackAxes, PackPlace, false, PackWork},
+    {"norm", "", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
+    {"rope", "", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
+    {"activation", "", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
+    {"embedding", "", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"sampling", "", kNoShape, kTokensWidth, LogPlace, true, WidthWork},
+    {"absorb_query", "", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
+    {"absorb_value", "", kNoShape, kDenseAxes, LogPlace, false, GemmWork},
+    {"mla_past", "", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"mla_keys", "", kNoShape, kTokensWidth, LogPlace, false, WidthWork},
+    {"all_reduce", "", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+    {"all_gather", "", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+    {"reduce_scatter", "", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
+    {"all_to_all", "", kRanksOnly, kMessageOnly, LogPlace, false, MessageWork},
 });
-constexpr KernelForm kGeneral{"", kGeneralShape, kGeneralAxes, LogPlace, false, GeneralWork};
+constexpr KernelForm kGeneral{"", "", kGeneralShape, kGeneralAxes, LogPlace, false, GeneralWork};
 
 /// Bits of metadata per bit of codes.
 double MetadataShare(const KernelFeatures& f) {
@@ -276,10 +250,14 @@ double MemoryTime(const KernelFit& fit, const KernelWork& work) {
 
 }  // namespace
 
-const KernelForm& FormOf(std::string_view op) {
-  const auto* const found =
-      std::find_if(kForms.begin(), kForms.end(), [op](const KernelForm& f) { return f.op == op; });
-  return found == kForms.end() ? kGeneral : *found;
+const KernelForm& FormOf(std::string_view op, std::string_view variant) {
+  const KernelForm* of_op = &kGeneral;
+  for (const KernelForm& form : kForms) {
+    if (form.op != op) continue;
+    if (form.variant == variant) return form;
+    if (form.variant.empty()) of_op = &form;
+  }
+  return *of_op;
 }
 
 KernelFeatures ShapeOf(const KernelForm& form, const KernelFeatures& f) {

@@ -25,6 +25,7 @@ using KernelPlace = std::array<double, kCoordinates>;
 
 struct KernelForm {
   std::string_view op;             // empty: the form of every op not named here
+  std::string_view variant;        // empty: of every variant that has no form of its own
   std::span<const Feature> shape;  // identify a shape, which is fitted on its own rows
   std::span<const Feature> axes;   // vary within a shape; at most kMostAxes
   /// Where a point lies for interpolation: octaves (log2) of what its time varies with.
@@ -34,8 +35,8 @@ struct KernelForm {
   double alike = 0.9;  // how much ln(time / fit) of two shapes at one place is: 1 as of one shape
 };
 
-/// The form of an op; an unknown op has the general form over bytes and FLOPs.
-const KernelForm& FormOf(std::string_view op);
+/// The form of a variant of an op; an unknown op has the general form over bytes and FLOPs.
+const KernelForm& FormOf(std::string_view op, std::string_view variant = {});
 
 /// Only the form's shape features of `f`.
 KernelFeatures ShapeOf(const KernelForm& form, const KernelFeatures& f);
@@ -51,8 +52,9 @@ KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f);
 /// A launch to predict: its features and where they lie, for every curve of one form or of forms
 /// with the same axes and place. REQUIRES: the form and the features outlive it.
 struct Launch {
-  Launch(const KernelForm& form, const KernelFeatures& f)
-      : features(f), axes(AxesOf(form, f)), place(form.place(axes)) {}
+  Launch(const KernelForm& of, const KernelFeatures& f)
+      : form(&of), features(f), axes(AxesOf(of, f)), place(of.place(axes)) {}
+  const KernelForm* form;
   const KernelFeatures& features;
   KernelAxes axes;
   KernelPlace place;

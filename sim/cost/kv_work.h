@@ -12,10 +12,9 @@ KernelWork AttendWork(const KernelFeatures& f, double);
 /// The same over a latent cache, one latent per token, shared by all heads, keys and values.
 KernelWork AttendLatentWork(const KernelFeatures& f, double);
 /// A chunk's queries over `context` tokens, its own and cached ones; its operations are `flops`.
-/// `tiles_at_a_time`: of query rows, that the card computes side by side; 0: no rounds.
-KernelWork AttendPrefillWork(const KernelFeatures& f, double tiles_at_a_time);
+KernelWork AttendPrefillWork(const KernelFeatures& f, double);
 /// The same over keys and values that were expanded from latents, per head and in bf16.
-KernelWork AttendExpandedWork(const KernelFeatures& f, double tiles_at_a_time);
+KernelWork AttendExpandedWork(const KernelFeatures& f, double);
 /// Writing, flushing or packing `new_tokens` tokens: read in bf16, written as codes.
 KernelWork KvWriteWork(const KernelFeatures& f, double);
 /// The same of chunks, whose windows of bf16 leave tokens to make codes of or not.

@@ -14,7 +14,7 @@
 namespace moecast {
 
 inline constexpr size_t kMemoryTerms = 4;
-inline constexpr size_t kMostAxes = 5;
+inline constexpr size_t kMostAxes = 6;
 
 /// t = fixed + (M^p + C^p + L^p)^(1/p), seconds: memory, compute and the longest chain of one
 /// expert, each a sum of coefficients times the terms of the kernel's form (kernel_form.h).
