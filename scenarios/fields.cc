@@ -60,7 +60,7 @@ std::string AllowedValues(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_BOOL:
       return "true or false";
     case FieldDescriptor::CPPTYPE_STRING:
-      return "text";
+      return RuleOf(field).file() ? "the path of a file" : "text";
     case FieldDescriptor::CPPTYPE_ENUM:
       return "one of " + CommaList(ValueNames(field));
     default:

@@ -120,6 +120,12 @@ TEST(ScenarioErrors, MissingRequiredFieldSaysHowToGiveIt) {
       ElementsAre(AllOf(HasSubstr("s.yaml:1:1: name: is missing"), HasSubstr("--set name=VALUE"))));
 }
 
+TEST(ScenarioErrors, MissingFileIsAskedForAsAPath) {
+  EXPECT_THAT(ErrorsOf(kMinimal, {"routing={replay: {}}"}),
+              ElementsAre(AllOf(HasSubstr("routing.replay.path: is missing"),
+                                HasSubstr("the path of a file"))));
+}
+
 TEST(ScenarioErrors, UnknownCatalogNameListsTheKnownOnes) {
   EXPECT_THAT(ErrorsOf(Minimal("H200-SXM", "H200-SMX")),
               ElementsAre(AllOf(HasSubstr("s.yaml:4:8: cluster.gpu: 'H200-SMX' is not in the "
