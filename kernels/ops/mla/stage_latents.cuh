@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cuda_fp16.h>
-#include <cuda_fp8.h>
 
+#include "kernels/ops/expert_gemm/fragment.cuh"
 #include "kernels/ops/mla/pipeline.cuh"
 
 namespace moecast::kernels::mla {
@@ -12,7 +12,14 @@ namespace moecast::kernels::mla {
 constexpr int kWarpTokens = kPageTokens / 4;
 constexpr int kLaneChannels = kHalfChannels / 16;
 
-// Where a lane's codes and scales of its warp's first token in a page are; half of the channels.
+// The calling lane's first token in a page. A warp takes two at a time; lanes of every other block
+// of columns take the other one, so that eight lanes at a time store to eight different banks.
+__device__ __forceinline__ int LaneToken() {
+  const int thread = static_cast<int>(threadIdx.x);
+  return thread / 32 * kWarpTokens + (thread / 16 ^ thread / 4) % 2;
+}
+
+// Where a lane's codes and scales of its first token in a page are; half of the channels.
 template <KvElement kElement>
 struct LaneSource {
   static constexpr LatentLayout kLayout = LatentLayoutOf(kElement);
@@ -21,9 +28,8 @@ struct LaneSource {
   const uint8_t* scales;
 
   __device__ LaneSource(const uint8_t* page, int half) {
-    const int thread = static_cast<int>(threadIdx.x);
-    const int token = thread / 32 * kWarpTokens + thread % 32 / 16;
-    const int channel = half * kHalfChannels + thread % 16 * kLaneChannels;
+    const int token = LaneToken();
+    const int channel = half * kHalfChannels + static_cast<int>(threadIdx.x) % 16 * kLaneChannels;
     codes = page + token * kLayout.row_bytes + channel * BitsOf(kElement) / 8;
     scales = page + kLayout.scales + (channel / kLatentGroup * kPageTokens + token) * kScaleBytes;
   }
@@ -37,6 +43,13 @@ __device__ __forceinline__ uint32_t AsBits(__half2 halves) {
 }
 __device__ __forceinline__ __half2 Twice(uint32_t half) {
   return __half2half2(__ushort_as_half(static_cast<uint16_t>(half)));
+}
+
+// (bits & mask) | set as one instruction, which the compiler makes two of.
+__device__ __forceinline__ uint32_t MaskAndSet(uint32_t bits, uint32_t mask, uint32_t set) {
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(bits), "r"(mask), "r"(set));
+  return result;
 }
 
 // A lane's codes of one token.
@@ -68,17 +81,16 @@ struct LaneCodes {
     }
   }
 
-  // Eight channels of 16, two a word. Lanes of every other block begin with their second half, so
-  // that eight lanes at a time store to eight different banks.
+  // Eight channels of 16, two a word.
   __device__ __forceinline__ uint4 Decode(int half) const {
     uint32_t pairs[4];
     if constexpr (IsFp8(kElement)) {
       const __half2 s = __float2half2_rn(__uint_as_float(scale));
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const auto pair =
-            static_cast<__nv_fp8x2_storage_t>(words[half * 2 + i / 2] >> (16 * (i % 2)));
-        pairs[i] = AsBits(__hmul2(__half2(__nv_cvt_fp8x2_to_halfraw2(pair, __NV_E4M3)), s));
+      for (int i = 0; i < 2; ++i) {
+        const uint2 halves = HalvesOfE4m3(words[half * 2 + i]);
+        pairs[2 * i] = AsBits(__hmul2(AsHalves(halves.x), s));
+        pairs[2 * i + 1] = AsBits(__hmul2(AsHalves(halves.y), s));
       }
     } else {
       DecodeNibbles(words[half], pairs);
@@ -96,24 +108,15 @@ struct LaneCodes {
     for (int j = 0; j < 4; ++j) {
       const uint32_t low = j < 2 ? word : word >> 8;
       if (j % 2 == 0) {
-        const __half2 code = __hsub2(AsHalves((low & 0x000f000fU) | k1024), AsHalves(k1024));
+        const __half2 code =
+            __hsub2(AsHalves(MaskAndSet(low, 0x000f000fU, k1024)), AsHalves(k1024));
         pairs[j] = AsBits(__hfma2(code, s, z));
       } else {
-        const __half2 code = __hfma2(AsHalves((low & 0x00f000f0U) | k1024), AsHalves(0x2c002c00U),
-                                     AsHalves(0xd400d400U));  // 1 / 16, -64
+        const __half2 code =
+            __hfma2(AsHalves(MaskAndSet(low, 0x00f000f0U, k1024)), AsHalves(0x2c002c00U),
+                    AsHalves(0xd400d400U));  // 1 / 16, -64
         pairs[j] = AsBits(__hfma2(code, s, z));
       }
-    }
-  }
-
-  // Exchanges the lane's two chunks.
-  __device__ __forceinline__ void SwapHalves(bool swap) {
-#pragma unroll
-    for (int i = 0; i < kWords / 2; ++i) {
-      const uint32_t first = words[i];
-      const uint32_t second = words[kWords / 2 + i];
-      words[i] = swap ? +second : +first;
-      words[kWords / 2 + i] = swap ? +first : +second;
     }
   }
 };
@@ -135,19 +138,16 @@ struct WarpCodes {
   __device__ __forceinline__ void StoreAndRead(uint32_t half_stage,
                                                const LaneSource<kElement>& source) {
     const uint32_t lane = threadIdx.x % 16;
-    const uint32_t odd = threadIdx.x % 32 / 16;
-    const uint32_t swap = lane / 4 % 2;
-    const uint32_t row =
-        half_stage + lane / 4 * kBlockBytes + (threadIdx.x / 32 * kWarpTokens + odd) * 128;
-    uint32_t chunk = ((lane % 4 * 2 + swap) ^ odd) << 4;
+    const auto token = static_cast<uint32_t>(LaneToken());
+    const uint32_t row = half_stage + lane / 4 * kBlockBytes + token * 128;
+    uint32_t chunk = (lane % 4 * 2 ^ token % 2) << 4;
     asm volatile("" : "+r"(chunk));  // addresses are cheaper to compute than to keep
 #pragma unroll
     for (int first = 0; first < kPlaces; first += kTogether) {
 #pragma unroll
       for (int place = first; place < first + kTogether; ++place) {
-        // Row 2 place + odd of the swizzle: its number's bits are exchanged into the chunk's.
+        // In the swizzle, bits of a row's number are exchanged into its chunks'.
         const uint32_t to = row + place * 256 + (chunk ^ (place % 4 * 32));
-        codes[place].SwapHalves(swap != 0);
         ptx::StoreShared(to, codes[place].Decode(0));
         ptx::StoreShared(to ^ 16U, codes[place].Decode(1));
       }
