@@ -86,7 +86,9 @@ class RowReader {
       text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
       if (++line == 1) {
         if (row != Header()) {
-          Fail(line, "expected the columns '" + Header() + "', got '" + std::string(row) + "'");
+          Fail(line, "expected the columns '" + Header() + "', got '" + std::string(row) +
+                         "'; a profile of another version is fitted again with moecast calibrate");
+          has_other_columns_ = true;
           return rows;
         }
         continue;
@@ -102,6 +104,8 @@ class RowReader {
     if (rows.empty()) Fail(line, "holds no row");
     return rows;
   }
+  /// Whether the text read is of another version: then so are those of all shapes.
+  [[nodiscard]] bool has_other_columns() const { return has_other_columns_; }
 
  private:
   [[nodiscard]] std::string Header() const {
@@ -141,10 +145,12 @@ class RowReader {
   const KernelForm& form_;
   std::string path_;
   const FieldReporter& report_;
+  bool has_other_columns_ = false;
 };
 
-KernelProfile ConvertKernel(const pb::ProfileKernel& in, const std::string& path,
-                            const FieldReporter& report) {
+/// RETURNS: nothing where rows have other columns, which is said once.
+std::optional<KernelProfile> ConvertKernel(const pb::ProfileKernel& in, const std::string& path,
+                                           const FieldReporter& report) {
   const KernelForm& form = FormOf(in.op(), in.variant());
   const auto band = [&](const google::protobuf::RepeatedField<double>& values, const char* name) {
     return ConvertBand(values, path + ".bands." + name, report);
@@ -167,9 +173,11 @@ KernelProfile ConvertKernel(const pb::ProfileKernel& in, const std::string& path
   for (int i = 0; i < in.shapes_size(); ++i) {
     const std::string each = path + ".shapes." + std::to_string(i);
     const pb::ProfileShape& shape = in.shapes(i);
+    RowReader rows(form, each + ".rows", report);
     kernel.shapes.push_back({.shape = ConvertShape(shape.shape(), form, each + ".shape", report),
                              .fit = ConvertFit(shape.fit(), each + ".fit", report),
-                             .rows = RowReader(form, each + ".rows", report).Read(shape.rows())});
+                             .rows = rows.Read(shape.rows())});
+    if (rows.has_other_columns()) return std::nullopt;
   }
   return kernel;
 }
@@ -193,7 +201,9 @@ Profile ConvertProfile(const pb::Profile& in, const FieldReporter& report) {
                                .refused = source.refused()});
   }
   for (int i = 0; i < in.kernels_size(); ++i) {
-    profile.kernels.push_back(ConvertKernel(in.kernels(i), "kernels." + std::to_string(i), report));
+    auto kernel = ConvertKernel(in.kernels(i), "kernels." + std::to_string(i), report);
+    if (!kernel) break;
+    profile.kernels.push_back(std::move(*kernel));
   }
   return profile;
 }

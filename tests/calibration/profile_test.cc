@@ -47,6 +47,16 @@ TEST(ProfileCodec, MistakesAreToldAtTheirPlace) {
   EXPECT_THAT(ErrorAfter("{hidden: 2048", "{width: 2048"), HasSubstr("no part of the shape"));
 }
 
+TEST(ProfileCodec, AProfileOfAnotherVersionIsToldOnce) {
+  std::string text = ProfileYaml(MadeUp().profile);
+  for (size_t at = 0; (at = text.find("us,weight", at)) != std::string::npos;)
+    text.replace(at, 2, "seconds");
+  const auto read = ParseProfile(text, "p.yaml");
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.errors().size(), 1U);
+  EXPECT_THAT(ToString(read.errors()), HasSubstr("fitted again with moecast calibrate"));
+}
+
 TEST(ProfileCodec, GpusAreTheSameWhateverTheirSpelling) {
   EXPECT_TRUE(SameGpu("h200_sxm", "H200-SXM"));
   EXPECT_FALSE(SameGpu("h200_sxm", "H100-SXM"));

@@ -147,45 +147,6 @@ TEST(ShapeDistance, ForOtherKernelsShapesAreTheSameOrNot) {
   EXPECT_TRUE(std::isinf(ShapeDistance(form, At(1, 8), other)));
 }
 
-/// Rows of a chunk, with as many cached tokens and pairs as its causal queries see.
-KernelFeatures Chunks(double chunks, double tokens, double past) {
-  KernelFeatures f;
-  f[Feature::kHeads] = 32;
-  f[Feature::kKvHeads] = 8;
-  f[Feature::kHeadDim] = 128;
-  f[Feature::kKeyBits] = f[Feature::kValueBits] = 16;
-  f[Feature::kBatch] = chunks;
-  f[Feature::kTokens] = chunks * tokens;
-  f[Feature::kContext] = chunks * (past + tokens);
-  f[Feature::kMaxContext] = past + tokens;
-  f[Feature::kPairs] = chunks * tokens * (past + (tokens + 1) / 2);
-  return f;
-}
-
-TEST(KernelForm, ChunksCostWholeTilesInWholeRounds) {
-  const KernelForm& form = FormOf("attend_prefill");
-  const auto tiles = [&](const KernelFeatures& f, double at_a_time) {
-    return form.work(f, at_a_time).memory[2] / (128 * f[Feature::kHeadDim]);
-  };
-  EXPECT_EQ(tiles(Chunks(1, 128, 0), 0), 32);  // one tile a head
-  EXPECT_EQ(tiles(Chunks(1, 129, 0), 0), 64);
-  EXPECT_EQ(tiles(Chunks(3, 100, 0), 0), 96);
-  EXPECT_EQ(tiles(Chunks(3, 100, 0), 128), 128);
-  EXPECT_EQ(tiles(Chunks(5, 100, 0), 128), 256);
-  KernelFeatures mixed = Chunks(3, 100, 0);
-  mixed[Feature::kMaxContext] = 250;
-  EXPECT_EQ(tiles(mixed, 128), 3 * 32 * (100.0 + 64) / 128);  // the rest fills up
-}
-
-TEST(KernelForm, APastIsExpandedByALaunchOfItsOwn) {
-  const KernelForm& form = FormOf("attend_prefill");
-  EXPECT_EQ(form.work(Chunks(1, 128, 0), 0).memory[1], 0);
-  EXPECT_EQ(form.work(Chunks(1, 128, 1), 0).memory[1], 1);
-  EXPECT_EQ(form.work(Chunks(1, 128, 0), 0).memory[0], 0);
-  EXPECT_EQ(form.work(Chunks(2, 128, 50), 0).memory[0],
-            2 * form.work(Chunks(1, 128, 50), 0).memory[0]);
-}
-
 /// Blocks that take a row each, one at a time on every multiprocessor, leave time in steps.
 TEST(KernelForm, RowsBeyondAWholeRoundCostARound) {
   const KernelForm& form = FormOf("sampling");
@@ -198,48 +159,6 @@ TEST(KernelForm, RowsBeyondAWholeRoundCostARound) {
   EXPECT_EQ(form.work(f, 16).chain, 2 * one);
   EXPECT_EQ(form.work(f, 32).chain, one);
   EXPECT_EQ(form.work(f, 0).chain, 1);
-}
-
-/// Experts with `loads` rows each, as a kernel with tiles of 8 rows is told of them.
-KernelFeatures Loads(const std::vector<double>& loads) {
-  KernelFeatures f;
-  f[Feature::kHidden] = f[Feature::kIntermediate] = 1;
-  for (const double load : loads) {
-    f[Feature::kDistinct] += 1;
-    f[Feature::kAssignments] += load;
-    f[Feature::kPaddedRows] += std::ceil(load / 8) * 8;
-    f[Feature::kMaxLoad] = std::max(f[Feature::kMaxLoad], load);
-  }
-  return f;
-}
-
-double PassesOf(const KernelFeatures& f, double rows_per_pass) {
-  return FormOf("down").work(f, rows_per_pass).memory[0];
-}
-
-TEST(KernelForm, WeightsOfEvenLoadsAreReadOncePerPassOfEach) {
-  EXPECT_EQ(PassesOf(Loads({16, 16, 16}), 16), 3);
-  EXPECT_EQ(PassesOf(Loads({17, 17, 17}), 16), 6);
-  EXPECT_EQ(PassesOf(Loads({17, 17, 17}), 0), 3);  // once, whatever the rows
-}
-
-/// What padded rows say of the passes of uneven loads is right in the mean over loads.
-TEST(KernelForm, WeightsOfUnevenLoadsAreReadAsOftenAsTheirPassesInTheMean) {
-  constexpr double kRows = 32;
-  double told = 0;
-  double true_passes = 0;
-  for (int first = 1; first <= 64; ++first) {
-    const std::vector<double> loads{120, 33.0 + first, 97.0 - first / 2, 34.0 + first / 3};
-    for (const double load : loads) true_passes += std::ceil(std::floor(load) / kRows);
-    told += PassesOf(Loads(loads), kRows);
-  }
-  EXPECT_NEAR(told / true_passes, 1, 0.05);
-}
-
-TEST(KernelForm, APassIsNeverLessThanOneReadOfEachExpert) {
-  for (const double rows_per_pass : {16.0, 32.0, 64.0, 128.0}) {
-    EXPECT_GE(PassesOf(Loads({1, 2, 1, 5}), rows_per_pass), 4);
-  }
 }
 
 TEST(KernelForm, OnlyBytesThatNoCacheKeepsAreBeyond) {

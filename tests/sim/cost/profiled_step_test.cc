@@ -255,6 +255,10 @@ std::shared_ptr<const Profile> OneLaunchAndTwo(const ModelSpec& model, double sh
     profile.kernels.push_back(Slower(profile.kernels[0], share / 2, 64));
     profile.kernels.back().op = op;
     profile.kernels.back().variant = "prefill";
+    for (ProfileRow& row : profile.kernels.back().shapes[0].rows) {
+      const auto& [tokens, assignments, distinct, padded_rows, fullest, unused] = row.axes;
+      row.axes = {tokens, assignments, distinct, fullest};  // tiles are counted from these
+    }
   }
   return std::make_shared<const Profile>(profile);
 }
