@@ -91,7 +91,7 @@ def prefill_lines(suite):
     lines = table(f"New tokens alone, bf16: {suite.card}", "Causal; TFLOP/s count the pairs that mask and window leave.",
                   ["op", "heads", "window", "sequences", "tokens each", "us", "TFLOP/s"], body)
     chunks = {(r["format"], r["cached_tokens"], r["new_tokens"]): r for r in suite.rows
-              if r["cached_tokens"] and r["sequences"] == 1 and r["model"] == CHUNKS}
+              if r["cached_tokens"] in PASTS and r["sequences"] == 1 and r["model"] == CHUNKS}
     for tokens in sorted({key[2] for key in chunks}):
         body = []
         for scheme in dict.fromkeys(key[0] for key in chunks):
