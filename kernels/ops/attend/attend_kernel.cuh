@@ -75,11 +75,11 @@ struct Block {
   }
 };
 
-/// Makes the query fit units of `unit`'s kind.
+/// Makes the query fit units of `unit`'s kind. `loaded`: it has been read.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void TurnTo(const Block<kHead, kTiles>& block, const Unit& unit,
-                                       Running<kHead, kTiles>& run) {
-  LoadQuery(block.QueryOf(unit.segment), QueriesPerHead(block.args.call.shape), run);
+                                       bool loaded, Running<kHead, kTiles>& run) {
+  if (!loaded) LoadQuery(block.QueryOf(unit.segment), QueriesPerHead(block.args.call.shape), run);
   const KvPart& keys = block.args.call.scheme.keys;
   if (unit.slab() || keys.element == KvElement::kBf16) return;
   ConvertQuery(block.args.units, run);
@@ -110,7 +110,8 @@ __device__ __forceinline__ void Leave(const Block<kHead, kTiles>& block, const H
   if (early) block.shared.early[warp] = true;
 }
 
-/// Prepares for `unit`, or, `done` with the share, for nothing.
+/// Prepares for `unit`, or, `done` with the share, for nothing. REQUIRES: the first unit's query is
+/// read.
 template <int kHead, int kTiles>
 __device__ __forceinline__ void MoveTo(const Block<kHead, kTiles>& block, const Unit& unit,
                                        bool done, Held& held, Running<kHead, kTiles>& run) {
@@ -123,7 +124,7 @@ __device__ __forceinline__ void MoveTo(const Block<kHead, kTiles>& block, const 
   }
   if (!same || unit.slab() != held.slab) {
     if (same) ChangeUnits(held.slab ? block.args.units.code : block.args.units.sum, run);
-    TurnTo(block, unit, run);
+    TurnTo(block, unit, held.segment == kNoSegment, run);
   }
   held.segment = unit.segment;
   held.slab = unit.slab();
@@ -131,8 +132,10 @@ __device__ __forceinline__ void MoveTo(const Block<kHead, kTiles>& block, const 
 }
 
 /// A warp's work, unit by unit. Each step is written in one place: a launch starts with cold
-/// instruction caches, and fetching is what a warp's first unit waits for.
-template <int kHead, int kTiles>
+/// instruction caches, and fetching is what a warp's first unit waits for. The first query is read
+/// between the requests of the first unit and of those that fill the ring: it would wait behind
+/// them.
+template <int kMostBits, int kHead, int kTiles>
 __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const UnitShare& share) {
   const KernelArgs& args = block.args;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -155,6 +158,8 @@ __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const 
       const Unit later = queue.Peek(requested);
       if (threadIdx.x % 32 == 0) Request(args, ring, later, request_at);
       if (++request_at == slots) request_at = 0;
+      if (requested == 0)
+        LoadQuery(block.QueryOf(later.segment), QueriesPerHead(args.call.shape), run);
     }
     const Unit unit = queue.Peek(Least(i, count - 1));
     MoveTo(block, unit, i == count, held, run);
@@ -164,7 +169,7 @@ __device__ __forceinline__ void Stream(const Block<kHead, kTiles>& block, const 
     if (unit.slab())
       ProcessSlab(unit, slot, factor, run);
     else
-      ProcessPage(args, unit, slot, factor, run);
+      ProcessPage<kMostBits>(args, unit, slot, factor, run);
     __syncwarp();
     if (++at == slots) {
       at = 0;
@@ -327,7 +332,7 @@ __device__ __forceinline__ void FinishAll(const Block<kHead, kTiles>& block) {
   }
 }
 
-template <int kHead, int kTiles>
+template <int kMostBits, int kHead, int kTiles>
 __global__ void __launch_bounds__(32 * MostWarps(kTiles), 1)
     AttendKernel(__grid_constant__ const KernelArgs args) {
   extern __shared__ __align__(128) uint8_t memory[];
@@ -365,7 +370,7 @@ __global__ void __launch_bounds__(32 * MostWarps(kTiles), 1)
                                    .first = start_of(0),
                                    .end = start_of(warps)};
   const UnitShare share{start_of(warp), start_of(warp + 1)};
-  if (share.first < share.end) Stream(block, share);
+  if (share.first < share.end) Stream<kMostBits>(block, share);
   __syncthreads();
   FinishAll(block);
 }
@@ -373,7 +378,10 @@ __global__ void __launch_bounds__(32 * MostWarps(kTiles), 1)
 /// For `block.warps` warps on each of `blocks` multiprocessors.
 template <int kHead, int kTiles>
 void LaunchAttend(const KernelArgs& args, int blocks, cudaStream_t stream) {
-  Launch(AttendKernel<kHead, kTiles>,
+  const int most_bits = MostBits(args.call.scheme);
+  Launch(most_bits == 2   ? AttendKernel<2, kHead, kTiles>
+         : most_bits == 4 ? AttendKernel<4, kHead, kTiles>
+                          : AttendKernel<kAllBits, kHead, kTiles>,
          {.blocks = blocks,
           .threads = 32 * args.block.warps,
           .shared_bytes = static_cast<size_t>(args.block.bytes)},

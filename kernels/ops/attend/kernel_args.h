@@ -46,6 +46,18 @@ struct CodeUnits {
   float code[4];       // 1 / sum
 };
 
+/// An instance of the kernel knows integer codes of at most so many bits, or, at kAllBits, every
+/// element: what a launch does not need would lie between what it does, and warps wait for
+/// instructions.
+inline constexpr int kAllBits = 16;
+
+/// Of the instance that knows the fewest elements beside those of `scheme`: 2, 4 or kAllBits.
+constexpr int MostBits(const KvScheme& scheme) {
+  if (!IsInteger(scheme.keys.element) || !IsInteger(scheme.values.element)) return kAllBits;
+  const int bits = Most(BitsOf(scheme.keys.element), BitsOf(scheme.values.element));
+  return bits <= 2 ? 2 : bits <= 4 ? 4 : kAllBits;
+}
+
 struct KernelArgs {
   AttendArgs call;
   PageLayout layout;  // of the cache's pages

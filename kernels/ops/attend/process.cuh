@@ -1,5 +1,5 @@
 // One unit: scores of its keys, softmax, its values added. Which decoder runs is decided here, once
-// per unit, so that every pair of widths is one kernel.
+// per unit, among those that the kernel's instance knows.
 #pragma once
 
 #include <cstdint>
@@ -35,10 +35,17 @@ __device__ __forceinline__ void ScoreIntegers(const KvPart& keys, const PartAt& 
   ScoreByToken<kElement>(part, run, scores);
 }
 
-template <int kHead, int kTiles>
+template <int kMostBits, int kHead, int kTiles>
 __device__ __forceinline__ void Score(const KvPart& keys, const PartAt& part, float factor,
                                       const Running<kHead, kTiles>& run,
                                       float (&scores)[kSlabs][kTiles][4]) {
+  if constexpr (kMostBits < kAllBits) {
+    if (kMostBits == 4 && keys.element == KvElement::kInt4)
+      return ScoreIntegers<KvElement::kInt4>(keys, part, run, scores);
+    if (keys.element == KvElement::kInt2)
+      return ScoreIntegers<KvElement::kInt2>(keys, part, run, scores);
+    return ScoreByChannel<KvElement::kInt1>(part, run, scores);
+  }
   switch (keys.element) {
     case KvElement::kBf16:
       return ScoreBf16(part, factor, run, scores);
@@ -57,9 +64,15 @@ __device__ __forceinline__ void Score(const KvPart& keys, const PartAt& part, fl
   }
 }
 
-template <int kHead, int kTiles>
+template <int kMostBits, int kHead, int kTiles>
 __device__ __forceinline__ void Weigh(KvElement element, const PartAt& part, int end,
                                       float (&p)[kSlabs][kTiles][4], Running<kHead, kTiles>& run) {
+  if constexpr (kMostBits < kAllBits) {
+    if (kMostBits == 4 && element == KvElement::kInt4)
+      return WeighIntegers<KvElement::kInt4>(part, p, run);
+    if (element == KvElement::kInt2) return WeighIntegers<KvElement::kInt2>(part, p, run);
+    return WeighIntegers<KvElement::kInt1>(part, p, run);
+  }
   switch (element) {
     case KvElement::kBf16:
       return WeighFloats<KvElement::kBf16>(part, end, p, run);
@@ -84,17 +97,17 @@ __device__ __forceinline__ PartAt At(const PartLayout& layout, const KvPart& par
 }
 
 /// A page of the cache. `factor`: softmax scale in powers of two.
-template <int kHead, int kTiles>
+template <int kMostBits, int kHead, int kTiles>
 __device__ __forceinline__ void ProcessPage(const KernelArgs& args, const Unit& unit, uint32_t slot,
                                             float factor, Running<kHead, kTiles>& run) {
   const KvScheme& scheme = args.call.scheme;
   const PartAt keys = At(args.staged.keys, scheme.keys, slot);
   const PartAt values = At(args.staged.values, scheme.values, slot);
   float scores[kSlabs][kTiles][4] = {};
-  Score(scheme.keys, keys, factor, run, scores);
+  Score<kMostBits>(scheme.keys, keys, factor, run, scores);
   Hide(unit, scores);
   Normalise(scores, run);
-  Weigh(scheme.values.element, values, unit.end(), scores, run);
+  Weigh<kMostBits>(scheme.values.element, values, unit.end(), scores, run);
 }
 
 /// A slab of bf16 keys, then values.
