@@ -153,7 +153,8 @@ Efficiencies ConvertEfficiencies(const pb::Efficiencies& in, const FieldReporter
           .error = {.half80 = in.error_80(), .half95 = in.error_95()},
           .eager_launch = Seconds(in.eager_launch_us() * kMicro),
           .graph_gap = Seconds(in.graph_gap_us() * kMicro),
-          .prompt_gap = Seconds(in.prompt_gap_us() * kMicro)};
+          .prompt_gap = Seconds(in.prompt_gap_us() * kMicro),
+          .narrow_gap = Seconds(in.narrow_gap_us() * kMicro)};
 }
 
 }  // namespace moecast

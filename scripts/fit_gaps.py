@@ -1,11 +1,12 @@
-"""Fits gaps between kernels to executed steps: python3 scripts/fit_gaps.py GRAPH_GAP_US PROMPT_GAP_US FOLDER...
+"""Fits gaps between kernels to executed steps: python3 scripts/fit_gaps.py GRAPH PROMPT NARROW FOLDER...
 
-  GRAPH_GAP_US, PROMPT_GAP_US  the constants those forecasts were made with: what they say of gaps is proportional to them
-  FOLDER                       holds a folder per scenario with ops.csv and steps.csv.gz, as scripts/validate_all writes them
+  GRAPH, PROMPT, NARROW  the constants those forecasts were made with (graph_gap_us, prompt_gap_us, narrow_gap_us; above 0): what they say of
+                         gaps is proportional to them
+  FOLDER                 holds a folder per scenario with ops.csv and steps.csv.gz, as scripts/validate_all writes them
 
 A step's gap is its executed time less the sum of its ops timed apart. Least squares of the difference between forecast and executed gap, relative to
-the step: over steps that only decode, and over steps with prompts and at most MOST_ROWS rows, since in larger ones an op alone runs at another clock than
-the step. Prints both constants, `prompt_gap_us` being what the second adds, and what is left, in percent of a step.
+the step, one constant after the other: over steps that only decode; over steps with prompts and at most MOST_ROWS rows, since in larger ones an op alone
+runs at another clock than the step; and over both where the cache is in codes. Prints the constants, and what each leaves in percent of a step.
 """
 
 import collections
@@ -15,10 +16,11 @@ import pathlib
 import sys
 
 MOST_ROWS = 512
+Step = collections.namedtuple("Step", "scenario prompts us gap kernels narrow")  # gap in us, kernels with a gap, those on a cache in codes
 
 
-def steps_of(folder, gap_us, prompt_gap_us):
-    """RETURNS: (whether it has prompts, executed step, executed gap, launches with a gap) of the steps whose ops were timed apart, in us."""
+def steps_of(folder, graph, prompt, narrow):
+    """RETURNS: the steps whose ops were timed apart."""
     with gzip.open(folder / "steps.csv.gz", "rt", encoding="utf-8") as file:
         whole = {(row["case"], row["step"]): row for row in csv.DictReader(file)}
     apart, forecast = collections.Counter(), collections.Counter()
@@ -26,39 +28,40 @@ def steps_of(folder, gap_us, prompt_gap_us):
         for row in csv.DictReader(file):
             key = row["case"], row["step"]
             apart[key] += float(row["executed_us"])
-            forecast[key] += float(row["predicted_us"]) if row["op"] == "kernel.gaps" else 0
+            forecast[key, row["op"]] += float(row["predicted_us"])
     for key, ops in apart.items():
-        prompts = whole[key]["prefill_tokens"] != "0"
+        prompts, us = whole[key]["prefill_tokens"] != "0", float(whole[key]["executed_us"])
         if prompts and int(whole[key]["rows"]) > MOST_ROWS:
             continue
-        step = float(whole[key]["executed_us"])
-        yield prompts, step, step - ops, forecast[key] / (gap_us + (prompt_gap_us if prompts else 0))
+        kernels = forecast[key, "kernel.gaps"] / (graph + (prompt if prompts else 0))
+        yield Step(folder.name, prompts, us, us - ops, kernels, forecast[key, "kernel.narrow_gaps"] / narrow)
 
 
-def fit(steps):
-    """RETURNS: us per launch."""
-    return sum(gap * launches / step**2 for step, gap, launches in steps) / sum((launches / step) ** 2 for step, _, launches in steps)
+def fit(pairs):
+    """RETURNS: us per launch, from (step, gap, launches)."""
+    return sum(gap * n / us**2 for us, gap, n in pairs) / sum((n / us) ** 2 for us, _, n in pairs)
 
 
-def left(gap_us, steps):
-    errors = [100 * (gap_us * launches - gap) / step for step, gap, launches in steps]
-    return f"mean {sum(errors) / len(errors):+.2f} %, root mean square {(sum(e * e for e in errors) / len(errors)) ** 0.5:.2f} % of {len(errors)} steps"
+def report(name, steps, forecast):
+    errors = [100 * (forecast(step) - step.gap) / step.us for step in steps]
+    print(f"{name}: mean {sum(errors) / len(errors):+.2f} %, root mean square {(sum(e * e for e in errors) / len(errors)) ** 0.5:.2f} %, {len(errors)} steps")
 
 
 def main():
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 5:
         sys.exit(__doc__.splitlines()[0])
-    gap_us, prompt_gap_us = map(float, sys.argv[1:3])
-    found = collections.defaultdict(dict)
-    for folder in sorted(path.parent for root in sys.argv[3:] for path in pathlib.Path(root).glob("*/ops.csv")):
-        for prompts, *step in steps_of(folder, gap_us, prompt_gap_us):
-            found[prompts].setdefault(str(folder), []).append(step)
-    fitted = {prompts: fit([step for steps in folders.values() for step in steps]) for prompts, folders in sorted(found.items())}
-    print(f"graph_gap_us {fitted[False]:.2f}, prompt_gap_us {fitted[True] - fitted[False]:.2f}")
-    for prompts, folders in sorted(found.items()):
-        every = [step for steps in folders.values() for step in steps]
-        for name, steps in [*folders.items(), ("all", every)]:
-            print(f"{'prompts' if prompts else 'decodes'}, {name}: {left(fitted[prompts], steps)}")
+    used = [float(text) for text in sys.argv[1:4]]
+    folders = sorted(path.parent for root in sys.argv[4:] for path in pathlib.Path(root).glob("*/ops.csv"))
+    steps = [step for folder in folders for step in steps_of(folder, *used)]
+    each = {prompts: fit([(s.us, s.gap, s.kernels) for s in steps if s.prompts == prompts and s.narrow == 0]) for prompts in (False, True)}
+    narrow = fit([(s.us, s.gap - each[s.prompts] * s.kernels, s.narrow) for s in steps if s.narrow > 0])
+    print(f"graph_gap_us {each[False]:.2f}, prompt_gap_us {each[True] - each[False]:.2f}, narrow_gap_us {narrow:.2f}")
+    kinds = {"decodes": lambda s: not s.prompts and s.narrow == 0, "prompts": lambda s: s.prompts and s.narrow == 0, "caches in codes": lambda s: s.narrow > 0}
+    for name, is_kind in kinds.items():
+        of_kind = [s for s in steps if is_kind(s)]
+        for scenario in [*dict.fromkeys(s.scenario for s in of_kind), None]:
+            chosen = [s for s in of_kind if scenario in (None, s.scenario)]
+            report(f"{name}, {scenario or 'all'}", chosen, lambda s: each[s.prompts] * s.kernels + narrow * s.narrow)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,8 @@ std::string OverlayYaml(const std::string& name, std::span<const ServingPoint> p
        << "host_per_request_us: " << micro(e.host_per_request) << "\n"
        << "eager_launch_us: " << micro(e.eager_launch) << "\n"
        << "graph_gap_us: " << micro(e.graph_gap) << "\n"
-       << "prompt_gap_us: " << micro(e.prompt_gap) << "\n";
+       << "prompt_gap_us: " << micro(e.prompt_gap) << "\n"
+       << "narrow_gap_us: " << micro(e.narrow_gap) << "\n";
   AddRuleCosts(yaml, e.rules);
   yaml << "error_80: " << ShortestDouble(e.error.half80) << "\n"
        << "error_95: " << ShortestDouble(e.error.half95) << "\nsources:\n"

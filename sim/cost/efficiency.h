@@ -47,6 +47,8 @@ struct Efficiencies {
   /// their kind, whose start and end overlap; between different kernels they do not.
   Seconds graph_gap{};
   Seconds prompt_gap{};  // beyond graph_gap, in steps with prompts
+  /// Beyond both, of a kernel that writes or, decoding, reads a cache in codes: its code is longer.
+  Seconds narrow_gap{};
 };
 
 }  // namespace moecast

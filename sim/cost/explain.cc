@@ -178,7 +178,7 @@ void StepCost::ExplainBounds(const Body& op, OpLine& line) const {
   line.bound = BoundName(line);
 }
 
-OpLine StepCost::LineOf(const CountedOp& counted, int64_t& gaps) {
+OpLine StepCost::LineOf(const CountedOp& counted, Gaps& gaps) {
   OpLine line{.name = std::string(OpName(counted.op)),
               .shape = std::visit([](const auto& op) { return ShapeOf(op); }, counted.op),
               .part = PartOf(counted.op),
@@ -207,23 +207,27 @@ std::vector<OpLine> StepCost::Explain(const StepShape& step) {
   lowering_.Lower(step, SlowestLoad(step), ops_);
   std::vector<OpLine> lines;
   std::array<Seconds, kStepPartCount> parts{};
-  int64_t gaps = 0;
+  Gaps gaps;
   for (const CountedOp& counted : ops_) {
     lines.push_back(LineOf(counted, gaps));
     parts[static_cast<size_t>(lines.back().part)] += lines.back().all;
   }
-  const Seconds gap_time = PriceGaps(step, gaps).time;
-  if (gap_time.count() > 0) {
-    lines.push_back({.name = "kernel.gaps",
-                     .shape = Join({"of ", Text(gaps), " measured kernels"}),
+  const auto add_gaps = [&](std::string_view name, std::string_view kernels, int64_t count,
+                            Seconds all) {
+    if (all.count() == 0) return;
+    lines.push_back({.name = std::string(name),
+                     .shape = Join({"of ", Text(count), kernels}),
                      .part = StepPart::kDense,
-                     .count = gaps,
-                     .each = Seconds(gap_time.count() / static_cast<double>(gaps)),
-                     .all = gap_time,
+                     .count = count,
+                     .each = Seconds(all.count() / static_cast<double>(count)),
+                     .all = all,
                      .bound = "latency",
                      .label = Label::kAnalytic});
-    parts[static_cast<size_t>(StepPart::kDense)] += gap_time;
-  }
+    parts[static_cast<size_t>(StepPart::kDense)] += all;
+  };
+  add_gaps("kernel.gaps", " measured kernels", gaps.kernels, PriceGaps(step, gaps.kernels).time);
+  add_gaps("kernel.narrow_gaps", " on a cache in codes", gaps.in_codes,
+           PriceNarrowGaps(gaps.in_codes).time);
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   const std::array<Seconds, kHostItems> host = HostTimes(step, gpu, LaunchCount(ops_));
   const std::array<std::string_view, kHostItems> names{

@@ -33,6 +33,12 @@ class SpreadSum {
   std::array<ErrorBand, kErrorSources> sums_{};
 };
 
+/// Whether a cache holds less than the numbers that attention computes with.
+bool IsInCodes(const KvLayout& kv) {
+  constexpr double kPlainBits = 16;
+  return kv.key_bits < kPlainBits || kv.value_bits < kPlainBits;
+}
+
 /// How often a kernel that takes `each` seconds has a gap.
 int64_t GapsOf(double each, int64_t count) { return each > 0 ? count : 0; }
 
@@ -79,7 +85,7 @@ StepCost::Priced StepCost::PriceExperts(const ExpertGemm& op) {
 }
 
 std::optional<StepCost::Priced> StepCost::PriceWrites(const KvAppend& op, int64_t count,
-                                                      int64_t& gaps) {
+                                                      Gaps& gaps) {
   if (op.write == KvWrite::kFlush) return PriceFlush(op, count);
   KvAppend decodes = op;
   decodes.tokens -= std::exchange(decodes.chunk_tokens, 0);
@@ -91,7 +97,8 @@ std::optional<StepCost::Priced> StepCost::PriceWrites(const KvAppend& op, int64_
     const std::optional<KernelTime> time = KvTime(*profile_, KvLaunchOf(each), 0);
     if (!time) return std::nullopt;
     priced.Add(*time, count);
-    gaps += GapsOf(time->seconds, count);
+    const int64_t launches = GapsOf(time->seconds, count);
+    gaps.Add({.kernels = launches, .in_codes = IsInCodes(op.kv) ? launches : 0});
   }
   return priced;
 }
@@ -113,21 +120,29 @@ std::optional<StepCost::Priced> StepCost::PriceFlush(const KvAppend& op, int64_t
   return priced;
 }
 
-StepCost::Priced StepCost::PriceGaps(const StepShape& step, int64_t gaps) const {
+StepCost::Priced StepCost::PriceGaps(const StepShape& step, int64_t kernels) const {
   const bool prompts = std::ranges::any_of(
       step.attention, [](const AttentionLoad& load) { return load.prefill_chunks > 0; });
   const Seconds each = prompts ? graph_gap_ + prompt_gap_ : graph_gap_;
   Priced priced;
-  priced.Add({.seconds = each.count(), .label = Label::kAnalytic, .band = analytic_error_}, gaps);
+  priced.Add({.seconds = each.count(), .label = Label::kAnalytic, .band = analytic_error_},
+             kernels);
   return priced;
 }
 
-std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted, int64_t& gaps) {
+StepCost::Priced StepCost::PriceNarrowGaps(int64_t kernels) const {
+  Priced priced;
+  priced.Add({.seconds = narrow_gap_.count(), .label = Label::kAnalytic, .band = analytic_error_},
+             kernels);
+  return priced;
+}
+
+std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted, Gaps& gaps) {
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {
     if (!profile_->has_experts() || !IsEven(*experts)) return std::nullopt;
     const Priced priced = PriceExperts(*experts);
     const double each = priced.time.count() / static_cast<double>(counted.count);
-    gaps += GapsOf(each, counted.count);
+    gaps.kernels += GapsOf(each, counted.count);
     return priced;
   }
   if (const auto* write = std::get_if<KvAppend>(&counted.op)) {
@@ -137,11 +152,14 @@ std::optional<StepCost::Priced> StepCost::ProfiledPrice(const CountedOp& counted
   if (!time) return std::nullopt;
   Priced priced;
   priced.Add(*time, counted.count);
-  gaps += GapsOf(time->seconds, counted.count);
+  const int64_t launches = GapsOf(time->seconds, counted.count);
+  const auto* decode = std::get_if<DecodeAttention>(&counted.op);
+  const bool in_codes = decode != nullptr && IsInCodes(decode->kv);
+  gaps.Add({.kernels = launches, .in_codes = in_codes ? launches : 0});
   return priced;
 }
 
-StepCost::Priced StepCost::PriceOf(const CountedOp& counted, int64_t& gaps) {
+StepCost::Priced StepCost::PriceOf(const CountedOp& counted, Gaps& gaps) {
   if (!profile_) return {.time = AnalyticTime(counted)};
   if (const auto priced = ProfiledPrice(counted, gaps)) return *priced;
   Priced priced;
@@ -156,7 +174,7 @@ StepTime StepCost::PredictProfiled(const StepShape& step, RowOps& rows) {
   std::array<Seconds, kStepPartCount> parts{};
   StepTime time;
   SpreadSum spreads;
-  int64_t gaps = 0;
+  Gaps gaps;
   const auto add = [&](const Priced& priced, StepPart part, ErrorSource source) {
     parts[static_cast<size_t>(part)] += priced.time;
     for (size_t i = 0; i < time.by_label.size(); ++i) time.by_label[i] += priced.by_label[i];
@@ -165,7 +183,7 @@ StepTime StepCost::PredictProfiled(const StepShape& step, RowOps& rows) {
   const auto add_rows = [&](size_t first, size_t end) {
     for (size_t i = first; i < end; ++i) {
       const RowOps::Each& each = rows.priced[i];
-      if (!each.by_load) gaps += each.gaps;
+      if (!each.by_load) gaps.Add(each.gaps);
       add(each.by_load ? PriceLoads(rows.ops[i], step, gaps) : each.price, each.part, each.source);
     }
   };
@@ -176,7 +194,8 @@ StepTime StepCost::PredictProfiled(const StepShape& step, RowOps& rows) {
     add(priced, PartOf(counted.op), SourceOf(counted.op));
   }
   add_rows(rows.before, rows.ops.size());
-  add(PriceGaps(step, gaps), StepPart::kDense, ErrorSource::kElementwise);
+  add(PriceGaps(step, gaps.kernels), StepPart::kDense, ErrorSource::kElementwise);
+  add(PriceNarrowGaps(gaps.in_codes), StepPart::kDense, ErrorSource::kElementwise);
   const Seconds gpu = parts[0] + parts[1] + parts[2] + parts[3];
   const int64_t launches = rows.launches + LaunchCount(ops_);
   for (const Seconds item : HostTimes(step, gpu, launches)) time.host += item;
@@ -201,7 +220,7 @@ void StepCost::ExplainProfile(const CountedOp& counted, OpLine& line) {
   const auto note = [&line](const std::string& text) {
     line.note += (line.note.empty() ? "" : "; ") + text;
   };
-  int64_t gaps = 0;
+  Gaps gaps;
   const Priced priced = PriceOf(counted, gaps);
   line.label = priced.Worst(line.label);
   if (const auto* experts = std::get_if<ExpertGemm>(&counted.op)) {

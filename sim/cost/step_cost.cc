@@ -94,6 +94,7 @@ StepCost::StepCost(const ModelSpec& model, const Parallelism& parallelism, const
       eager_launch_(efficiencies.eager_launch),
       graph_gap_(efficiencies.graph_gap),
       prompt_gap_(efficiencies.prompt_gap),
+      narrow_gap_(efficiencies.narrow_gap),
       analytic_error_(efficiencies.error),
       rules_(efficiencies.rules),
       kv_format_(kv.stores.front().name),
@@ -112,10 +113,10 @@ const AttentionLoad& StepCost::SlowestLoad(const StepShape& step) {
   for (const AttentionLoad& load : step.attention) {
     group_.clear();
     lowering_.LowerCache(step, load, group_);
-    int64_t gaps = 0;
+    Gaps gaps;
     Seconds time;
     for (const CountedOp& counted : group_) time += PriceOf(counted, gaps).time;
-    time += PriceGaps(step, gaps).time;
+    time += PriceGaps(step, gaps.kernels).time + PriceNarrowGaps(gaps.in_codes).time;
     if (time > worst) {
       worst = time;
       slowest = &load;
@@ -154,7 +155,7 @@ void StepCost::FillRowOps(const StepShape& step, RowOps& rows) {
   }
 }
 
-StepCost::Priced StepCost::PriceLoads(CountedOp& counted, const StepShape& step, int64_t& gaps) {
+StepCost::Priced StepCost::PriceLoads(CountedOp& counted, const StepShape& step, Gaps& gaps) {
   if (auto* experts = std::get_if<ExpertGemm>(&counted.op)) experts->loads = step.experts;
   if (auto* exchange = std::get_if<ExpertExchange>(&counted.op)) exchange->loads = step.experts;
   return PriceOf(counted, gaps);
@@ -263,7 +264,7 @@ StepTime StepCost::Predict(const StepShape& step) {
   if (step.rows_per_group > 0) lowering_.LowerCache(step, SlowestLoad(step), ops_);
   if (profile_) return PredictProfiled(step, rows);
   std::array<Seconds, kStepPartCount> parts{};
-  int64_t gaps = 0;  // none without a profile
+  Gaps gaps;  // none without a profile
   const auto add_rows = [&](size_t first, size_t end) {
     for (size_t i = first; i < end; ++i) {
       const RowOps::Each& each = rows.priced[i];

@@ -121,11 +121,22 @@ class StepCost {
     [[nodiscard]] Label Worst(Label otherwise) const;
   };
 
+  /// Launches of measured kernels, each of which has a gap, and how many of them write or read a
+  /// cache in codes.
+  struct Gaps {
+    int64_t kernels = 0;
+    int64_t in_codes = 0;
+    void Add(const Gaps& other) {
+      kernels += other.kernels;
+      in_codes += other.in_codes;
+    }
+  };
+
   /// The ops that steps of equal rows have in common, before and after the cache, and their prices.
   struct RowOps {
     struct Each {
       Priced price{};
-      int64_t gaps = 0;
+      Gaps gaps{};
       StepPart part{};
       ErrorSource source{};
       bool by_load = false;  // priced anew in every step, from its expert loads
@@ -141,7 +152,7 @@ class StepCost {
   /// Of the step, remembered.
   RowOps& RowOpsOf(const StepShape& step);
   void FillRowOps(const StepShape& step, RowOps& rows);
-  [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step, int64_t& gaps);
+  [[nodiscard]] Priced PriceLoads(CountedOp& counted, const StepShape& step, Gaps& gaps);
   [[nodiscard]] static int64_t LaunchCount(const std::vector<CountedOp>& ops);
 
   /// The attention group that a step waits for.
@@ -158,14 +169,16 @@ class StepCost {
 
   // With a profile: profiled_step.cc, profiled_time.cc.
   StepTime PredictProfiled(const StepShape& step, RowOps& rows);
-  /// Its measured kernels, each of which has a gap, are added to `gaps`.
-  [[nodiscard]] Priced PriceOf(const CountedOp& counted, int64_t& gaps);
-  [[nodiscard]] std::optional<Priced> ProfiledPrice(const CountedOp& counted, int64_t& gaps);
-  /// What `gaps` kernels of the step take longer for following others than their like.
-  [[nodiscard]] Priced PriceGaps(const StepShape& step, int64_t gaps) const;
+  /// Its measured kernels are added to `gaps`.
+  [[nodiscard]] Priced PriceOf(const CountedOp& counted, Gaps& gaps);
+  [[nodiscard]] std::optional<Priced> ProfiledPrice(const CountedOp& counted, Gaps& gaps);
+  /// What `kernels` of the step take longer for following others than their like.
+  [[nodiscard]] Priced PriceGaps(const StepShape& step, int64_t kernels) const;
+  /// What `kernels` take longer beyond that for a cache in codes.
+  [[nodiscard]] Priced PriceNarrowGaps(int64_t kernels) const;
   /// Cache writes, `count` times: of sequences that decode by one kernel, of chunks by another.
   /// Nothing where the profile lacks either.
-  [[nodiscard]] std::optional<Priced> PriceWrites(const KvAppend& op, int64_t count, int64_t& gaps);
+  [[nodiscard]] std::optional<Priced> PriceWrites(const KvAppend& op, int64_t count, Gaps& gaps);
   /// Windows that sequences which decode empty: inside the launch that appends, as are those of
   /// chunks in theirs.
   [[nodiscard]] std::optional<Priced> PriceFlush(const KvAppend& op, int64_t count);
@@ -173,7 +186,7 @@ class StepCost {
   [[nodiscard]] std::optional<KernelTime> ProfiledTime(const Op& op);
   void ExplainProfile(const CountedOp& counted, OpLine& line);
 
-  [[nodiscard]] OpLine LineOf(const CountedOp& counted, int64_t& gaps);
+  [[nodiscard]] OpLine LineOf(const CountedOp& counted, Gaps& gaps);
   void ExplainBounds(const ExpertGemm& op, OpLine& line) const;
   void ExplainWork(const CollectiveWork& work, OpLine& line) const;
   template <class Body>
@@ -189,6 +202,7 @@ class StepCost {
   Seconds eager_launch_;
   Seconds graph_gap_;
   Seconds prompt_gap_;
+  Seconds narrow_gap_;
   ErrorBand analytic_error_;
   RuleCosts rules_;
   std::string kv_format_;

@@ -353,6 +353,32 @@ TEST(ProfiledWrites, DecodesAreAppendedAndChunksPacked) {
   EXPECT_NEAR(seconds(true, true), kAppend + kPack, 1e-9);
 }
 
+TEST(ProfiledWrites, LoseMoreBehindOthersWhereTheCacheIsInCodes) {
+  constexpr double kGap = 1e-6;
+  constexpr double kNarrowGap = 3e-6;
+  Profile profile;
+  profile.name = "unit";
+  profile.kernels = {ConstantKernel("append", "bf16", 1e-3),
+                     ConstantKernel("append", "fp8_e4m3", 1e-3)};
+  const ModelSpec model = test::TinyDenseModel();
+  Efficiencies efficiencies = test::Ideal();
+  efficiencies.graph_gap = Seconds(kGap);
+  efficiencies.narrow_gap = Seconds(kNarrowGap);
+  test::Step step;
+  test::AddDecode(step.groups[0], 100, 100);
+  const auto gap = [&](const KvPlan& kv) {
+    StepCost cost(model, {}, kv, test::TinyDevice(), test::TinyFabric(), efficiencies,
+                  std::make_shared<const Profile>(profile));
+    Seconds gaps;
+    for (const OpLine& line : cost.Explain(step.Shape())) {
+      if (line.name == "kernel.gaps" || line.name == "kernel.narrow_gaps") gaps += line.all;
+    }
+    return gaps.count() / static_cast<double>(model.layer_count());
+  };
+  EXPECT_NEAR(gap(test::Bf16Kv(model)), kGap, 1e-12);
+  EXPECT_NEAR(gap(PlanUniformKv(model, test::PlainKv(8, "fp8_e4m3"))), kGap + kNarrowGap, 1e-12);
+}
+
 TEST(ProfiledFormats, AScaleThatIsNotSpokenOfIsOnePerTensor) {
   constexpr double kTensor = 1e-3;
   Profile profile;
