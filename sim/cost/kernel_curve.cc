@@ -90,6 +90,7 @@ void ShapeCurve::AppendBlocks(const std::vector<WeighedPlace>& places) {
 
 [[gnu::always_inline]] inline ShapeCurve::Interpolation ShapeCurve::SumRows(
     const KernelPlace& place) const {
+  static_assert(kCoordinates == 4);
   using Lanes = std::array<float, kBlockRows>;
   std::array<float, kCoordinates> from{};
   for (size_t i = 0; i < kCoordinates; ++i) from[i] = static_cast<float>(place[i]);
@@ -98,13 +99,13 @@ void ShapeCurve::AppendBlocks(const std::vector<WeighedPlace>& places) {
   nearest.fill(std::numeric_limits<float>::infinity());
   for (size_t each = 0; each < blocks_.size(); ++each) {
     const RowBlock& block = blocks_[each];
-    Lanes square{};
-    for (size_t i = 0; i < kCoordinates; ++i) {
-      for (size_t row = 0; row < kBlockRows; ++row) {
-        square[row] += (from[i] - block.place[i][row]) * (from[i] - block.place[i][row]);
-      }
-    }
+    Lanes square;
     for (size_t row = 0; row < kBlockRows; ++row) {
+      const float a = from[0] - block.place[0][row];
+      const float b = from[1] - block.place[1][row];
+      const float c = from[2] - block.place[2][row];
+      const float d = from[3] - block.place[3][row];
+      square[row] = a * a + b * b + c * c + d * d;
       sums[row] += block.weight[row] * CovarianceAt(square[row]);
     }
     if (each >= own_blocks_) continue;
@@ -192,6 +193,7 @@ KernelCurve::KernelCurve(const KernelProfile& profile)
       any_shape_(profile.any_shape),
       bands_{profile.measured, profile.interpolated, profile.extrapolated},
       unseen_shape_(profile.unseen_shape) {
+  shapes_.reserve(profile.shapes.size());
   for (size_t i = 0; i < profile.shapes.size(); ++i) shapes_.emplace_back(*form_, profile, i);
 }
 
@@ -208,7 +210,7 @@ std::optional<size_t> KernelCurve::FindShape(const KernelFeatures& f) const {
 }
 
 KernelTime KernelCurve::At(const Launch& launch, std::optional<size_t> shape, double floor) const {
-  if (launch.form != form_) return At(Launch(*form_, launch.features), shape, floor);
+  SIM_CHECK(LieAlike(*launch.form, *form_));
   KernelTime time;
   if (shape) {
     time = shapes_[*shape].At(launch);

@@ -96,15 +96,14 @@ class KernelCurve {
                               double floor) const {
     return At(Launch(*form_, f), shape, floor);
   }
+  /// The same. REQUIRES: here and below, LieAlike(*launch.form, form()).
   [[nodiscard]] KernelTime At(const Launch& launch, std::optional<size_t> shape,
                               double floor) const;
   /// Whether the launch is in the range of the shape's rows.
   [[nodiscard]] bool InRange(const Launch& launch, std::optional<size_t> shape) const {
-    if (launch.form != form_) return InRange(Launch(*form_, launch.features), shape);
     return shape && shapes_[*shape].InRange(launch);
   }
   [[nodiscard]] bool IsNear(const Launch& launch, std::optional<size_t> shape) const {
-    if (launch.form != form_) return IsNear(Launch(*form_, launch.features), shape);
     return shape && shapes_[*shape].IsNear(launch);
   }
 

@@ -3,6 +3,7 @@
 // docs/model/calibration.md.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <cmath>
 #include <span>
 #include <string_view>
@@ -49,8 +50,13 @@ double ShapeDistance(const KernelForm& form, const KernelFeatures& a, const Kern
 /// The form's axes of `f`, in order; the rest 0.
 KernelAxes AxesOf(const KernelForm& form, const KernelFeatures& f);
 
-/// A launch to predict: its features and where they lie, for every curve of one form or of forms
-/// with the same axes and place. REQUIRES: the form and the features outlive it.
+/// Whether a launch lies at one place for both.
+inline bool LieAlike(const KernelForm& a, const KernelForm& b) {
+  return a.place == b.place && a.axes.data() == b.axes.data();
+}
+
+/// A launch to predict: its features and where they lie, for curves of forms that lie alike.
+/// REQUIRES: the form and the features outlive it.
 struct Launch {
   Launch(const KernelForm& of, const KernelFeatures& f)
       : form(&of), features(f), axes(AxesOf(of, f)), place(of.place(axes)) {}
@@ -58,6 +64,24 @@ struct Launch {
   const KernelFeatures& features;
   KernelAxes axes;
   KernelPlace place;
+};
+
+/// A launch as kernels of several forms see it. REQUIRES: the features outlive it.
+class Launches {
+ public:
+  explicit Launches(const KernelFeatures& f) : features_(&f) {}
+  [[nodiscard]] const KernelFeatures& features() const { return *features_; }
+  /// Worked out once for forms that lie alike.
+  [[nodiscard]] Launch Of(const KernelForm& form) {
+    for (const Launch& each : known_) {
+      if (LieAlike(*each.form, form)) return each;
+    }
+    return known_.emplace_back(form, *features_);
+  }
+
+ private:
+  const KernelFeatures* features_;
+  boost::container::small_vector<Launch, 2> known_;
 };
 
 /// Octaves squared.

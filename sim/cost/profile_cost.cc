@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <boost/container/small_vector.hpp>
 #include <functional>
 #include <limits>
 #include <utility>
@@ -13,7 +14,7 @@ namespace {
 
 using enum Feature;
 
-/// Entries of the memo, a power of two: most loads of a batch size fit, in 2.4 MB.
+/// Entries of the memo, a power of two: most loads of a case fit, in 2.4 MB.
 constexpr int kMemoBits = 15;
 /// Gate, up and down; a multiply-add is two operations.
 constexpr double kSwigluMatrices = 3;
@@ -41,19 +42,6 @@ std::optional<size_t> ExtraName(std::string_view kernel, std::string_view wanted
   if (extra.empty() || extra == kPerTensor) return 0;
   if (Plain(extra.front()) != '_') return std::nullopt;
   return extra.size();
-}
-
-/// Where the memo keeps the answer for these features. What tells small whole numbers apart are the
-/// upper bits of a double, and a product carries upwards alone: the place is its uppermost bits.
-size_t MemoPlace(const KernelAxes& key) {
-  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15ULL;  // 2^64 over the golden ratio
-  constexpr int kBits = 64;
-  uint64_t hash = 0;
-  for (const double each : key) {
-    hash = (hash ^ std::bit_cast<uint64_t>(each)) * kMultiplier;
-    hash ^= hash >> (kBits / 2);
-  }
-  return static_cast<size_t>((hash * kMultiplier) >> (kBits - kMemoBits));
 }
 
 KernelTime Sum(const KernelTime& a, const KernelTime& b) {
@@ -94,6 +82,7 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
       multiprocessors_(static_cast<double>(device.multiprocessors)),
       cache_bytes_(device.l2_capacity.count()),
       seconds_per_byte_(1 / device.hbm_bandwidth.count()),
+      curves_(profile_->kernels.size()),
       experts_(std::move(experts)),
       memo_(size_t{1} << kMemoBits) {
   // A floor may not assume which unit stands in for one that the device lacks: it takes the
@@ -103,7 +92,6 @@ ProfileCost::ProfileCost(std::shared_ptr<const Profile> profile, const DeviceSpe
     const FlopsPerSecond peak = device.peak[c].count() > 0 ? device.peak[c] : fastest;
     seconds_per_flop_[c] = 1 / peak.count();
   }
-  for (const KernelProfile& kernel : profile_->kernels) curves_.emplace_back(kernel);
   if (!experts_) return;
   const KernelFeatures f = ShapeFeatures(*experts_);
   layer_ = Choose("layer", experts_->format.name, f);
@@ -140,7 +128,7 @@ double ProfileCost::Floor(const OpFeatures& features) const {
 }
 
 KernelChoice ProfileCost::Choose(std::string_view op, std::string_view format,
-                                 const KernelFeatures& f, bool latent) const {
+                                 const KernelFeatures& f, bool latent) {
   KernelChoice choice;
   size_t least = std::numeric_limits<size_t>::max();  // just this beats a name that says more
   for (size_t i = 0; i < curves_.size(); ++i) {
@@ -150,7 +138,8 @@ KernelChoice ProfileCost::Choose(std::string_view op, std::string_view format,
     if (!extra || *extra > least) continue;
     if (*extra < least) choice.candidates.clear();
     least = *extra;
-    choice.candidates.push_back({.kernel = i, .shape = curves_[i].FindShape(f)});
+    if (!curves_[i]) curves_[i].emplace(kernel);
+    choice.candidates.push_back({.kernel = i, .shape = curves_[i]->FindShape(f)});
   }
   const auto serves = [&](const KernelChoice::Candidate& each) {
     return (profile_->kernels[each.kernel].variant == kLatent) == latent;
@@ -164,38 +153,44 @@ KernelChoice ProfileCost::Choose(std::string_view op, std::string_view format,
   return choice;
 }
 
-const KernelForm& ProfileCost::FormOfChoice(const KernelChoice& choice) const {
-  SIM_CHECK(!choice.empty());
-  return curves_[choice.candidates.front().kernel].form();
-}
-
 std::optional<ProfileCost::Covered> ProfileCost::CoveredTime(const KernelChoice& choice,
-                                                             const Launch& launch,
+                                                             Launches& launches,
                                                              double floor) const {
+  const std::vector<KernelChoice::Candidate>& candidates = choice.candidates;
+  constexpr size_t kUsualVariants = 4;
+  boost::container::small_vector<std::optional<KernelTime>, kUsualVariants> asked(
+      candidates.size());
   std::optional<Covered> best;
-  for (const KernelChoice::Candidate& each : choice.candidates) {
-    const KernelCurve& curve = curves_[each.kernel];
-    if (!curve.InRange(launch, each.shape)) continue;
-    const KernelTime time = curve.At(launch, each.shape, floor);
-    if (time.label == Label::kExtrapolated) continue;
-    if (!best || IsBetter(time, best->time)) best = Covered{.time = time, .kernel = each.kernel};
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const KernelCurve& curve = CurveOf(candidates[i]);
+    const Launch launch = launches.Of(curve.form());
+    if (!curve.InRange(launch, candidates[i].shape)) continue;
+    asked[i] = curve.At(launch, candidates[i].shape, floor);
+    if (asked[i]->label == Label::kExtrapolated) continue;
+    if (!best || IsBetter(*asked[i], best->time))
+      best = Covered{.time = *asked[i], .kernel = candidates[i].kernel};
   }
   if (!best) return best;
   // Whoever serves takes the faster form, also a little before the rows of that form begin.
-  for (const KernelChoice::Candidate& each : choice.candidates) {
-    const KernelCurve& curve = curves_[each.kernel];
-    if (each.kernel == best->kernel || !curve.IsNear(launch, each.shape)) continue;
-    const KernelTime time = curve.At(launch, each.shape, floor);
-    if (IsSurelyFaster(time, best->time)) best = Covered{.time = time, .kernel = each.kernel};
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const KernelCurve& curve = CurveOf(candidates[i]);
+    const Launch launch = launches.Of(curve.form());
+    if (candidates[i].kernel == best->kernel || !curve.IsNear(launch, candidates[i].shape))
+      continue;
+    if (!asked[i]) asked[i] = curve.At(launch, candidates[i].shape, floor);
+    if (IsSurelyFaster(*asked[i], best->time))
+      best = Covered{.time = *asked[i], .kernel = candidates[i].kernel};
   }
   return best;
 }
 
-KernelTime ProfileCost::Time(const KernelChoice& choice, const Launch& launch, double floor) const {
-  if (const auto covered = CoveredTime(choice, launch, floor)) return covered->time;
+KernelTime ProfileCost::Time(const KernelChoice& choice, Launches& launches, double floor) const {
+  SIM_CHECK(!choice.empty());
+  if (const auto covered = CoveredTime(choice, launches, floor)) return covered->time;
   std::optional<KernelTime> best;
   for (const KernelChoice::Candidate& each : choice.candidates) {
-    const KernelTime time = curves_[each.kernel].At(launch, each.shape, floor);
+    const KernelCurve& curve = CurveOf(each);
+    const KernelTime time = curve.At(launches.Of(curve.form()), each.shape, floor);
     if (!best || IsBetter(time, *best)) best = time;
   }
   return *best;
@@ -229,9 +224,8 @@ bool ProfileCost::FindUse(const KernelQuery& query) {
   return false;
 }
 
-std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, KernelFeatures f,
+std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, const KernelFeatures& f,
                                             double floor) {
-  f = OnDevice(f);
   const bool known = FindUse(query);
   if (!known) {
     uses_.push_back({.op = std::string(query.op),
@@ -250,7 +244,7 @@ std::optional<KernelTime> ProfileCost::Find(const KernelQuery& query, KernelFeat
   found.last = f;
   found.floor = floor;
   found.time.reset();
-  if (!found.choice.empty()) found.time = Time(found.choice, f, floor);
+  if (!found.choice.empty()) found.time = Time(found.choice, OnDevice(f), floor);
   return found.time;
 }
 
@@ -288,24 +282,25 @@ std::string ProfileCost::DescribeRoute(double tokens, SelectionKind rule) const 
   return Describe(route(rule), RouteFeatures(tokens));
 }
 
-KernelTime ProfileCost::ProductsTime(const Launch& launch, const std::optional<Covered>& up,
+KernelTime ProfileCost::ProductsTime(Launches& launches, const std::optional<Covered>& up,
                                      const std::optional<Covered>& down) {
-  const KernelTime products =
-      Sum(up ? up->time : Time(gate_up_, launch, 0), down ? down->time : Time(down_, launch, 0));
+  const KernelTime products = Sum(up ? up->time : Time(gate_up_, launches, 0),
+                                  down ? down->time : Time(down_, launches, 0));
   const bool permutes =
       up && profile_->kernels[up->kernel].variant == kPermuted && !permute_.choice.empty();
-  return permutes ? Sum(products, TimeOf(permute_, launch.features)) : products;
+  return permutes ? Sum(products, TimeOf(permute_, launches.features())) : products;
 }
 
-bool ProfileCost::MayPermute(const Launch& launch) const {
+bool ProfileCost::MayPermute(Launches& launches) const {
   return std::ranges::any_of(gate_up_.candidates, [&](const KernelChoice::Candidate& each) {
+    const KernelCurve& curve = CurveOf(each);
     return profile_->kernels[each.kernel].variant == kPermuted &&
-           curves_[each.kernel].IsNear(launch, each.shape);
+           curve.IsNear(launches.Of(curve.form()), each.shape);
   });
 }
 
-ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) {
-  const auto covered = [&](const KernelChoice& choice) { return CoveredTime(choice, launch, 0); };
+ProfileCost::ExpertParts ProfileCost::PartsFor(Launches& launches) {
+  const auto covered = [&](const KernelChoice& choice) { return CoveredTime(choice, launches, 0); };
   const bool whole = !layer_.empty() && has_route();
   if (whole) {
     if (const auto layer = covered(layer_)) return {.first = &layer_, .products = layer->time};
@@ -313,35 +308,35 @@ ProfileCost::ExpertParts ProfileCost::PartsFor(const Launch& launch) {
   const bool combines = !combine_.choice.empty();
   // Both products in one launch, unless only two launches are known or they are the faster.
   const auto one = covered(fused_);
-  const bool competes = one && !down_.empty() && MayPermute(launch);
+  const bool competes = one && !down_.empty() && MayPermute(launches);
   const auto up = !one || competes ? covered(gate_up_) : std::nullopt;
   const auto down = up ? covered(down_) : std::nullopt;
-  if (one && !(down && IsSurelyFaster(ProductsTime(launch, up, down), one->time))) {
+  if (one && !(down && IsSurelyFaster(ProductsTime(launches, up, down), one->time))) {
     return {.first = &fused_, .combines = combines, .products = one->time};
   }
   const bool two = !gate_up_.empty() && !down_.empty();
   // Where no rows reach, a layer is extrapolated as a whole if its shape was measured.
   const bool own_layer = whole && layer_.candidates.front().shape.has_value();
-  if (!down && own_layer) return {.first = &layer_, .products = Time(layer_, launch, 0)};
+  if (!down && own_layer) return {.first = &layer_, .products = Time(layer_, launches, 0)};
   if (!down && !fused_.empty()) {
-    return {.first = &fused_, .combines = combines, .products = Time(fused_, launch, 0)};
+    return {.first = &fused_, .combines = combines, .products = Time(fused_, launches, 0)};
   }
-  if (!two) return {.first = &layer_, .products = Time(layer_, launch, 0)};
+  if (!two) return {.first = &layer_, .products = Time(layer_, launches, 0)};
   return {.first = &gate_up_,
           .second = &down_,
           .combines = combines,
-          .products = ProductsTime(launch, up, down)};
+          .products = ProductsTime(launches, up, down)};
 }
 
 KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load) {
   const KernelFeatures f = ExpertFeatures(tokens, load);
-  const Launch launch(FormOf("layer"), f);
   const double matrices = kSwigluMatrices * f[kHidden] * f[kIntermediate];
   const double floor =
       Floor({.bytes = Bytes(load.distinct * matrices * experts_->format.bytes_per_element()),
              .flops = Flops(kFlopsPerMultiplyAdd * load.assignments * matrices),
              .compute = experts_->format.compute});
-  const ExpertParts parts = PartsFor(launch);
+  Launches launches(f);
+  const ExpertParts parts = PartsFor(launches);
   KernelTime time = parts.products;
   if (parts.combines) time = Sum(time, TimeOf(combine_, f));
   // A whole layer includes its routing, which another op of the step is charged for.
@@ -352,8 +347,22 @@ KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load)
   return time;
 }
 
+size_t ProfileCost::MemoPlace(const LoadKey& key) {
+  // What tells small whole numbers apart are the upper bits of a double, and a product carries
+  // upwards alone: the place is the uppermost bits of products, none of which waits for another.
+  constexpr uint64_t kMultiplier = 0x9e3779b97f4a7c15ULL;  // 2^64 over the golden ratio
+  constexpr int kBits = 64;
+  uint64_t sum = 0;
+  uint64_t multiplier = 1;
+  for (const double each : key) {
+    multiplier *= kMultiplier;  // its powers are odd
+    sum += std::bit_cast<uint64_t>(each) * multiplier;
+  }
+  return static_cast<size_t>((sum ^ (sum >> (kBits / 2))) * kMultiplier >> (kBits - kMemoBits));
+}
+
 KernelTime ProfileCost::ExpertTime(double tokens, const ExpertLoad& load) {
-  const KernelAxes key{tokens, load.assignments, load.distinct, load.padded_rows, load.max_expert};
+  const LoadKey key{tokens, load.assignments, load.distinct, load.padded_rows, load.max_expert};
   MemoEntry& entry = memo_[MemoPlace(key)];
   if (entry.key != key) {
     entry = {.key = key, .time = ComputeExpertTime(tokens, load)};
@@ -371,7 +380,7 @@ std::string ProfileCost::Describe(const KernelChoice& choice, const KernelFeatur
       text += ": shape not measured, fit over all shapes";
       continue;
     }
-    const ShapeCurve& curve = curves_[each.kernel].shapes()[*each.shape];
+    const ShapeCurve& curve = CurveOf(each).shapes()[*each.shape];
     text += ": " + std::to_string(curve.row_count()) + " rows, " + curve.DescribeNearest(f);
   }
   return text;
@@ -379,7 +388,8 @@ std::string ProfileCost::Describe(const KernelChoice& choice, const KernelFeatur
 
 std::string ProfileCost::DescribeExperts(double tokens, const ExpertLoad& load) {
   const KernelFeatures f = ExpertFeatures(tokens, load);
-  const ExpertParts parts = PartsFor(Launch(FormOf("layer"), f));
+  Launches launches(f);
+  const ExpertParts parts = PartsFor(launches);
   std::string text;
   const KernelChoice* combine = parts.combines ? &combine_.choice : nullptr;
   for (const KernelChoice* part : {parts.first, parts.second, combine}) {

@@ -56,7 +56,7 @@ class ProfileCost {
 
   /// The time of one launch, or nothing when the profile has no such kernel. The last answer of
   /// every (op, format, slot) is kept. COST: no allocation after the first call of each.
-  std::optional<KernelTime> Find(const KernelQuery& query, KernelFeatures f, double floor);
+  std::optional<KernelTime> Find(const KernelQuery& query, const KernelFeatures& f, double floor);
   /// The rows behind the last answer of Find.
   [[nodiscard]] std::string DescribeLast() const;
 
@@ -65,12 +65,13 @@ class ProfileCost {
   /// least beyond the wanted name; "_tensor" says nothing beyond it. "-" and "_" are the same. The
   /// variant "latent" serves launches on latent caches (`latent`) and nothing else.
   [[nodiscard]] KernelChoice Choose(std::string_view op, std::string_view format,
-                                    const KernelFeatures& f, bool latent = false) const;
+                                    const KernelFeatures& f, bool latent = false);
   /// The time of one launch of the best labelled, then fastest candidate. REQUIRES:
   /// !choice.empty().
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const KernelFeatures& f,
                                 double floor) const {
-    return Time(choice, Launch(FormOfChoice(choice), f), floor);
+    Launches launches(f);
+    return Time(choice, launches, floor);
   }
 
   /// Whether the profile has kernels for the expert layers, and for their routing.
@@ -101,8 +102,10 @@ class ProfileCost {
     double floor = -1;
     std::optional<KernelTime> time{};
   };
+  /// Tokens and load.
+  using LoadKey = std::array<double, 5>;
   struct MemoEntry {
-    KernelAxes key{-1, 0, 0, 0, 0};
+    LoadKey key{-1};
     KernelTime time;
   };
   /// A kernel of the expert layer that knows of loads no more than their sum, and its last answer.
@@ -124,13 +127,16 @@ class ProfileCost {
     bool combines = false;
     KernelTime products;  // of first and second, and of the permutation that they need
   };
-  [[nodiscard]] const KernelForm& FormOfChoice(const KernelChoice& choice) const;
-  [[nodiscard]] KernelTime Time(const KernelChoice& choice, const Launch& launch,
-                                double floor) const;
+  /// Where the memo keeps the answer for this load.
+  [[nodiscard]] static size_t MemoPlace(const LoadKey& key);
+  [[nodiscard]] const KernelCurve& CurveOf(const KernelChoice::Candidate& candidate) const {
+    return *curves_[candidate.kernel];
+  }
+  [[nodiscard]] KernelTime Time(const KernelChoice& choice, Launches& launches, double floor) const;
   /// The same, of a candidate whose rows reach the launch: measured or interpolated; or nothing.
   /// Another whose rows begin within an octave of it takes over where it is faster beyond both
   /// errors.
-  [[nodiscard]] std::optional<Covered> CoveredTime(const KernelChoice& choice, const Launch& launch,
+  [[nodiscard]] std::optional<Covered> CoveredTime(const KernelChoice& choice, Launches& launches,
                                                    double floor) const;
   void ChooseRoutes();
   /// RETURNS: whether the query has a use; last_use_ is then it, else the place of a new one.
@@ -142,11 +148,11 @@ class ProfileCost {
   /// The same launch, with what kernels need to know of the GPU.
   [[nodiscard]] KernelFeatures OnDevice(KernelFeatures f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
-  [[nodiscard]] ExpertParts PartsFor(const Launch& launch);
+  [[nodiscard]] ExpertParts PartsFor(Launches& launches);
   /// Whether rows of products on permuted tokens reach the launch, or nearly.
-  [[nodiscard]] bool MayPermute(const Launch& launch) const;
+  [[nodiscard]] bool MayPermute(Launches& launches) const;
   /// Both products by two launches, and the permutation before those that need one.
-  [[nodiscard]] KernelTime ProductsTime(const Launch& launch, const std::optional<Covered>& up,
+  [[nodiscard]] KernelTime ProductsTime(Launches& launches, const std::optional<Covered>& up,
                                         const std::optional<Covered>& down);
   /// The kernel's time, remembered while tokens and assignments stay.
   const KernelTime& TimeOf(ByTokens& kernel, const KernelFeatures& f);
@@ -158,7 +164,7 @@ class ProfileCost {
   double cache_bytes_;
   double seconds_per_byte_;
   std::array<double, kComputeClassCount> seconds_per_flop_{};
-  std::vector<KernelCurve> curves_;  // [kernel of the profile]
+  std::vector<std::optional<KernelCurve>> curves_;  // [kernel of the profile]; of those chosen
   std::optional<ExpertLayerShape> experts_;
   KernelChoice layer_, gate_up_, down_, fused_;
   ByTokens combine_, permute_;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "sim/base/check.h"
@@ -48,6 +49,8 @@ class Simulator {
   /// Runs to the end of the stop rule. Call once. ERRORS: only the request source's (a malformed
   /// row met on the way).
   Result<RunResult> Run();
+  /// The cost model, for a further run of the same scenario. REQUIRES: Run has returned; last call.
+  [[nodiscard]] CostModel TakeCost() { return std::move(cost_); }
 
  private:
   void Handle(const StepDoneEvent& event);

@@ -96,17 +96,17 @@ RoutingSource BuildRoutingSource(const Scenario& scenario, CaseRouting routing, 
                        KeptPerMoeLayer(scenario), LoadShapeOf(scenario));
 }
 
-StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile) {
-  StepCost cost(scenario.model, scenario.parallelism, PlanKv(scenario), scenario.device,
-                scenario.fabric, scenario.efficiencies, scenario.profile);
-  cost.set_quantile(quantile);
-  return cost;
+StepCost BuildStepCost(const Scenario& scenario) {
+  return {scenario.model,  scenario.parallelism,  PlanKv(scenario), scenario.device,
+          scenario.fabric, scenario.efficiencies, scenario.profile};
 }
 
 Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts parts) {
   SIM_CHECK(parts.routing.rules.rules.empty() != NeedsReplayTable(scenario));
   const Seed seed{.seed = scenario.seed, .replication = parts.replication};
   SIM_TRY(RequestSource requests, RequestSource::Open(scenario.workload, seed));
+  if (!parts.cost) parts.cost.emplace(BuildStepCost(scenario));
+  parts.cost->set_quantile(parts.quantile);
   parts.recorder.slo = scenario.slo;
   parts.recorder.warmup_requests = scenario.warmup_requests;
   parts.recorder.max_positions = scenario.model.max_positions;
@@ -121,7 +121,7 @@ Result<SimulatorInputs> BuildSimulatorInputs(const Scenario& scenario, RunParts 
       .kv_tokens_per_group = parts.memory.kv_tokens,
       .kv_use = UseOf(scenario),
       .router = scenario.router,
-      .cost = BuildStepCost(scenario, parts.quantile),
+      .cost = *std::move(parts.cost),
       .routing = BuildRoutingSource(scenario, std::move(parts.routing), seed),
       .requests = std::move(requests),
       .stop = scenario.stop,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "scenarios/scenario.h"
@@ -43,7 +44,7 @@ struct CaseRouting {
 RoutingSource BuildRoutingSource(const Scenario& scenario, CaseRouting routing, Seed seed);
 
 /// Prices the scenario's steps. REQUIRES: `scenario` outlives the result.
-StepCost BuildStepCost(const Scenario& scenario, StepQuantile quantile);
+StepCost BuildStepCost(const Scenario& scenario);
 
 /// What one run of a scenario takes beyond the scenario itself.
 struct RunParts {
@@ -51,7 +52,8 @@ struct RunParts {
   MemoryPlan memory;
   uint32_t replication = 0;
   StepQuantile quantile = StepQuantile::kExpected;
-  RecorderConfig recorder;  // brings the sink; the rest is filled in from the scenario
+  RecorderConfig recorder;         // brings the sink; the rest is filled in from the scenario
+  std::optional<StepCost> cost{};  // of an earlier run of the scenario; absent: a new one
 };
 
 /// Every input of one run. REQUIRES: `scenario` outlives the inputs (StepCost points into it).

@@ -165,7 +165,7 @@ Result<StepAnswer> ExplainStep(const Scenario& scenario, const StepQuestion& que
   const auto* selecting = std::get_if<SelectingSource>(&routing);
   shape.selection =
       selecting != nullptr ? selecting->selection() : KindOf(scenario.experts.rules.front());
-  StepCost cost = BuildStepCost(scenario, StepQuantile::kExpected);
+  StepCost cost = BuildStepCost(scenario);
   StepAnswer answer{.memory = memory,
                     .tokens = shape.tokens,
                     .prefill_tokens = batch.attention.front().prefill_tokens,

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -35,6 +36,12 @@ std::vector<Job> ListJobs(const Study& study) {
   }
   return jobs;
 }
+
+/// The prices of the case that a worker ran last: every run of it has the same.
+struct CasePrices {
+  const Scenario* scenario = nullptr;
+  std::optional<StepCost> cost{};
+};
 
 void AddDistinct(Errors& errors, const Errors& more) {
   for (const Error& error : more) {
@@ -131,11 +138,12 @@ class Workers {
 
  private:
   void Work() {
+    CasePrices prices;
     for (size_t i = next_++; i < jobs_.size(); i = next_++) {
       // Jobs before the first failure always run, so the reported failure is the same at any
       // thread count; jobs after it are not worth their time.
       if (i > first_failed_) continue;
-      outcomes_[i] = std::make_unique<Result<RunResult>>(RunOne(jobs_[i]));
+      outcomes_[i] = std::make_unique<Result<RunResult>>(RunOne(jobs_[i], prices));
       const std::scoped_lock lock(mutex_);
       if (!outcomes_[i]->ok()) first_failed_ = std::min<size_t>(first_failed_, i);
       ++done_;
@@ -143,7 +151,7 @@ class Workers {
     }
   }
 
-  Result<RunResult> RunOne(const Job& job) const {
+  Result<RunResult> RunOne(const Job& job, CasePrices& prices) const {
     const Scenario& scenario = study_.cases[job.case_index].scenario;
     RunParts parts{.routing = tables_[job.case_index],
                    .memory = plan_.cases[job.case_index].memory,
@@ -151,19 +159,24 @@ class Workers {
                    .quantile = job.quantile,
                    .recorder = {}};
     const bool keep_rows = options_.request_rows && job.quantile == StepQuantile::kExpected;
-    if (!keep_rows) return RunParted(scenario, std::move(parts));
+    if (!keep_rows) return RunParted(scenario, std::move(parts), prices);
     SIM_TRY(RequestRowsFile rows,
             RequestRowsFile::Create(*options_.request_rows / CaseFolder(study_, job.case_index) /
                                     ReplicationFile("requests", scenario, job.replication)));
     parts.recorder.sink = [&rows](std::span<const RequestRecord> batch) { rows.Add(batch); };
-    SIM_TRY(RunResult result, RunParted(scenario, std::move(parts)));
+    SIM_TRY(RunResult result, RunParted(scenario, std::move(parts), prices));
     SIM_RETURN_IF_ERROR(rows.Commit());
     return result;
   }
 
-  static Result<RunResult> RunParted(const Scenario& scenario, RunParts parts) {
+  static Result<RunResult> RunParted(const Scenario& scenario, RunParts parts, CasePrices& prices) {
+    CasePrices known = std::exchange(prices, {});
+    if (known.scenario == &scenario) parts.cost = std::move(known.cost);
     SIM_TRY(SimulatorInputs inputs, BuildSimulatorInputs(scenario, std::move(parts)));
-    return Simulator(std::move(inputs)).Run();
+    Simulator simulator(std::move(inputs));
+    SIM_TRY(RunResult result, simulator.Run());
+    prices = {.scenario = &scenario, .cost = std::get<StepCost>(simulator.TakeCost())};
+    return result;
   }
 
   const Study& study_;
