@@ -6,6 +6,7 @@
 
 #include "reports/figures.h"
 #include "reports/intervals.h"
+#include "reports/offered_load.h"
 #include "reports/provenance.h"
 #include "reports/text_table.h"
 #include "sim/base/text.h"
@@ -139,8 +140,9 @@ std::string ModelText(const Scenario& scenario) {
 }
 
 /// Those of the runs, then those of the scenarios, each once.
-std::vector<std::string> AllCaveats(const Study& study, const RunTotals& totals) {
-  std::vector<std::string> all = Caveats(totals);
+std::vector<std::string> AllCaveats(const Study& study, const StudyResult& result) {
+  std::vector<std::string> all = Caveats(TotalsOf(result));
+  if (auto caveat = ShortRunCaveat(study, result)) all.push_back(std::move(*caveat));
   for (const StudyCase& c : study.cases) {
     for (const std::string& caveat : Caveats(c.scenario)) {
       if (std::find(all.begin(), all.end(), caveat) == all.end()) all.push_back(caveat);
@@ -193,7 +195,7 @@ std::string RenderProvenance(const Study& study, const StudyResult& result) {
   text += FactLine("seed", study, [&](size_t i) { return SeedText(scenario(i)); });
   text += FactLine("made by", study, [&](size_t) { return MadeBy(study.name); });
   text += FactLine("fingerprint", study, [&](size_t) { return Hex64(StudyFingerprint(result)); });
-  for (const std::string& caveat : AllCaveats(study, totals)) {
+  for (const std::string& caveat : AllCaveats(study, result)) {
     text += FactLine("note", study, [&](size_t) { return caveat; });
   }
   return text;

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "reports/offered_load.h"
 #include "reports/provenance.h"
 #include "reports/quality.h"
 #include "sim/base/files.h"
@@ -41,29 +42,21 @@ struct Traffic {
 };
 
 Traffic DescribeArrivals(const Arrivals& arrivals) {
-  return std::visit(
-      [](const auto& a) -> Traffic {
-        using Kind = std::decay_t<decltype(a)>;
-        if constexpr (std::is_same_v<Kind, PoissonArrivals>) {
-          return {a.rate_per_s, 1.0, nullptr};
-        } else if constexpr (std::is_same_v<Kind, GammaArrivals>) {
-          return {a.rate_per_s, 1.0 / (a.cv * a.cv), nullptr};
-        } else if constexpr (std::is_same_v<Kind, FixedRateArrivals>) {
-          return {a.rate_per_s, nullptr, nullptr};
-        } else if constexpr (std::is_same_v<Kind, OnOffArrivals>) {
-          const double requests = a.on_rate_per_s * a.on_s + a.off_rate_per_s * a.off_s;
-          return {requests / (a.on_s + a.off_s), nullptr, nullptr};
-        } else {
-          static_assert(std::is_same_v<Kind, ClosedLoop>);
-          return {"inf", 1.0, a.concurrency};
-        }
-      },
-      arrivals);
+  if (const auto* closed = std::get_if<ClosedLoop>(&arrivals)) {
+    return {"inf", 1.0, closed->concurrency};
+  }
+  if (const auto* gamma = std::get_if<GammaArrivals>(&arrivals)) {
+    return {nullptr, 1.0 / (gamma->cv * gamma->cv), nullptr};
+  }
+  if (std::holds_alternative<PoissonArrivals>(arrivals)) return {nullptr, 1.0, nullptr};
+  return {nullptr, nullptr, nullptr};
 }
 
 Traffic DescribeTraffic(const WorkloadSpec& workload) {
   if (const auto* synthetic = std::get_if<SyntheticWorkload>(&workload)) {
-    return DescribeArrivals(synthetic->arrivals);
+    Traffic traffic = DescribeArrivals(synthetic->arrivals);
+    if (const std::optional<double> rate = OfferedRate(workload)) traffic.request_rate = *rate;
+    return traffic;
   }
   const auto& trace = std::get<TraceWorkload>(workload);
   if (trace.closed_concurrency) return {"inf", nullptr, *trace.closed_concurrency};
@@ -240,6 +233,7 @@ value CaseSummaryJson(const Study& study, const StudyResult& result, const CaseF
   for (const RunResult& run : cell.replications) runs.push_back(RunJson(run));
   array caveats;
   for (const std::string& caveat : Caveats(totals)) caveats.emplace_back(caveat);
+  if (const auto caveat = ShortRunCaveat(c, cell)) caveats.emplace_back(*caveat);
   for (const std::string& caveat : Caveats(c.scenario)) caveats.emplace_back(caveat);
   object out = BenchServeKeys(c, cell);
   out["moecast"] = {{"variant", c.variant},
