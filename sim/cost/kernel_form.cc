@@ -137,6 +137,14 @@ KernelPlace LogPlace(const KernelAxes& axes) {
   return place;
 }
 
+/// Tokens and slots. One cluster selects for few tokens and all multiprocessors for many, by other
+/// code, whose times stand apart.
+KernelPlace RoutePlace(const KernelAxes& axes) {
+  constexpr double kFew = 256;
+  constexpr double kApart = 4;
+  return {Octaves(axes[0]), Octaves(axes[1]), axes[0] > kFew ? kApart : 0, 0};
+}
+
 /// Tokens; counts that libraries take element by element, since rows do not start at 16 bytes,
 /// stand apart.
 KernelPlace GemmPlace(const KernelAxes& axes) {
@@ -193,11 +201,11 @@ constexpr auto kForms = std::to_array<KernelForm>({
     {"gate_up", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledGateUpWork,
      kExpertsAlike},
     {"down", "", kExpertShape, kExpertAxes, ExpertPlace, true, DownWork, kExpertsAlike},
-    {"down", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledDownWork, kExpertsAlike},
+    {"down", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledDownWork},
     {"experts", "", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertsWork, kExpertsAlike},
     {"layer", "", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork, kExpertsAlike},
-    {"layer", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledLayerWork, kExpertsAlike},
-    {"route", "", kRouteShape, kTokenSlots, LogPlace, false, RouteWork},
+    {"layer", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledLayerWork},
+    {"route", "", kRouteShape, kTokenSlots, RoutePlace, false, RouteWork},
     {"combine", "", kCombineShape, kTokenSlots, LogPlace, true, CombineWork, kExpertsAlike},
     {"permute", "", kNoShape, kPermuteAxes, LogPlace, true, PermuteWork},
     {"gemm", "", kGemmShape, kTokensOnly, GemmPlace, false, GemmWork},
