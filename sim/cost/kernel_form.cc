@@ -198,8 +198,7 @@ constexpr double kExpertsAlike = 0.3;
 
 constexpr auto kForms = std::to_array<KernelForm>({
     {"gate_up", "", kExpertShape, kExpertAxes, ExpertPlace, true, GateUpWork, kExpertsAlike},
-    {"gate_up", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledGateUpWork,
-     kExpertsAlike},
+    {"gate_up", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledGateUpWork},
     {"down", "", kExpertShape, kExpertAxes, ExpertPlace, true, DownWork, kExpertsAlike},
     {"down", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledDownWork},
     {"experts", "", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertsWork, kExpertsAlike},
