@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "sim/cost/kernel_form.h"
-#include "sim/cost/label.h"
+#include "sim/cost/kernel_time.h"
 #include "sim/cost/profile.h"
 
 namespace moecast {
@@ -20,13 +20,6 @@ inline bool CorrectTogether(size_t rows) {
   constexpr size_t kMostTogether = 512;
   return rows <= kMostTogether;
 }
-
-/// A predicted launch.
-struct KernelTime {
-  double seconds = 0;
-  Label label = Label::kExtrapolated;
-  ErrorBand band;
-};
 
 /// One shape: the places of rows stand in blocks, coordinate by coordinate and in single precision,
 /// so that a prediction is one pass over them, several at a time, in an order that no compiler

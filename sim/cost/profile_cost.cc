@@ -44,27 +44,6 @@ std::optional<size_t> ExtraName(std::string_view kernel, std::string_view wanted
   return extra.size();
 }
 
-KernelTime Sum(const KernelTime& a, const KernelTime& b) {
-  // Errors of launches of one layer are taken as fully correlated: half widths add.
-  const double sum = a.seconds + b.seconds;
-  const auto half = [&](double ErrorBand::*level) {
-    return (a.seconds * (a.band.*level) + b.seconds * (b.band.*level)) / sum;
-  };
-  return {.seconds = sum,
-          .label = std::max(a.label, b.label),
-          .band = {.half80 = half(&ErrorBand::half80), .half95 = half(&ErrorBand::half95)}};
-}
-
-/// The better label wins, then the faster.
-bool IsBetter(const KernelTime& a, const KernelTime& b) {
-  return a.label < b.label || (a.label == b.label && a.seconds < b.seconds);
-}
-
-/// Whether `a` is the faster even where both are off by their 80 % half widths.
-bool IsSurelyFaster(const KernelTime& a, const KernelTime& b) {
-  return a.seconds * (1 + a.band.half80) < b.seconds * (1 - b.band.half80);
-}
-
 KernelFeatures ShapeFeatures(const ExpertLayerShape& shape) {
   KernelFeatures f;
   f[kHidden] = static_cast<double>(shape.hidden);
@@ -184,14 +163,15 @@ std::optional<ProfileCost::Covered> ProfileCost::CoveredTime(const KernelChoice&
   return best;
 }
 
-KernelTime ProfileCost::Time(const KernelChoice& choice, Launches& launches, double floor) const {
+ProfileCost::Covered ProfileCost::BestTime(const KernelChoice& choice, Launches& launches,
+                                           double floor) const {
   SIM_CHECK(!choice.empty());
-  if (const auto covered = CoveredTime(choice, launches, floor)) return covered->time;
-  std::optional<KernelTime> best;
+  if (const auto covered = CoveredTime(choice, launches, floor)) return *covered;
+  std::optional<Covered> best;
   for (const KernelChoice::Candidate& each : choice.candidates) {
     const KernelCurve& curve = CurveOf(each);
     const KernelTime time = curve.At(launches.Of(curve.form()), each.shape, floor);
-    if (!best || IsBetter(time, *best)) best = time;
+    if (!best || IsBetter(time, best->time)) best = Covered{.time = time, .kernel = each.kernel};
   }
   return *best;
 }
@@ -282,12 +262,10 @@ std::string ProfileCost::DescribeRoute(double tokens, SelectionKind rule) const 
   return Describe(route(rule), RouteFeatures(tokens));
 }
 
-KernelTime ProfileCost::ProductsTime(Launches& launches, const std::optional<Covered>& up,
-                                     const std::optional<Covered>& down) {
-  const KernelTime products = Sum(up ? up->time : Time(gate_up_, launches, 0),
-                                  down ? down->time : Time(down_, launches, 0));
+KernelTime ProfileCost::ProductsTime(Launches& launches, const Covered& up, const Covered& down) {
+  const KernelTime products = Sum(up.time, down.time);
   const bool permutes =
-      up && profile_->kernels[up->kernel].variant == kPermuted && !permute_.choice.empty();
+      profile_->kernels[up.kernel].variant == kPermuted && !permute_.choice.empty();
   return permutes ? Sum(products, TimeOf(permute_, launches.features())) : products;
 }
 
@@ -301,31 +279,32 @@ bool ProfileCost::MayPermute(Launches& launches) const {
 
 ProfileCost::ExpertParts ProfileCost::PartsFor(Launches& launches) {
   const auto covered = [&](const KernelChoice& choice) { return CoveredTime(choice, launches, 0); };
-  const bool whole = !layer_.empty() && has_route();
-  if (whole) {
+  if (prices_layers()) {
     if (const auto layer = covered(layer_)) return {.first = &layer_, .products = layer->time};
   }
-  const bool combines = !combine_.choice.empty();
   // Both products in one launch, unless only two launches are known or they are the faster.
   const auto one = covered(fused_);
   const bool competes = one && !down_.empty() && MayPermute(launches);
   const auto up = !one || competes ? covered(gate_up_) : std::nullopt;
   const auto down = up ? covered(down_) : std::nullopt;
-  if (one && !(down && IsSurelyFaster(ProductsTime(launches, up, down), one->time))) {
-    return {.first = &fused_, .combines = combines, .products = one->time};
+  if (!one && !down) return ExtrapolatedParts(launches);
+  const KernelTime two = down ? ProductsTime(launches, *up, *down) : KernelTime{};
+  if (one && !(down && IsSurelyFaster(two, one->time))) return InOneLaunch(one->time);
+  return InTwoLaunches(two);
+}
+
+ProfileCost::ExpertParts ProfileCost::ExtrapolatedParts(Launches& launches) {
+  const auto best = [&](const KernelChoice& choice) { return BestTime(choice, launches, 0); };
+  const bool layer_was_measured = prices_layers() && layer_.candidates.front().shape.has_value();
+  const bool in_two = !gate_up_.empty() && !down_.empty();
+  if (layer_was_measured || (fused_.empty() && !in_two)) {
+    return {.first = &layer_, .products = best(layer_).time};
   }
-  const bool two = !gate_up_.empty() && !down_.empty();
-  // Where no rows reach, a layer is extrapolated as a whole if its shape was measured.
-  const bool own_layer = whole && layer_.candidates.front().shape.has_value();
-  if (!down && own_layer) return {.first = &layer_, .products = Time(layer_, launches, 0)};
-  if (!down && !fused_.empty()) {
-    return {.first = &fused_, .combines = combines, .products = Time(fused_, launches, 0)};
-  }
-  if (!two) return {.first = &layer_, .products = Time(layer_, launches, 0)};
-  return {.first = &gate_up_,
-          .second = &down_,
-          .combines = combines,
-          .products = ProductsTime(launches, up, down)};
+  if (!in_two) return InOneLaunch(best(fused_).time);
+  const KernelTime two = ProductsTime(launches, best(gate_up_), best(down_));
+  if (fused_.empty()) return InTwoLaunches(two);
+  const KernelTime one = best(fused_).time;
+  return IsBetter(two, one) ? InTwoLaunches(two) : InOneLaunch(one);
 }
 
 KernelTime ProfileCost::ComputeExpertTime(double tokens, const ExpertLoad& load) {

@@ -71,7 +71,7 @@ class ProfileCost {
   [[nodiscard]] KernelTime Time(const KernelChoice& choice, const KernelFeatures& f,
                                 double floor) const {
     Launches launches(f);
-    return Time(choice, launches, floor);
+    return BestTime(choice, launches, floor).time;
   }
 
   /// Whether the profile has kernels for the expert layers, and for their routing.
@@ -132,7 +132,9 @@ class ProfileCost {
   [[nodiscard]] const KernelCurve& CurveOf(const KernelChoice::Candidate& candidate) const {
     return *curves_[candidate.kernel];
   }
-  [[nodiscard]] KernelTime Time(const KernelChoice& choice, Launches& launches, double floor) const;
+  /// The best labelled, then fastest candidate. REQUIRES: !choice.empty().
+  [[nodiscard]] Covered BestTime(const KernelChoice& choice, Launches& launches,
+                                 double floor) const;
   /// The same, of a candidate whose rows reach the launch: measured or interpolated; or nothing.
   /// Another whose rows begin within an octave of it takes over where it is faster beyond both
   /// errors.
@@ -148,12 +150,25 @@ class ProfileCost {
   /// The same launch, with what kernels need to know of the GPU.
   [[nodiscard]] KernelFeatures OnDevice(KernelFeatures f) const;
   [[nodiscard]] KernelFeatures RouteFeatures(double tokens) const;
+  /// Whether layers as a whole have a price: their routing is another op's, and taken out.
+  [[nodiscard]] bool prices_layers() const { return !layer_.empty() && has_route(); }
+  [[nodiscard]] ExpertParts InOneLaunch(const KernelTime& products) const {
+    return {.first = &fused_, .combines = !combine_.choice.empty(), .products = products};
+  }
+  [[nodiscard]] ExpertParts InTwoLaunches(const KernelTime& products) const {
+    return {.first = &gate_up_,
+            .second = &down_,
+            .combines = !combine_.choice.empty(),
+            .products = products};
+  }
   [[nodiscard]] ExpertParts PartsFor(Launches& launches);
+  /// Where no rows reach: the layer as a whole if its shape was measured, else its products in one
+  /// launch or in two, whichever is the faster.
+  [[nodiscard]] ExpertParts ExtrapolatedParts(Launches& launches);
   /// Whether rows of products on permuted tokens reach the launch, or nearly.
   [[nodiscard]] bool MayPermute(Launches& launches) const;
   /// Both products by two launches, and the permutation before those that need one.
-  [[nodiscard]] KernelTime ProductsTime(Launches& launches, const std::optional<Covered>& up,
-                                        const std::optional<Covered>& down);
+  [[nodiscard]] KernelTime ProductsTime(Launches& launches, const Covered& up, const Covered& down);
   /// The kernel's time, remembered while tokens and assignments stay.
   const KernelTime& TimeOf(ByTokens& kernel, const KernelFeatures& f);
   KernelTime ComputeExpertTime(double tokens, const ExpertLoad& load);

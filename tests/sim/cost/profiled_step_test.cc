@@ -275,6 +275,23 @@ TEST_F(ProfiledStep, TwoLaunchesOnPermutedTokensAreTakenWhereTheyAreFasterBeyond
   EXPECT_EQ(experts(0.99), alone);  // + 1 % of it is more than alone - 1 %
 }
 
+TEST_F(ProfiledStep, OfAShapeWithoutRowsTheFasterFormIsExtrapolated) {
+  SetLoads(16);
+  const auto experts = [&](double share) {
+    Profile profile = *OneLaunchAndTwo(model_, share);
+    for (KernelProfile& kernel : profile.kernels) {
+      kernel.any_shape = kernel.shapes[0].fit;
+      kernel.shapes[0].shape[Feature::kHidden] += 1;
+    }
+    StepCost cost(model_, {}, test::Bf16Kv(model_), test::TinyDevice(), test::TinyFabric(),
+                  efficiencies_, std::make_shared<const Profile>(profile));
+    return cost.Predict(step_.Shape()).experts.count();
+  };
+  const double one = experts(100);
+  EXPECT_EQ(experts(1000), one);
+  EXPECT_LT(experts(0.1), 0.5 * one);
+}
+
 /// Prefill attention over caches in bf16 and fp8, of constant times.
 std::shared_ptr<const Profile> ChunkProfile(double bf16_seconds, double fp8_seconds) {
   Profile profile;
