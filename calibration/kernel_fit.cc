@@ -10,7 +10,7 @@ namespace moecast::calibration {
 namespace {
 
 /// Part of a correction's variance that is noise of single rows.
-constexpr double kNoise = 2e-2;
+constexpr double kNoise = 1e-2;
 /// A shape with fewer points than this does not choose its own sharpness, and borrows: up to so
 /// many points of other shapes, together worth a tenth of one, decide what its own leave open.
 constexpr size_t kFewPoints = 16;

@@ -198,12 +198,13 @@ constexpr double kExpertsAlike = 0.3;
 
 constexpr auto kForms = std::to_array<KernelForm>({
     {"gate_up", "", kExpertShape, kExpertAxes, ExpertPlace, true, GateUpWork, kExpertsAlike},
-    {"gate_up", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledGateUpWork},
+    {"gate_up", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledGateUpWork,
+     kExpertsAlike},
     {"down", "", kExpertShape, kExpertAxes, ExpertPlace, true, DownWork, kExpertsAlike},
-    {"down", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledDownWork},
+    {"down", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledDownWork, kExpertsAlike},
     {"experts", "", kExpertShape, kExpertAxes, ExpertPlace, true, ExpertsWork, kExpertsAlike},
     {"layer", "", kExpertShape, kExpertAxes, ExpertPlace, true, LayerWork, kExpertsAlike},
-    {"layer", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledLayerWork},
+    {"layer", kPrefill, kExpertShape, kTiledAxes, TiledPlace, false, TiledLayerWork, kExpertsAlike},
     {"route", "", kRouteShape, kTokenSlots, RoutePlace, false, RouteWork},
     {"combine", "", kCombineShape, kTokenSlots, LogPlace, true, CombineWork, kExpertsAlike},
     {"permute", "", kNoShape, kPermuteAxes, LogPlace, true, PermuteWork},
