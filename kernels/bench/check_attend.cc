@@ -240,14 +240,10 @@ void CheckAttend(uint64_t seed, const CaseRange& range, const Stream& stream,
                  const std::function<void(const std::string& line)>& report) {
   RngStream rng({.seed = seed}, "kernels/check_attend");
   const std::vector<Case> cases = Cases(rng);
-  const auto count = static_cast<int>(cases.size());
-  const std::string of = " of " + std::to_string(count) + " ";
-  Require(range.IsAll() || range.last <= count,
-          "--cases ends at " + std::to_string(range.last) + of + "cases of attend");
-  for (int n = range.first; n <= std::min(range.last, count); ++n) {
+  ForCases(range, static_cast<int>(cases.size()), "attend", report, [&](int n) {
     RngStream drawn({.seed = seed}, "kernels/check_attend/case", static_cast<uint64_t>(n));
-    report(std::to_string(n) + of + CheckCase(cases[static_cast<size_t>(n - 1)], drawn, stream));
-  }
+    return CheckCase(cases[static_cast<size_t>(n - 1)], drawn, stream);
+  });
 }
 
 }  // namespace moecast::kernels

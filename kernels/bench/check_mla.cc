@@ -118,14 +118,10 @@ std::vector<MlaCase> Cases() {
 void CheckMla(uint64_t seed, const CaseRange& range, const Stream& stream,
               const std::function<void(const std::string& line)>& report) {
   const std::vector<MlaCase> cases = Cases();
-  const auto count = static_cast<int>(cases.size());
-  const std::string of = " of " + std::to_string(count) + " ";
-  Require(range.IsAll() || range.last <= count,
-          "--cases ends at " + std::to_string(range.last) + of + "cases of mla");
-  for (int n = range.first; n <= std::min(range.last, count); ++n) {
+  ForCases(range, static_cast<int>(cases.size()), "mla", report, [&](int n) {
     RngStream rng({.seed = seed}, "kernels/check_mla", static_cast<uint64_t>(n - 1));
-    report(std::to_string(n) + of + CheckCase(cases[static_cast<size_t>(n - 1)], rng, stream));
-  }
+    return CheckCase(cases[static_cast<size_t>(n - 1)], rng, stream);
+  });
 }
 
 }  // namespace moecast::kernels

@@ -1,5 +1,6 @@
 #include "kernels/bench/check_support.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "kernels/ops/expert_gemm/expert_gemm.h"
@@ -45,6 +46,16 @@ Eigen::MatrixXd ToMatrix(const DeviceBuffer<__nv_bfloat16>& buffer, Eigen::Index
 
 void Require(bool holds, const std::string& what) {
   if (!holds) throw std::runtime_error(what);
+}
+
+void ForCases(const CaseRange& range, int count, const std::string& suite,
+              const std::function<void(const std::string& line)>& report,
+              const std::function<std::string(int n)>& check_case) {
+  const std::string of = " of " + std::to_string(count) + " ";
+  Require(range.IsAll() || range.last <= count,
+          "--cases ends at " + std::to_string(range.last) + of + "cases of " + suite);
+  for (int n = range.first; n <= std::min(range.last, count); ++n)
+    report(std::to_string(n) + of + check_case(n));
 }
 
 double RequireClose(const Eigen::MatrixXd& out, const Eigen::MatrixXd& expected, double tolerance,

@@ -6,9 +6,11 @@
 
 #include <Eigen/Core>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "kernels/bench/case_range.h"
 #include "kernels/harness/device_buffer.h"
 #include "sim/base/rng.h"
 
@@ -32,6 +34,12 @@ Eigen::MatrixXd ToMatrix(const DeviceBuffer<__nv_bfloat16>& buffer, Eigen::Index
 
 /// ERRORS: throws std::runtime_error with `what` unless `holds`.
 void Require(bool holds, const std::string& what);
+
+/// Runs the cases of a suite's check that lie in the range; reports each as "n of count " and what
+/// `check_case(n)` says of it. ERRORS: a stated last case beyond `count`, as Require.
+void ForCases(const CaseRange& range, int count, const std::string& suite,
+              const std::function<void(const std::string& line)>& report,
+              const std::function<std::string(int n)>& check_case);
 
 /// RETURNS: ||out - expected|| / ||expected||. ERRORS: throws when it exceeds `tolerance`.
 double RequireClose(const Eigen::MatrixXd& out, const Eigen::MatrixXd& expected, double tolerance,
